@@ -1,0 +1,205 @@
+"""What every kind shares: the strict base model, references, unions, rules, and the types of single fields."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+GROUP = "pilotfish.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A constraint over several fields, once for the API server (`cel`) and once for Python (`holds`).
+
+    `field` is the path, relative to the object that declares the rule, of the field that a user would change.
+    """
+
+    message: str
+    cel: str
+    holds: Callable[[Any], bool]
+    field: tuple[str, ...] = ()
+
+
+def exactly_one_of(*fields: str) -> Rule:
+    """The rule that one and only one of `fields` (their wire names) is set."""
+    counted = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in fields)
+    return Rule(
+        message=f"exactly one of {', '.join(fields)} must be set",
+        cel=f"{counted} == 1",
+        holds=lambda model: len(model.wire_fields_set() & set(fields)) == 1,
+    )
+
+
+def union_rule(members: dict[str, str]) -> Rule:
+    """The rule of a union: the member that `type` names is set, and no other. `members` maps type to wire name."""
+    only = " : ".join(
+        f"self.type == '{kind}' ? has(self.{member})"
+        + "".join(f" && !has(self.{other})" for other in members.values() if other != member)
+        for kind, member in members.items()
+    )
+    return Rule(
+        message="exactly the member that type names must be set: "
+        + ", ".join(f"{member} for {kind}" for kind, member in members.items()),
+        cel=f"{only} : true",
+        holds=lambda model: model.wire_fields_set() & set(members.values()) == {members[model.type]},
+    )
+
+
+class Model(BaseModel):
+    """Base of everything in a manifest: unknown fields are faults, names are camelCase, instances are frozen."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_enum_values=False
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    def wire_fields_set(self) -> set[str]:
+        """Names, as in the manifest, of the fields that hold a value."""
+        return {
+            info.alias or name for name, info in type(self).model_fields.items() if getattr(self, name) is not None
+        }
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        broken = [rule for rule in self.rules if not rule.holds(self)]
+        if broken:
+            raise PydanticCustomError(
+                "rules",
+                "{message}",
+                {
+                    "message": "; ".join(rule.message for rule in broken),
+                    "broken": [(rule.field, rule.message) for rule in broken],
+                },
+            )
+        return self
+
+    def to_manifest(self) -> dict[str, Any]:
+        """The object as it stands in a manifest, defaults left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _unique(values: Sequence[Any], key: Callable[[Any], Hashable], named: str) -> None:
+    seen: set[Hashable] = set()
+    for value in values:
+        if key(value) in seen:
+            raise PydanticCustomError(
+                "duplicate", "{named} {value} is listed twice", {"named": named, "value": repr(key(value))}
+            )
+        seen.add(key(value))
+
+
+def list_map(key: str, *, maximum: int, minimum: int = 0) -> Any:
+    """Annotations of a list whose items are told apart by their field `key`."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        _unique(values, lambda item: getattr(item, key), key)
+        return values
+
+    return (
+        Field(
+            min_length=minimum,
+            max_length=maximum,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [to_camel(key)]},
+        ),
+        AfterValidator(check),
+    )
+
+
+def list_set(*, maximum: int, minimum: int = 0) -> Any:
+    """Annotations of a list of scalars without repetition."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        _unique(values, lambda item: item, "value")
+        return values
+
+    return (
+        Field(min_length=minimum, max_length=maximum, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        AfterValidator(check),
+    )
+
+
+def ordered_list(*, maximum: int, minimum: int = 0) -> Any:
+    """Annotation of a list whose order carries meaning."""
+    return Field(min_length=minimum, max_length=maximum, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+URI = r"^[a-z][a-z0-9+.-]*://.+$"
+HTTP_URL = r"^https?://[^\s/?#]+[^\s?#]*$"
+DECIMAL = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
+Label = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+PoolName = Annotated[str, Field(min_length=1, max_length=40, pattern=DNS_LABEL)]
+SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Uri = Annotated[str, Field(max_length=2048, pattern=URI)]
+HttpUrl = Annotated[str, Field(max_length=2048, pattern=HTTP_URL)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+DecimalString = Annotated[str, Field(max_length=24, pattern=DECIMAL)]
+Currency = Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")]
+Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
+Permille = Annotated[int, Field(ge=0, le=1000)]
+EntryPointName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+"""An object whose shape is somebody else's: an engine's arguments, a plugin's config."""
+
+
+class PoolRef(Model):
+    """A ModelPool of the same namespace."""
+
+    name: PoolName
+
+
+class RolePoolRef(Model):
+    """A ModelPool of the same namespace, and what it is to the object that refers to it."""
+
+    role: Label
+    name: PoolName
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret of the same namespace."""
+
+    name: ObjectName
+    key: SecretKey
+
+
+class ConfigMapRef(Model):
+    """A ConfigMap of the same namespace."""
+
+    name: ObjectName
+
+
+class ConfigMapKeyRef(Model):
+    """One key of a ConfigMap of the same namespace."""
+
+    name: ObjectName
+    key: SecretKey
+
+
+class Metadata(Model):
+    """The part of a Kubernetes object's metadata that a manifest may carry or the API server adds."""
+
+    name: ObjectName
+    namespace: Label | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    generate_name: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    generation: int | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[dict[str, Any], ...] = ()
+    managed_fields: tuple[dict[str, Any], ...] = ()
+    self_link: str | None = None

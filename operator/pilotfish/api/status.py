@@ -1,0 +1,88 @@
+"""Status of every kind: conditions, the observed generation, and what `kubectl get` shows."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pilotfish.api.common import Model, list_map
+
+
+class ConditionType(StrEnum):
+    """Every condition type; docs/conditions.md says what each means."""
+
+    ACCEPTED = "Accepted"
+    RESOLVED_REFS = "ResolvedRefs"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    DEGRADED = "Degraded"
+    WEIGHTS_AVAILABLE = "WeightsAvailable"
+    ENGINE_READY = "EngineReady"
+    SCALED = "Scaled"
+
+
+class ConditionStatus(StrEnum):
+    """A condition's truth."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Model):
+    """One observation of an object's state, as in metav1.Condition."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    status: ConditionStatus
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    last_transition_time: str
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    message: Annotated[str, Field(max_length=32768)] = ""
+
+
+class Status(Model):
+    """What the status of every kind has."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    conditions: Annotated[tuple[Condition, ...], *list_map("type", maximum=16)] = ()
+
+
+class ReplicaCounts(Model):
+    """Replicas that answer, and those that should."""
+
+    ready: Annotated[int, Field(ge=0)] = 0
+    desired: Annotated[int, Field(ge=0)] = 0
+
+
+class ModelPoolStatus(Status):
+    """State of a pool."""
+
+    replicas: Annotated[int, Field(ge=0)] | None = None
+    ready_replicas: Annotated[int, Field(ge=0)] | None = None
+    desired_replicas: Annotated[int, Field(ge=0)] | None = None
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    runtime: Literal["RayService", "Deployment", "External"] | None = None
+    revision: Annotated[str, Field(max_length=64)] | None = None
+    resolved_revision: Annotated[str, Field(max_length=253)] | None = None
+    url: Annotated[str, Field(max_length=2048)] | None = None
+
+
+class ModelRouterStatus(Status):
+    """State of a router."""
+
+    url: Annotated[str, Field(max_length=2048)] | None = None
+    served_model_names: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    escalated_permille: Annotated[int, Field(ge=0, le=1000)] | None = None
+
+
+class AdaptationPluginStatus(Status):
+    """State of a plugin."""
+
+    routers: Annotated[int, Field(ge=0)] | None = None
+
+
+class AutoscalingPolicyStatus(Status):
+    """State of a policy."""
+
+    pools: Annotated[int, Field(ge=0)] | None = None

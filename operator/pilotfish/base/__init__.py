@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, names, time. No Kubernetes, no network, no files."""

@@ -1,0 +1,189 @@
+"""Every fault that a user can mend, as an exception; whatever is not one of these is a bug and keeps its traceback.
+
+PilotfishError
+├── ManifestError        a manifest that cannot be read or is not valid
+├── ConfigError          a plugin's, scorer's or engine's settings are wrong; names the field
+├── PluginError          a plugin cannot be found or loaded
+├── WeightsError         weights cannot be found, read, verified or converted
+├── MachineError         this machine lacks what is needed
+├── RuntimeFailure       Ray or an engine does not start, or stopped
+└── RequestError         a request cannot be answered; knows its HTTP status
+    ├── BadRequest                400
+    ├── Unauthorized              401
+    ├── ModelNotFound             404
+    ├── BodyTooLarge              413
+    ├── TooManyRequests           429
+    ├── ClientTimeout             408
+    ├── UpstreamError             the model server's own answer, passed on
+    ├── BadUpstream               502
+    ├── ModelUnavailable          503
+    └── DeadlineExceeded          504
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class PilotfishError(Exception):
+    """A fault that a user can mend. The text says what is wrong and what to do."""
+
+
+class ManifestError(PilotfishError):
+    """A manifest cannot be read, or is not valid."""
+
+
+class ConfigError(PilotfishError):
+    """Settings of a plugin, scorer or engine are wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class PluginError(PilotfishError):
+    """A plugin cannot be found or loaded."""
+
+
+class WeightsError(PilotfishError):
+    """Weights cannot be found, read, verified or converted."""
+
+
+class MachineError(PilotfishError):
+    """This machine lacks what is needed."""
+
+
+class RuntimeFailure(PilotfishError):
+    """Ray or an engine does not start, or stopped."""
+
+
+class RequestError(PilotfishError):
+    """A request cannot be answered. Becomes the one error shape of OpenAI's API."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+    @property
+    def http_status(self) -> int:
+        """The status that the client sees."""
+        return self.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that belong to the error."""
+        return {}
+
+    def body(self) -> dict[str, Any]:
+        """The error in OpenAI's shape."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class BadRequest(RequestError):
+    """The body or a parameter is wrong."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthorized(RequestError):
+    """The key is missing or not known."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class ModelNotFound(RequestError):
+    """No router and no pool has that name."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is over the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+
+
+class ClientTimeout(RequestError):
+    """The client was too slow to send its request."""
+
+    status = 408
+    type = "timeout_error"
+
+
+class TooManyRequests(RequestError):
+    """A limit is reached."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message, code="rate_limit_exceeded")
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When to come back."""
+        return {"Retry-After": str(self.retry_after_seconds)}
+
+
+class BadUpstream(RequestError):
+    """A model server answered nothing, half an answer, or garbage."""
+
+    status = 502
+    type = "upstream_error"
+
+
+class ModelUnavailable(RequestError):
+    """No replica can answer for that model now."""
+
+    status = 503
+    type = "service_unavailable_error"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """A hint for clients that retry."""
+        return {"Retry-After": "5"}
+
+
+class DeadlineExceeded(RequestError):
+    """The answer took longer than the router allows."""
+
+    status = 504
+    type = "timeout_error"
+
+
+class UpstreamError(RequestError):
+    """A model server refused the request itself; its words and status are passed on."""
+
+    def __init__(self, status: int, body: dict[str, Any], *, retry_after: str | None = None) -> None:
+        error = body.get("error")
+        message = error.get("message") if isinstance(error, dict) else None
+        super().__init__(str(message or f"the model server answered {status}"))
+        self._status = status
+        self._body = body
+        self._retry_after = retry_after
+
+    @property
+    def http_status(self) -> int:
+        """The model server's status."""
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Retry-After, where the model server sent it."""
+        return {"Retry-After": self._retry_after} if self._retry_after else {}
+
+    def body(self) -> dict[str, Any]:
+        """The model server's own error, which has OpenAI's shape already or is put into it."""
+        if isinstance(self._body.get("error"), dict):
+            return self._body
+        return {"error": {"message": self.message, "type": "upstream_error", "param": None, "code": self._status}}

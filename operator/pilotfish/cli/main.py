@@ -1,0 +1,18 @@
+"""The `pilotfish` command."""
+
+import typer
+
+from pilotfish.cli import validate
+
+app = typer.Typer(
+    name="pilotfish",
+    help="Serve small and large language models as one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("validate")(validate.validate)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,1 @@
+"""From the Pydantic models to custom resource definitions."""

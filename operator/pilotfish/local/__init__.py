@@ -1,0 +1,1 @@
+"""`pilotfish up`: the same manifests on one machine, without a cluster."""

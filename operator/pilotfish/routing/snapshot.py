@@ -1,0 +1,141 @@
+"""What a gateway knows at one moment: pools with their state, routers, and which name reaches which.
+
+Whoever watches the resources (a folder, a cluster) builds a Snapshot; the gateway swaps it in whole.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+LOCAL_NAMESPACE = "default"
+
+
+class PoolState(StrEnum):
+    """Whether a pool answers."""
+
+    READY = "Ready"
+    LOADING = "Loading"
+    FAILED = "Failed"
+    SCALED_TO_ZERO = "ScaledToZero"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a pool: `base_url` ends in /v1."""
+
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool as the gateway sees it. `reason` says why it does not answer; `model` is its name at the model server."""
+
+    pool: ModelPool
+    state: PoolState
+    endpoints: tuple[Endpoint, ...] = ()
+    reason: str = ""
+
+    @property
+    def model(self) -> str:
+        """What the model server calls the model."""
+        return self.pool.spec.external.model if self.pool.spec.external else self.pool.name
+
+
+@dataclass(frozen=True, slots=True)
+class RouterView:
+    """A router, and the bytes of its scorers' artifacts by the artifact's address (`configmap://name/key` or a URI)."""
+
+    router: ModelRouter
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a served model name reaches: a router, or a pool by its own name. `fault` says why it cannot answer at all."""
+
+    name: str
+    namespace: str
+    router: RouterView | None
+    pool: PoolView | None
+    fault: str = ""
+
+    @property
+    def owner(self) -> str:
+        """`owned_by` in the list of models."""
+        return "pilotfish-router" if self.router else "pilotfish-pool"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a gateway answers from. Build it with `snapshot`."""
+
+    pools: Mapping[Key, PoolView]
+    routers: Mapping[Key, RouterView]
+    plugins: Mapping[Key, AdaptationPlugin]
+    targets: Mapping[str, Target]
+    conflicts: Mapping[Key, str]
+    """Routers that lost a served name to an older one, and a text that says so."""
+
+    def pool(self, namespace: str, name: str) -> PoolView | None:
+        """The pool of that name, if there is one."""
+        return self.pools.get((namespace, name))
+
+
+EMPTY = Snapshot({}, {}, {}, {}, {})
+
+
+def namespace_of(resource: ModelPool | ModelRouter | AdaptationPlugin) -> str:
+    """The namespace, `default` where a manifest names none."""
+    return resource.metadata.namespace or LOCAL_NAMESPACE
+
+
+def snapshot(
+    pools: Iterable[PoolView],
+    routers: Iterable[RouterView],
+    plugins: Iterable[AdaptationPlugin] = (),
+    *,
+    serve_pools: bool = True,
+) -> Snapshot:
+    """Resolve names. Where two routers serve one name the older has it; a pool has its own name where no router has it."""
+    pools_by_key = {(namespace_of(view.pool), view.pool.name): view for view in pools}
+    routers_by_key = {(namespace_of(view.router), view.router.name): view for view in routers}
+    plugins_by_key = {(namespace_of(plugin), plugin.name): plugin for plugin in plugins}
+    targets: dict[str, Target] = {}
+    conflicts: dict[Key, str] = {}
+    for key, view in sorted(routers_by_key.items(), key=lambda item: _age(item[1], item[0])):
+        for served in view.router.served_names:
+            holder = targets.get(served)
+            if holder is not None:
+                conflicts[key] = f"the model name {served!r} is served by router {holder.name!r} in {holder.namespace!r}"
+                continue
+            targets[served] = Target(served, key[0], view, None, router_fault(view.router, pools_by_key))
+    if serve_pools:
+        for (namespace, name), pool in sorted(pools_by_key.items()):
+            targets.setdefault(name, Target(name, namespace, None, pool))
+    return Snapshot(
+        MappingProxyType(pools_by_key),
+        MappingProxyType(routers_by_key),
+        MappingProxyType(plugins_by_key),
+        MappingProxyType(targets),
+        MappingProxyType(conflicts),
+    )
+
+
+def router_fault(router: ModelRouter, pools: Mapping[Key, PoolView]) -> str:
+    """Why the router cannot answer at all, or an empty text: every pool that its strategy names must exist."""
+    namespace = namespace_of(router)
+    missing = [name for name in router.pool_names if (namespace, name) not in pools]
+    if not missing:
+        return ""
+    return f"router {router.name!r} names pools that do not exist: {', '.join(missing)}"
+
+
+def _age(view: RouterView, key: Key) -> tuple[str, Key]:
+    return view.router.metadata.creation_timestamp or "", key

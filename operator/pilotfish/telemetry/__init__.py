@@ -1,0 +1,1 @@
+"""Logging, metrics and tracing. Imports nothing from the layers."""
