@@ -47,7 +47,7 @@ class AdaptationPluginSpec(Model):
     sources: Annotated[tuple[DocumentSource, ...], *list_map("name", maximum=32)] = Field(
         (), description="Documents; each has exactly one of configMapRef, uri."
     )
-    timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 5
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=600)] = 5
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
 
 

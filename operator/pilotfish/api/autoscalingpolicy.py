@@ -13,8 +13,8 @@ CRON = (
     r" (\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,?/L#-]+)$"
 )
 
-Replicas = Annotated[int, Field(ge=0, le=1000)]
-Seconds = Annotated[int, Field(ge=0, le=604_800)]
+Replicas = Annotated[int, Field(strict=True, ge=0, le=1000)]
+Seconds = Annotated[int, Field(strict=True, ge=0, le=604_800)]
 
 
 class SignalType(StrEnum):
@@ -30,7 +30,7 @@ class Signal(Model):
     """A measurement and the value per replica that it should have."""
 
     type: SignalType
-    target: Annotated[int, Field(ge=1, le=1_000_000)]
+    target: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
 class Behavior(Model):
@@ -38,14 +38,14 @@ class Behavior(Model):
 
     upscale_delay_seconds: Seconds = 30
     downscale_delay_seconds: Seconds = 600
-    look_back_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    look_back_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 30
 
 
 class ScaleToZero(Model):
     """When the last replica goes, and how long a request waits for the first one."""
 
-    after_seconds: Annotated[int, Field(ge=1, le=604_800)]
-    hold_requests_seconds: Annotated[int, Field(ge=1, le=3600)]
+    after_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
+    hold_requests_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)]
 
 
 class Schedule(Model):
@@ -54,7 +54,7 @@ class Schedule(Model):
     name: Label
     cron: Annotated[str, Field(max_length=128, pattern=CRON)]
     time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")] = "UTC"
-    duration_seconds: Annotated[int, Field(ge=1, le=604_800)]
+    duration_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
     min_replicas: Replicas | None = None
     max_replicas: Replicas | None = None
 
@@ -84,7 +84,7 @@ class AutoscalingPolicySpec(Model):
         ),
     )
     min_replicas: Replicas
-    max_replicas: Annotated[int, Field(ge=1, le=1000)]
+    max_replicas: Annotated[int, Field(strict=True, ge=1, le=1000)]
     signals: Annotated[tuple[Signal, ...], *list_map("type", minimum=1, maximum=4)]
     behavior: Behavior = Behavior()
     scale_to_zero: ScaleToZero | None = None

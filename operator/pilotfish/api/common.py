@@ -61,9 +61,7 @@ class Model(BaseModel):
 
     def wire_fields_set(self) -> set[str]:
         """Names, as in the manifest, of the fields that hold a value."""
-        return {
-            info.alias or name for name, info in type(self).model_fields.items() if getattr(self, name) is not None
-        }
+        return {info.alias or name for name, info in type(self).model_fields.items() if getattr(self, name) is not None}
 
     @model_validator(mode="after")
     def _check_rules(self) -> Self:
@@ -131,6 +129,7 @@ def ordered_list(*, maximum: int, minimum: int = 0) -> Any:
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 URI = r"^[a-z][a-z0-9+.-]*://.+$"
 HTTP_URL = r"^https?://[^\s/?#]+[^\s?#]*$"
 DECIMAL = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?$"
@@ -138,6 +137,8 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
 Label = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
+AnnotationValue = Annotated[str, Field(max_length=65_536)]
 PoolName = Annotated[str, Field(min_length=1, max_length=40, pattern=DNS_LABEL)]
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Uri = Annotated[str, Field(max_length=2048, pattern=URI)]
@@ -146,7 +147,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 DecimalString = Annotated[str, Field(max_length=24, pattern=DECIMAL)]
 Currency = Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")]
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
-Permille = Annotated[int, Field(ge=0, le=1000)]
+Permille = Annotated[int, Field(strict=True, ge=0, le=1000)]
 EntryPointName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 """An object whose shape is somebody else's: an engine's arguments, a plugin's config."""

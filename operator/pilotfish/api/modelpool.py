@@ -1,15 +1,17 @@
 """ModelPool: one model, where its weights are, what runs it, and on how many replicas."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pilotfish.api.common import (
+    AnnotationValue,
     Currency,
     DecimalString,
     HttpUrl,
     Label,
+    LabelValue,
     Metadata,
     Model,
     ObjectName,
@@ -88,26 +90,28 @@ class Speculative(Model):
     )
     type: SpeculativeType
     draft_model: ModelSource | None = None
-    tokens: Annotated[int, Field(ge=1, le=32)] = Field(description="Tokens drafted at a time.")
+    tokens: Annotated[int, Field(strict=True, ge=1, le=32)] = Field(description="Tokens drafted at a time.")
 
 
 class Engine(Model):
     """How vLLM runs the model."""
 
-    max_model_length: Annotated[int, Field(ge=1, le=16_777_216)] | None = Field(
+    max_model_length: Annotated[int, Field(strict=True, ge=1, le=16_777_216)] | None = Field(
         None, description="Tokens of prompt and answer together; the model's own limit when left out."
     )
-    tensor_parallel_size: Annotated[int, Field(ge=1, le=256)] = 1
-    pipeline_parallel_size: Annotated[int, Field(ge=1, le=256)] = 1
+    tensor_parallel_size: Annotated[int, Field(strict=True, ge=1, le=256)] = 1
+    pipeline_parallel_size: Annotated[int, Field(strict=True, ge=1, le=256)] = 1
     speculative: Speculative | None = None
-    args: Opaque = Field({}, description="vLLM engine arguments as they stand, but for those with a field of their own.")
+    args: Opaque = Field(
+        {}, description="vLLM engine arguments as they stand, but for those with a field of their own."
+    )
 
 
 class Accelerator(Model):
     """The accelerators of one node (pod) of a replica."""
 
     type: Label = Field(description="A label of the product, such as nvidia-h100.")
-    count: Annotated[int, Field(ge=1, le=64)] = 1
+    count: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     resource_name: Annotated[str, Field(min_length=1, max_length=253)] = "nvidia.com/gpu"
 
 
@@ -138,7 +142,7 @@ class Toleration(Model):
     operator: Literal["Exists", "Equal"] = "Equal"
     value: Annotated[str, Field(max_length=63)] | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
+    toleration_seconds: Annotated[int, Field(strict=True)] | None = None
 
 
 class EnvVar(Model):
@@ -159,9 +163,9 @@ class LocalObjectRef(Model):
 class Pod(Model):
     """What may be said about a pool's pods; nothing else of a pod is open."""
 
-    labels: Annotated[dict[str, str], Field(max_length=32)] = {}
-    annotations: Annotated[dict[str, str], Field(max_length=32)] = {}
-    node_selector: Annotated[dict[str, str], Field(max_length=32)] = {}
+    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
+    annotations: Annotated[dict[str, AnnotationValue], Field(max_length=32)] = {}
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
     tolerations: Annotated[tuple[Toleration, ...], ordered_list(maximum=32)] = ()
     affinity: Opaque | None = None
     topology_spread_constraints: Annotated[tuple[Opaque, ...], ordered_list(maximum=8)] = ()
@@ -184,8 +188,8 @@ class Pricing(Model):
 class Power(Model):
     """What one replica draws."""
 
-    idle_watts: Annotated[int, Field(ge=0, le=1_000_000)]
-    active_watts: Annotated[int, Field(ge=0, le=1_000_000)]
+    idle_watts: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+    active_watts: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
 class External(Model):
@@ -196,16 +200,23 @@ class External(Model):
     api_key_secret_ref: SecretKeyRef | None = None
 
 
-_DEPLOYED_ONLY = ("engine", "accelerator", "resources", "replicas", "autoscalingPolicyRef", "rollout", "adapters", "pod")
+_DEPLOYED_ONLY = (
+    "engine",
+    "accelerator",
+    "resources",
+    "replicas",
+    "autoscalingPolicyRef",
+    "rollout",
+    "adapters",
+    "pod",
+)
 
 
 def _parallel_sizes_fit(spec: "ModelPoolSpec") -> bool:
     if spec.accelerator is None:
         return True
     engine = spec.engine or Engine()
-    return (
-        engine.tensor_parallel_size * engine.pipeline_parallel_size == spec.accelerator.count * spec.nodes
-    )
+    return engine.tensor_parallel_size * engine.pipeline_parallel_size == spec.accelerator.count * spec.nodes
 
 
 class ModelPoolSpec(Model):
@@ -244,10 +255,10 @@ class ModelPoolSpec(Model):
     external: External | None = None
     engine: Engine | None = None
     accelerator: Accelerator | None = None
-    nodes: Annotated[int, Field(ge=1, le=64)] = Field(1, description="Nodes (pods) of one replica.")
+    nodes: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(1, description="Nodes (pods) of one replica.")
     resources: Resources | None = None
     runtime: Runtime = Runtime.AUTO
-    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
     autoscaling_policy_ref: LocalObjectRef | None = None
     rollout: Rollout | None = None
     adapters: Annotated[tuple[Adapter, ...], *list_map("name", maximum=64)] | None = None
@@ -282,4 +293,3 @@ class ModelPool(Model):
     def engine(self) -> Engine:
         """The engine's settings, defaults where none are given."""
         return self.spec.engine or Engine()
-

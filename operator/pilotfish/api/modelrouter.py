@@ -68,7 +68,7 @@ class Accept(Model):
 
     scorer: Scorer
     threshold_permille: Permille = Field(description="The least score, in permille, of an answer that is accepted.")
-    decide_within_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+    decide_within_tokens: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = Field(
         None, description="EarlyExit: judged by this many tokens of the answer at the latest, then they flow."
     )
 
@@ -99,8 +99,10 @@ class Cascade(Model):
         Rule(
             message="decideWithinTokens belongs to streaming EarlyExit: remove it, or hold nothing",
             cel="self.streaming != 'Hold' || !self.stages.exists(s, has(s.accept) && has(s.accept.decideWithinTokens))",
-            holds=lambda c: c.streaming != Streaming.HOLD
-            or not any(stage.accept and stage.accept.decide_within_tokens for stage in c.stages),
+            holds=lambda c: (
+                c.streaming != Streaming.HOLD
+                or not any(stage.accept and stage.accept.decide_within_tokens for stage in c.stages)
+            ),
             field=("stages",),
         ),
     )
@@ -112,7 +114,7 @@ class WeightedPool(Model):
     """A pool and its share of the requests."""
 
     pool_ref: PoolRef
-    weight: Annotated[int, Field(ge=0, le=1_000_000)]
+    weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
 class Weighted(Model):
@@ -219,7 +221,7 @@ class SpendObjective(Model):
 class LatencyObjective(Model):
     """Answer within this, at the given quantile."""
 
-    milliseconds: Annotated[int, Field(ge=1, le=3_600_000)]
+    milliseconds: Annotated[int, Field(strict=True, ge=1, le=3_600_000)]
     quantile_permille: Permille = 950
 
 
@@ -236,8 +238,8 @@ class Objective(Model):
 class Limits(Model):
     """What one router takes in a minute, in each gateway replica."""
 
-    requests_per_minute: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    tokens_per_minute: Annotated[int, Field(ge=1, le=100_000_000_000)] | None = None
+    requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] | None = None
+    tokens_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000_000)] | None = None
 
 
 class ModelRouterSpec(Model):
@@ -252,16 +254,19 @@ class ModelRouterSpec(Model):
             field=("plugins",),
         ),
     )
-    served_model_names: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$")], ...],
-        *list_set(minimum=1, maximum=16),
-    ] | None = Field(None, description="What clients write in `model`; the router's own name when left out.")
+    served_model_names: (
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$")], ...],
+            *list_set(minimum=1, maximum=16),
+        ]
+        | None
+    ) = Field(None, description="What clients write in `model`; the router's own name when left out.")
     strategy: Strategy
     plugins: Annotated[tuple[PluginUse, ...], ordered_list(maximum=16)] = ()
     fallback: Annotated[tuple[Fallback, ...], ordered_list(maximum=4)] = ()
     objective: Objective | None = None
     limits: Limits | None = None
-    timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = Field(
         600, description="From the request's arrival to the answer's last byte."
     )
 

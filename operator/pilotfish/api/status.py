@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pilotfish.api.common import Model, list_map
+from pilotfish.api.common import Model, list_map, ordered_list
 
 
 class ConditionType(StrEnum):
@@ -35,8 +35,8 @@ class Condition(Model):
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
     status: ConditionStatus
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
-    last_transition_time: str
+    observed_generation: Annotated[int, Field(strict=True, ge=0)] | None = None
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     message: Annotated[str, Field(max_length=32768)] = ""
 
@@ -44,23 +44,23 @@ class Condition(Model):
 class Status(Model):
     """What the status of every kind has."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Annotated[int, Field(strict=True, ge=0)] | None = None
     conditions: Annotated[tuple[Condition, ...], *list_map("type", maximum=16)] = ()
 
 
 class ReplicaCounts(Model):
     """Replicas that answer, and those that should."""
 
-    ready: Annotated[int, Field(ge=0)] = 0
-    desired: Annotated[int, Field(ge=0)] = 0
+    ready: Annotated[int, Field(strict=True, ge=0)] = 0
+    desired: Annotated[int, Field(strict=True, ge=0)] = 0
 
 
 class ModelPoolStatus(Status):
     """State of a pool."""
 
-    replicas: Annotated[int, Field(ge=0)] | None = None
-    ready_replicas: Annotated[int, Field(ge=0)] | None = None
-    desired_replicas: Annotated[int, Field(ge=0)] | None = None
+    replicas: Annotated[int, Field(strict=True, ge=0)] | None = None
+    ready_replicas: Annotated[int, Field(strict=True, ge=0)] | None = None
+    desired_replicas: Annotated[int, Field(strict=True, ge=0)] | None = None
     selector: Annotated[str, Field(max_length=1024)] | None = None
     runtime: Literal["RayService", "Deployment", "External"] | None = None
     revision: Annotated[str, Field(max_length=64)] | None = None
@@ -72,17 +72,17 @@ class ModelRouterStatus(Status):
     """State of a router."""
 
     url: Annotated[str, Field(max_length=2048)] | None = None
-    served_model_names: Annotated[tuple[str, ...], Field(max_length=16)] = ()
-    escalated_permille: Annotated[int, Field(ge=0, le=1000)] | None = None
+    served_model_names: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], ordered_list(maximum=16)] = ()
+    escalated_permille: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
 
 
 class AdaptationPluginStatus(Status):
     """State of a plugin."""
 
-    routers: Annotated[int, Field(ge=0)] | None = None
+    routers: Annotated[int, Field(strict=True, ge=0)] | None = None
 
 
 class AutoscalingPolicyStatus(Status):
     """State of a policy."""
 
-    pools: Annotated[int, Field(ge=0)] | None = None
+    pools: Annotated[int, Field(strict=True, ge=0)] | None = None

@@ -2,7 +2,7 @@
 
 import typer
 
-from pilotfish.cli import validate
+from pilotfish.cli import crds, validate
 
 app = typer.Typer(
     name="pilotfish",
@@ -11,6 +11,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("validate")(validate.validate)
+app.command("crds")(crds.crds)
 
 
 def main() -> None:

@@ -1,0 +1,132 @@
+"""CustomResourceDefinitions, as values, as YAML, and as templates of the chart."""
+
+import inspect
+from typing import Any, get_args
+
+import yaml
+
+from pilotfish.api import GROUP, VERSION
+from pilotfish.api import KINDS as MODELS
+from pilotfish.api.common import Model
+from pilotfish.base.errors import PilotfishError
+from pilotfish.crdgen.kinds import CATEGORY, KINDS, Kind
+from pilotfish.crdgen.structural import Schema, structural_schema, validations
+
+MAX_BYTES = 256 * 1024
+"""The size of an annotation, which client-side apply keeps the whole object in."""
+
+_HEADER = "# Generated from the models in operator/pilotfish/api by `pilotfish crds`: do not edit.\n"
+
+# A condition that nobody has set yet shows that no operator is at work.
+_PENDING = [
+    {
+        "type": kind,
+        "status": "Unknown",
+        "reason": "Pending",
+        "message": "Waiting for the operator",
+        "lastTransitionTime": "1970-01-01T00:00:00Z",
+    }
+    for kind in ("Accepted", "Ready")
+]
+
+
+class TooLarge(PilotfishError):
+    """A CRD does not fit into the annotation that client-side apply keeps it in."""
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of one kind."""
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": _root(kind)},
+        "subresources": _subresources(kind),
+        "additionalPrinterColumns": [
+            {"name": column.name, "type": column.type, "jsonPath": column.path}
+            | ({"priority": column.priority} if column.priority else {})
+            for column in kind.columns
+        ],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}", "labels": {"app.kubernetes.io/name": "pilotfish"}},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short],
+                "categories": [CATEGORY],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def _root(kind: Kind) -> Schema:
+    model = MODELS[kind.name]
+    spec, status = (_model_of(model.model_fields[name].annotation) for name in ("spec", "status"))
+    root: Schema = {
+        "type": "object",
+        "description": inspect.cleandoc(model.__doc__ or ""),
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural_schema(spec),
+            "status": structural_schema(status) | {"default": {"conditions": _PENDING}},
+        },
+        "required": ["spec"],
+    }
+    if model.rules:
+        root["x-kubernetes-validations"] = validations(model)
+    return root
+
+
+def _model_of(annotation: Any) -> type[Model]:
+    candidates = (annotation, *get_args(annotation))
+    return next(each for each in candidates if isinstance(each, type) and issubclass(each, Model))
+
+
+def _subresources(kind: Kind) -> dict[str, Any]:
+    scale = {
+        "scale": {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    }
+    return {"status": {}} | (scale if kind.scale else {})
+
+
+def render() -> dict[str, str]:
+    """The text of every CRD, by file name. Raises TooLarge where an API server's clients could not apply one."""
+    files = {f"{kind.plural}.{GROUP}.yaml": _HEADER + _yaml(definition(kind)) for kind in KINDS}
+    for name, text in files.items():
+        if len(text.encode()) >= MAX_BYTES:
+            raise TooLarge(f"{name} has {len(text.encode())} bytes, and `kubectl apply` takes less than {MAX_BYTES}")
+    return files
+
+
+def render_templates() -> dict[str, str]:
+    """The text of every CRD as a template of the chart, by file name: left out, kept or removed as values say."""
+    templates = {}
+    for kind in KINDS:
+        value = definition(kind)
+        value["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        text = _yaml(value)
+        if "{{" in text:
+            raise PilotfishError(f"{kind.name}: a description holds '{{{{', which the chart would read as a template")
+        keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
+        guarded = text.replace(keep, "  {{- if .Values.crds.keep }}\n" + keep + "  {{- end }}\n", 1)
+        templates[f"{kind.plural}.yaml"] = f"{_HEADER}{{{{- if .Values.crds.enabled }}}}\n{guarded}{{{{- end }}}}\n"
+    return templates
+
+
+def _yaml(value: dict[str, Any]) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=120, allow_unicode=True)

@@ -1,0 +1,7 @@
+"""A real kube-apiserver with its etcd, for tests: where the programs come from, their processes, and a small client."""
+
+from controlplane.binaries import Unavailable, find_programs
+from controlplane.client import Api, Refused
+from controlplane.server import ControlPlane
+
+__all__ = ["Api", "ControlPlane", "Refused", "Unavailable", "find_programs"]

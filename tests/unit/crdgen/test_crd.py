@@ -1,0 +1,50 @@
+"""The CRDs as a whole: what is committed is what the models say, and an API server's clients can take it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pilotfish.api import KINDS as MODELS
+from pilotfish.cli.crds import generated
+from pilotfish.crdgen.crd import MAX_BYTES, definition, render, render_templates
+from pilotfish.crdgen.kinds import KINDS, Kind
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_kind_of_the_api_has_a_crd() -> None:
+    assert {kind.name for kind in KINDS} == set(MODELS)
+
+
+def test_committed_files_are_what_the_models_say() -> None:
+    stale = [str(path) for path, text in generated(ROOT).items() if not path.is_file() or path.read_text() != text]
+    assert not stale, f"run `pilotfish crds`: {stale}"
+
+
+def test_a_crd_fits_into_the_annotation_of_client_side_apply() -> None:
+    assert all(len(text.encode()) < MAX_BYTES for text in render().values())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_column_and_scale_path_leads_to_a_field(kind: Kind) -> None:
+    version = definition(kind)["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    paths += version["subresources"].get("scale", {}).values()
+    for path in paths:
+        at = schema
+        for step in path.split("[")[0].strip(".").split("."):
+            if step == "metadata":
+                break
+            assert step in at["properties"], path
+            at = at["properties"][step]
+
+
+def test_the_charts_copy_is_the_crd_behind_a_switch() -> None:
+    for (name, template), text in zip(render_templates().items(), render().values(), strict=True):
+        lines = [line for line in template.splitlines() if "{{" not in line]
+        copied = yaml.safe_load("\n".join(lines))
+        assert copied["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}, name
+        assert copied == yaml.safe_load(text)
+        assert template.count("{{- if") == template.count("{{- end")
