@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_json
 
-from pilotfish.api import API_VERSION, KINDS, Resource
-from pilotfish.api import common
+from pilotfish.api import API_VERSION, KINDS, Resource, common
 
 Path = tuple[str | int, ...]
 
@@ -17,7 +15,7 @@ _PATTERN_ADVICE = {
     common.HTTP_URL: "must be an http:// or https:// address without query",
     common.DECIMAL: 'must be a decimal number in quotes that is not negative, such as "1.50"',
     common.DNS_LABEL: "must be lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    common.DNS_SUBDOMAIN: "must be lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+    common.DNS_SUBDOMAIN: "must be lower-case letters, digits, '-' and '.', with letters or digits at both ends",
     common.QUANTITY: "must be a quantity such as 500m, 4 or 16Gi",
     r"^[0-9a-f]{64}$": "must be the 64 hexadecimal digits of a SHA-256",
 }
@@ -53,7 +51,8 @@ def parse_resource(value: object) -> tuple[Resource | None, tuple[Fault, ...]]:
     if not isinstance(kind, str) or kind not in KINDS:
         return None, (Fault(("kind",), f"must be one of {', '.join(KINDS)}, not {kind!r}"),)
     try:
-        return KINDS[kind].model_validate(value), ()
+        # as JSON and strict, names only as in the manifest: what the API server refuses is refused here
+        return KINDS[kind].model_validate_json(to_json(value), strict=True, by_alias=True, by_name=False), ()
     except ValidationError as error:
         return None, tuple(fault for detail in error.errors(include_url=False) for fault in _faults(detail))
 

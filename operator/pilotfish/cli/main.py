@@ -2,7 +2,7 @@
 
 import typer
 
-from pilotfish.cli import crds, validate
+from pilotfish.cli import crds, plugins, validate
 
 app = typer.Typer(
     name="pilotfish",
@@ -11,6 +11,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("validate")(validate.validate)
+app.command("plugins")(plugins.plugins)
 app.command("crds")(crds.crds)
 
 

@@ -1,0 +1,129 @@
+"""What a schema cannot know: warnings, as another installation may have what is missing here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
+from pilotfish.api.engineargs import engine_arg_faults
+from pilotfish.api.modelpool import ModelSource
+from pilotfish.api.modelrouter import Scorer
+from pilotfish.api.validation import Fault
+from pilotfish.api.validation import Path as FieldPath
+from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugins.registry import ADAPTATIONS, SCORERS, SOURCES, Registry
+
+Holds = Callable[[str, str], bool]
+"""Whether an object of that kind (first) and name (second) is in the same namespace and in the files."""
+
+
+@dataclass(frozen=True)
+class Advisor:
+    """Gives warnings about a resource, knowing what is installed and what else is there."""
+
+    registry: Registry
+    holds: Holds
+
+    def advise(self, resource: Resource) -> Sequence[Fault]:
+        """Everything about the resource that will not be accepted here, or not resolve."""
+        match resource:
+            case ModelPool():
+                return tuple(self._pool(resource))
+            case ModelRouter():
+                return tuple(self._router(resource))
+            case AdaptationPlugin():
+                return tuple(self._plugin(resource))
+        return ()
+
+    def _pool(self, pool: ModelPool) -> Iterator[Fault]:
+        for path, source in sources_of(pool):
+            yield from self._scheme((*path, "uri"), source.uri)
+        yield from engine_arg_faults(pool)
+        policy = pool.spec.autoscaling_policy_ref
+        if policy is not None:
+            yield from self._reference(("spec", "autoscalingPolicyRef", "name"), AutoscalingPolicy, policy.name)
+
+    def _router(self, router: ModelRouter) -> Iterator[Fault]:
+        for path, name in pool_references(router):
+            yield from self._reference(path, ModelPool, name)
+        for index, use in enumerate(router.spec.plugins):
+            path = ("spec", "plugins", index, "pluginRef", "name")
+            yield from self._reference(path, AdaptationPlugin, use.plugin_ref.name)
+        for path, scorer in scorers_of(router):
+            yield from self._scorer(path, scorer)
+
+    def _plugin(self, plugin: AdaptationPlugin) -> Iterator[Fault]:
+        if plugin.spec.type not in self.registry.names(ADAPTATIONS):
+            yield Fault(("spec", "type"), self._not_installed("plugin", ADAPTATIONS, plugin.spec.type))
+        for index, ref in enumerate(plugin.spec.pool_refs):
+            yield from self._reference(("spec", "poolRefs", index, "name"), ModelPool, ref.name)
+        for index, source in enumerate(plugin.spec.sources):
+            if source.uri is not None:
+                yield from self._scheme(("spec", "sources", index, "uri"), source.uri)
+
+    def _scheme(self, path: FieldPath, uri: str) -> Iterator[Fault]:
+        scheme = uri.partition("://")[0]
+        if scheme not in self.registry.names(SOURCES):
+            yield Fault(path, self._not_installed("source", SOURCES, f"{scheme}://"))
+
+    def _scorer(self, path: FieldPath, scorer: Scorer) -> Iterator[Fault]:
+        if scorer.name not in self.registry.names(SCORERS):
+            yield Fault((*path, "name"), self._not_installed("scorer", SCORERS, scorer.name))
+            return
+        try:
+            plugin = self.registry.scorer(scorer.name)
+            if scorer.artifact is None:
+                plugin.from_settings(Settings(config=scorer.config))
+        except PluginError as error:
+            yield Fault((*path, "name"), str(error))
+        except ConfigError as error:
+            yield Fault((*path, "config", *filter(None, error.field.split("."))), error.message)
+
+    def _reference(self, path: FieldPath, kind: type[Resource], name: str) -> Iterator[Fault]:
+        if not self.holds(kind.__name__, name):
+            yield Fault(path, f"there is no {kind.__name__} {name!r} in these files")
+
+    def _not_installed(self, what: str, group: str, name: str) -> str:
+        installed = ", ".join(self.registry.names(group)) or "none"
+        return f"no installed {what} is called {name}; installed: {installed}"
+
+
+def sources_of(pool: ModelPool) -> Iterator[tuple[FieldPath, ModelSource]]:
+    """Every place of weights that a pool names, with its path: the model, its draft model, its adapters."""
+    if pool.spec.model is not None:
+        yield ("spec", "model"), pool.spec.model
+    speculative = pool.engine.speculative
+    if speculative is not None and speculative.draft_model is not None:
+        yield ("spec", "engine", "speculative", "draftModel"), speculative.draft_model
+    for index, adapter in enumerate(pool.spec.adapters or ()):
+        yield ("spec", "adapters", index, "model"), adapter.model
+
+
+def scorers_of(router: ModelRouter) -> Iterator[tuple[FieldPath, Scorer]]:
+    """Every scorer that a router names, with its path."""
+    strategy: FieldPath = ("spec", "strategy")
+    if router.spec.strategy.predictive is not None:
+        yield (*strategy, "predictive", "scorer"), router.spec.strategy.predictive.scorer
+    if router.spec.strategy.cascade is not None:
+        for index, stage in enumerate(router.spec.strategy.cascade.stages):
+            if stage.accept is not None:
+                yield (*strategy, "cascade", "stages", index, "accept", "scorer"), stage.accept.scorer
+
+
+def pool_references(router: ModelRouter) -> Iterator[tuple[FieldPath, str]]:
+    """Every pool that a router names, with the path of the name."""
+    strategy = router.spec.strategy
+    path: FieldPath = ("spec", "strategy")
+    if strategy.direct is not None:
+        yield (*path, "direct", "poolRef", "name"), strategy.direct.pool_ref.name
+    for index, weighted in enumerate(strategy.weighted.pools if strategy.weighted else ()):
+        yield (*path, "weighted", "pools", index, "poolRef", "name"), weighted.pool_ref.name
+    for index, candidate in enumerate(strategy.predictive.candidates if strategy.predictive else ()):
+        yield (*path, "predictive", "candidates", index, "poolRef", "name"), candidate.pool_ref.name
+    for index, stage in enumerate(strategy.cascade.stages if strategy.cascade else ()):
+        yield (*path, "cascade", "stages", index, "poolRef", "name"), stage.pool_ref.name
+    for where, scorer in scorers_of(router):
+        for index, ref in enumerate(scorer.pool_refs):
+            yield (*where, "poolRefs", index, "name"), ref.name
+    for index, fallback in enumerate(router.spec.fallback):
+        yield ("spec", "fallback", index, "poolRef", "name"), fallback.pool_ref.name

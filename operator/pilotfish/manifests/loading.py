@@ -1,0 +1,153 @@
+"""From paths to resources, Secrets and ConfigMaps, problems and warnings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilotfish.api import KINDS, Resource
+from pilotfish.api.validation import Fault, parse_resource
+from pilotfish.manifests.advice import Advisor
+from pilotfish.manifests.corev1 import KeyedData, parse_keyed_data
+from pilotfish.manifests.positions import Document, MalformedYaml, documents
+from pilotfish.plugins.registry import Registry
+
+SUFFIXES = frozenset({".yaml", ".yml"})
+NAMESPACE = "default"
+"""Where objects are whose manifest names no namespace."""
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something wrong, or to be warned of, at a line (from 1) of a file."""
+
+    path: Path
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was in the files. `problems` are faults, `warnings` are not; both in the order of files and lines."""
+
+    resources: tuple[Resource, ...]
+    secrets: Mapping[Key, KeyedData]
+    config_maps: Mapping[Key, KeyedData]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    files: int
+
+
+@dataclass
+class _Reading:
+    seen: dict[tuple[str, str, str], tuple[Path, int]] = field(default_factory=dict)
+    resources: list[tuple[Resource, Path, Document]] = field(default_factory=list)
+    keyed: list[KeyedData] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def fault(self, path: Path, document: Document, fault: Fault) -> None:
+        self.problems.append(Problem(path, document.line(fault.path), str(fault)))
+
+
+def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
+    """Read files and folders (recursively: *.yaml and *.yml in order, hidden ones left out).
+
+    `registry` says what is installed (None: what is installed in this environment). Nothing is raised for what is in
+    a file, nor for a file that cannot be read: each is a Problem.
+    """
+    reading = _Reading()
+    files = tuple(_files(paths, reading))
+    for path in files:
+        _read(path, reading)
+    return Loaded(
+        resources=tuple(resource for resource, _, _ in reading.resources),
+        secrets={(item.namespace, item.name): item for item in reading.keyed if item.kind == "Secret"},
+        config_maps={(item.namespace, item.name): item for item in reading.keyed if item.kind == "ConfigMap"},
+        problems=tuple(sorted(reading.problems)),
+        warnings=tuple(sorted(_warnings(reading, registry or Registry.installed()))),
+        files=len(files),
+    )
+
+
+def _files(paths: Sequence[Path], reading: _Reading) -> Iterator[Path]:
+    given: set[Path] = set()
+    for path in paths:
+        found = sorted(_in_folder(path)) if path.is_dir() else [path]
+        if not found:
+            reading.problems.append(Problem(path, 1, "no *.yaml or *.yml file is in this folder"))
+        for file in found:
+            if file.resolve() not in given:
+                given.add(file.resolve())
+                yield file
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    for file in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if not hidden and file.suffix in SUFFIXES and file.is_file():
+            yield file
+
+
+def _read(path: Path, reading: _Reading) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reading.problems.append(Problem(path, 1, f"cannot be read: {error.strerror}"))
+        return
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        reading.problems.append(Problem(path, line, "not YAML: the text must be UTF-8"))
+        return
+    empty = True
+    try:
+        for document in documents(text):
+            empty = False
+            _take(path, document, reading)
+    except MalformedYaml as error:
+        reading.problems.append(Problem(path, error.line, str(error)))
+        return
+    if empty:
+        reading.problems.append(Problem(path, 1, "the file is empty: write a manifest into it, or remove it"))
+
+
+def _take(path: Path, document: Document, reading: _Reading) -> None:
+    value = document.value
+    if isinstance(value, Mapping) and value.get("apiVersion") == "v1" and value.get("kind") in {"Secret", "ConfigMap"}:
+        keyed, faults = parse_keyed_data(value, NAMESPACE)
+        if keyed is not None and _is_new(path, document, (keyed.kind, keyed.namespace, keyed.name), reading):
+            reading.keyed.append(keyed)
+    else:
+        resource, faults = parse_resource(value)
+        if resource is not None and _is_new(path, document, _identity(resource), reading):
+            reading.resources.append((resource, path, document))
+    for fault in faults:
+        reading.fault(path, document, fault)
+
+
+def _identity(resource: Resource) -> tuple[str, str, str]:
+    return resource.kind, resource.metadata.namespace or NAMESPACE, resource.metadata.name
+
+
+def _is_new(path: Path, document: Document, identity: tuple[str, str, str], reading: _Reading) -> bool:
+    first = reading.seen.setdefault(identity, (path, document.line(("metadata", "name"))))
+    if first == (path, document.line(("metadata", "name"))):
+        return True
+    kind, _, name = identity
+    message = f"a {kind} {name!r} is already in {first[0]}:{first[1]}: rename or remove one"
+    reading.fault(path, document, Fault(("metadata", "name"), message))
+    return False
+
+
+def _warnings(reading: _Reading, registry: Registry) -> Iterator[Problem]:
+    there = {_identity(resource) for resource, _, _ in reading.resources}
+    there |= {identity for identity in reading.seen if identity[0] in KINDS}
+    for resource, path, document in reading.resources:
+        namespace = resource.metadata.namespace or NAMESPACE
+        advisor = Advisor(registry, lambda kind, name, namespace=namespace: (kind, namespace, name) in there)  # type: ignore[misc]
+        for fault in advisor.advise(resource):
+            yield Problem(path, document.line(fault.path), str(fault))
