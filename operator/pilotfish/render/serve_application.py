@@ -57,6 +57,8 @@ class EngineContext:
     """Folder of each LoRA adapter, by the adapter's name."""
     policy: AutoscalingPolicy | None = None
     """The policy that the pool names."""
+    fixed_replicas: int | None = None
+    """Replicas of this application whatever the manifest says: 1 where each pod is a whole Ray."""
     route_prefix: str = "/"
     """Where the application answers below Serve's port."""
     application: str | None = None
@@ -85,7 +87,7 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
             {
                 "name": engine_deployment(pool),
                 "max_ongoing_requests": MAX_ONGOING_REQUESTS,
-                "autoscaling_config": autoscaling(pool, context.policy),
+                "autoscaling_config": _autoscaling(pool, context),
             },
             {"name": INGRESS_DEPLOYMENT, "num_replicas": 1, "max_ongoing_requests": MAX_ONGOING_REQUESTS},
         ],
@@ -113,11 +115,15 @@ def serve_tracing_environment(traces_endpoint: str, ratio: float = 1.0) -> dict[
     }
 
 
-def autoscaling(pool: ModelPool, policy: AutoscalingPolicy | None) -> dict[str, Any]:
-    """Serve's bounds. A fixed number of replicas is a pair of equal bounds: a policy later changes numbers only."""
-    if policy is None:
-        fixed = pool.spec.replicas or 1
-        return _bounds(fixed, fixed, MAX_ONGOING_REQUESTS)
+def _autoscaling(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
+    if context.fixed_replicas is None and context.policy:
+        return _policy_bounds(context.policy)
+    # A fixed number is a pair of equal bounds: a policy later changes numbers only.
+    fixed = context.fixed_replicas or pool.spec.replicas or 1
+    return _bounds(fixed, fixed, MAX_ONGOING_REQUESTS)
+
+
+def _policy_bounds(policy: AutoscalingPolicy) -> dict[str, Any]:
     spec = policy.spec
     targets = {signal.type: signal.target for signal in spec.signals}
     ongoing = targets.get(SignalType.ONGOING_REQUESTS, MAX_ONGOING_REQUESTS)
