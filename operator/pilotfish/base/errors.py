@@ -50,7 +50,7 @@ class WeightsError(PilotfishError):
 
 
 class MachineError(PilotfishError):
-    """This machine lacks what is needed."""
+    """The machine lacks what is needed."""
 
 
 class RuntimeFailure(PilotfishError):

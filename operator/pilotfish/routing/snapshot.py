@@ -58,7 +58,7 @@ class RouterView:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a served model name reaches: a router, or a pool by its own name. `fault` says why it cannot answer at all."""
+    """What a served name reaches: a router, or a pool by its own name. `fault` says why it cannot answer at all."""
 
     name: str
     namespace: str
@@ -103,7 +103,7 @@ def snapshot(
     *,
     serve_pools: bool = True,
 ) -> Snapshot:
-    """Resolve names. Where two routers serve one name the older has it; a pool has its own name where no router has it."""
+    """Resolve names: the older of two routers has a name, and a pool has its own where no router has it."""
     pools_by_key = {(namespace_of(view.pool), view.pool.name): view for view in pools}
     routers_by_key = {(namespace_of(view.router), view.router.name): view for view in routers}
     plugins_by_key = {(namespace_of(plugin), plugin.name): plugin for plugin in plugins}
@@ -113,7 +113,9 @@ def snapshot(
         for served in view.router.served_names:
             holder = targets.get(served)
             if holder is not None:
-                conflicts[key] = f"the model name {served!r} is served by router {holder.name!r} in {holder.namespace!r}"
+                conflicts[key] = (
+                    f"the model name {served!r} is served by router {holder.name!r} in {holder.namespace!r}"
+                )
                 continue
             targets[served] = Target(served, key[0], view, None, router_fault(view.router, pools_by_key))
     if serve_pools:

@@ -1,0 +1,157 @@
+"""From a parsed request to an answer: limits, the route's plan, the stages, and the account of it all."""
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from opentelemetry.trace import Span, SpanKind
+
+from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
+from pilotfish.gateway.pools import Pools, ScorerModels, Visitor
+from pilotfish.gateway.routes import Route, RouteTable
+from pilotfish.gateway.stages import Run, Taken
+from pilotfish.gateway.wire.request import ClientRequest
+from pilotfish.plugin_api.scorers import PromptScorer
+from pilotfish.routing.limits import RateLimit
+from pilotfish.routing.plan import Plan, Step, predictive_choice, weighted_choice, with_fallback
+from pilotfish.routing.snapshot import Key, PoolState, Snapshot
+from pilotfish.telemetry import genai
+
+NAMES_TOLD = 50
+
+
+@dataclass
+class Answering:
+    """Answers requests from the routes that are in force."""
+
+    table: RouteTable
+    pools: Pools
+    limits: dict[Key, RateLimit] = field(default_factory=dict)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take over a snapshot; limits of routers that stay keep what was counted."""
+        self.table.apply(snapshot)
+        now = self.pools.clock()
+        limited = {
+            key: view.router.spec.limits
+            for key, view in snapshot.routers.items()
+            if view.router.spec.limits is not None
+        }
+        kept: dict[Key, RateLimit] = {}
+        for key, limits in limited.items():
+            kept[key] = self.limits.get(key) or RateLimit(limits.requests_per_minute, limits.tokens_per_minute, now)
+            kept[key].configure(limits.requests_per_minute, limits.tokens_per_minute, now)
+        self.limits = kept
+
+    def route(self, model: str) -> Route:
+        """The route of a served name.
+
+        Raises ModelNotFound with the names that exist, ModelUnavailable for a faulty one.
+        """
+        route = self.table.routes.get(model)
+        if route is None:
+            names = sorted(self.table.routes)
+            told = ", ".join(names[:NAMES_TOLD]) + (
+                f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+            )
+            raise ModelNotFound(
+                f"the model {model!r} does not exist; there are: {told or 'none'}",
+                code="model_not_found",
+                param="model",
+            )
+        if route.fault:
+            raise ModelUnavailable(route.fault)
+        return route
+
+    @asynccontextmanager
+    async def answer(
+        self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span
+    ) -> AsyncIterator[Taken]:
+        """The answer that is taken, open until the context is left.
+
+        Leaving it early cancels what still runs at pools.
+        """
+        limit = self.limits.get((route.namespace, route.name)) if route.router else None
+        if limit and (wait := limit.admit(self.pools.clock())):
+            raise TooManyRequests(
+                f"{route.name!r} has reached its limit of requests or tokens a minute", retry_after_seconds=wait
+            )
+        visitor = Visitor(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
+        run = Run(request, route, visitor)
+        try:
+            taken = await run.answer(await self._plan(request, route, run))
+            async with taken.stack:
+                yield taken
+        finally:
+            if limit:
+                limit.used(_tokens(run), self.pools.clock())
+            self._account(run, parent)
+
+    async def _plan(self, request: ClientRequest, route: Route, run: Run) -> Plan:
+        if route.plan:
+            return route.plan
+        router = route.router
+        if router is None:
+            raise RuntimeError(f"route {route.name} has neither plan nor router")
+        strategy = router.spec.strategy
+        if strategy.weighted:
+            answering = answering_pools(self.table.snapshot, route.namespace)
+            uniform = random.random()  # noqa: S311 - a share of traffic, not a secret
+            return with_fallback(router, [Step(weighted_choice(strategy.weighted.pools, answering, uniform))])
+        if strategy.predictive is None:
+            raise RuntimeError(f"router {route.name} has no strategy")
+        predictive = strategy.predictive
+        scorer = route.scorer(predictive.scorer)
+        if not isinstance(scorer, PromptScorer):
+            raise ModelUnavailable(
+                f"router {route.name!r}: scorer {predictive.scorer.name!r} scores answers, not prompts"
+            )
+        roles = {ref.role: ref.name for ref in predictive.scorer.pool_refs}
+        models = ScorerModels(run.visitor, roles)
+        with self.pools.tracing.span(
+            f"score {predictive.scorer.name}", SpanKind.INTERNAL, run.visitor.span, {genai.ROUTE: route.name}
+        ) as span:
+            score = await scorer.predict(question=request.question, models=models)
+            chosen = predictive_choice(predictive.candidates, score.permille)
+            span.set_attributes({genai.SCORE: score.permille, genai.POOL: chosen})
+        run.trail.details["prediction"] = {"score": score.permille, "pool": chosen, "details": dict(score.details)}
+        names = [candidate.pool_ref.name for candidate in predictive.candidates]
+        return with_fallback(router, [Step(name) for name in names[names.index(chosen) :]])
+
+    def _account(self, run: Run, span: Span) -> None:
+        if run.trail.escalated:
+            self.pools.metrics.escalations.labels(run.route.name).inc()
+        if span.is_recording():
+            span.set_attributes(
+                {
+                    genai.ROUTE: run.route.name,
+                    genai.STRATEGY: run.route.strategy,
+                    genai.STAGES: ",".join(stage.pool for stage in run.trail.stages),
+                    genai.ESCALATED: run.trail.escalated,
+                    genai.RESPONSE_MODEL: run.trail.stages[-1].pool if run.trail.stages else "",
+                }
+            )
+
+
+def answering_pools(snapshot: Snapshot, namespace: str) -> frozenset[str]:
+    """Names of the pools of a namespace that answer now."""
+    return frozenset(
+        name
+        for (place, name), view in snapshot.pools.items()
+        if place == namespace and view.state in {PoolState.READY, PoolState.SCALED_TO_ZERO}
+    )
+
+
+def can_answer(route: Route, snapshot: Snapshot) -> bool:
+    """Whether some path of the route answers now."""
+    if route.fault:
+        return False
+    names = route.router.strategy_pools if route.router else (route.name,)
+    fallback = tuple(entry.pool_ref.name for entry in route.router.spec.fallback) if route.router else ()
+    answering = answering_pools(snapshot, route.namespace)
+    return any(name in answering for name in names + fallback)
+
+
+def _tokens(run: Run) -> int:
+    return sum((stage.usage.prompt_tokens or 0) + (stage.usage.completion_tokens or 0) for stage in run.trail.stages)

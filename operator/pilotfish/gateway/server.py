@@ -1,0 +1,262 @@
+"""The gateway's HTTP server. The seam at which the server library can be replaced: nothing else knows aiohttp's."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from time import monotonic
+
+import orjson
+from aiohttp import web
+from opentelemetry.trace import SpanKind
+
+from pilotfish.base.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    RequestError,
+    Unauthorized,
+)
+from pilotfish.gateway.answering import Answering, can_answer
+from pilotfish.gateway.pools import Pools
+from pilotfish.gateway.routes import LoadScorer, Route, RouteTable
+from pilotfish.gateway.stages import Taken
+from pilotfish.gateway.wire.request import ClientRequest, Task
+from pilotfish.routing.snapshot import Snapshot
+from pilotfish.settings import GatewaySettings
+from pilotfish.telemetry import genai
+from pilotfish.telemetry.metrics import GatewayMetrics
+from pilotfish.telemetry.tracing import Tracing
+from pilotfish.upstream.client import ModelServers
+from pilotfish.upstream.sse import event
+
+UNKNOWN = "unknown"
+CLIENT_LEFT = "499"
+STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+JSON = "application/json"
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class GatewayServer:
+    """One gateway: `start`, `apply` snapshots as they come, `stop`."""
+
+    def __init__(self, settings: GatewaySettings, load_scorer: LoadScorer, tracing: Tracing) -> None:
+        self._settings = settings
+        self._tracing = tracing
+        self._metrics = GatewayMetrics()
+        self._servers = ModelServers(settings)
+        self._pools = Pools(self._servers, tracing, self._metrics, monotonic)
+        self._answering = Answering(RouteTable(load_scorer), self._pools)
+        self._runner: web.ServerRunner | None = None
+        self._handlers: Mapping[tuple[str, str], Handler] = {
+            ("POST", "/v1/chat/completions"): self._complete(Task.CHAT),
+            ("POST", "/v1/completions"): self._complete(Task.COMPLETION),
+            ("GET", "/v1/models"): self._models,
+            ("GET", "/healthz"): self._healthz,
+            ("GET", "/readyz"): self._readyz,
+            ("GET", "/metrics"): self._render_metrics,
+            ("GET", "/pilotfish/v1/load"): self._load,
+        }
+
+    async def start(self) -> int:
+        """Listen; the port that was bound. Raises OSError when the address is taken."""
+        await self._servers.open()
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._settings.drain_seconds)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=1024)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Answer from this snapshot from now on; open requests keep the one they began with."""
+        self._answering.apply(snapshot)
+
+    async def stop(self) -> None:
+        """Take no more requests, let open ones finish for as long as the settings allow, send what spans wait."""
+        if self._runner:
+            await self._runner.cleanup()
+        await self._servers.close()
+        await asyncio.to_thread(self._tracing.shutdown)
+
+    # requests
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        handler = self._handlers.get((request.method, request.path))
+        try:
+            if handler is None:
+                raise self._no_such_path(request)
+            if request.path.startswith("/v1/"):
+                self._authorize(request)
+            return await handler(request)
+        except RequestError as error:
+            return _error_response(error)
+
+    def _complete(self, task: Task) -> Handler:
+        async def complete(request: web.BaseRequest) -> web.StreamResponse:
+            started = monotonic()
+            sender = Sender(request)
+            route_name, status = UNKNOWN, "200"
+            try:
+                parsed = ClientRequest.parse(task, await self._body(request))
+                route = self._answering.route(parsed.model)
+                route_name = route.name
+                return await self._answer(parsed, route, sender, started)
+            except RequestError as error:
+                status = str(error.http_status)
+                return await sender.fail(error)
+            except (asyncio.CancelledError, ConnectionResetError):
+                status = CLIENT_LEFT
+                raise
+            finally:
+                self._metrics.requests.labels(route_name, status).inc()
+                self._metrics.seconds.labels(route_name).observe(monotonic() - started)
+
+        return complete
+
+    async def _answer(
+        self, parsed: ClientRequest, route: Route, sender: "Sender", started: float
+    ) -> web.StreamResponse:
+        attributes: dict[str, str | int] = {
+            genai.OPERATION: parsed.task.operation,
+            genai.PROVIDER: genai.PROVIDER_NAME,
+            genai.REQUEST_MODEL: route.name,
+            genai.REQUEST_CHOICES: parsed.choices,
+        }
+        incoming = {name.lower(): value for name, value in sender.request.headers.items()}
+        name = f"{parsed.task.operation} {route.name}"
+        try:
+            with self._tracing.span(name, SpanKind.SERVER, incoming, attributes) as span:
+                async with (
+                    asyncio.timeout(route.timeout_seconds),
+                    self._answering.answer(parsed, route, incoming, span) as taken,
+                ):
+                    self._metrics.first_byte_seconds.labels(route.name).observe(monotonic() - started)
+                    return await sender.send(taken)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}") from error
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        most = self._settings.max_body_bytes
+        if (request.content_length or 0) > most:
+            raise BodyTooLarge(f"the body has {request.content_length} bytes, the most is {most}")
+        body = bytearray()
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > most:
+                    raise BodyTooLarge(f"the body has more than {most} bytes")
+        except web.RequestPayloadError as error:
+            raise BadRequest(f"the body broke off: {error}") from error
+        return bytes(body)
+
+    def _authorize(self, request: web.BaseRequest) -> None:
+        if not self._settings.api_keys:
+            return
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        if not any(hmac.compare_digest(given, key.encode()) for key in self._settings.api_keys):
+            raise Unauthorized("the API key is missing or not known", code="invalid_api_key")
+
+    def _no_such_path(self, request: web.BaseRequest) -> RequestError:
+        methods = [method for method, path in self._handlers if path == request.path]
+        if methods:
+            return NoSuchPath(405, f"{request.path} takes {', '.join(methods)}, not {request.method}")
+        return NoSuchPath(404, f"there is no {request.path}")
+
+    # the rest of the API
+
+    async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
+        snapshot = self._answering.table.snapshot
+        listed = [
+            {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": route.target.owner,
+                "state": "Ready" if can_answer(route, snapshot) else "NotReady",
+                **({"reason": reason} if (reason := _reason(route)) else {}),
+            }
+            for name, route in sorted(self._answering.table.routes.items())
+        ]
+        return _json({"object": "list", "data": listed})
+
+    async def _healthz(self, request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, request: web.BaseRequest) -> web.StreamResponse:
+        table = self._answering.table
+        if any(can_answer(route, table.snapshot) for route in table.routes.values()):
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="no model can answer yet\n")
+
+    async def _render_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(
+            body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def _load(self, request: web.BaseRequest) -> web.StreamResponse:
+        pools = {f"{namespace}/{name}": count for (namespace, name), count in self._pools.in_flight.items()}
+        return _json({"pools": pools})
+
+
+class NoSuchPath(RequestError):
+    """No such path, or not with that method."""
+
+    type = "invalid_request_error"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self._status = status
+
+    @property
+    def http_status(self) -> int:
+        """404 or 405."""
+        return self._status
+
+
+class Sender:
+    """Sends one answer. The first byte is the commit point: an error before it has a status, after it is an event."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self.request = request
+        self._committed: web.StreamResponse | None = None
+
+    async def send(self, taken: Taken) -> web.StreamResponse:
+        """Send a whole answer or a stream."""
+        headers = taken.trail.headers()
+        if taken.pieces is None:
+            return web.Response(body=taken.whole, content_type=JSON, headers=headers)
+        async with aclosing(taken.pieces) as pieces:
+            first = await anext(pieces)
+            response = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+            await response.prepare(self.request)
+            self._committed = response
+            await response.write(first)
+            async for piece in pieces:
+                await response.write(piece)
+        await response.write_eof()
+        return response
+
+    async def fail(self, error: RequestError) -> web.StreamResponse:
+        """Tell an error, in the way that is still open. A stream that broke off has no [DONE]."""
+        if self._committed is None:
+            return _error_response(error)
+        await self._committed.write(event(orjson.dumps(error.body())))
+        await self._committed.write_eof()
+        return self._committed
+
+
+def _reason(route: Route) -> str:
+    if route.fault:
+        return route.fault
+    return route.target.pool.reason if route.target.pool else ""
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type=JSON)
+
+
+def _error_response(error: RequestError) -> web.Response:
+    return web.Response(
+        status=error.http_status, body=orjson.dumps(error.body()), content_type=JSON, headers=error.headers
+    )

@@ -1,0 +1,325 @@
+"""Runs a plan: asks one pool after the other until an answer is taken.
+
+A stage with `accept` is read and judged before anything of it is passed on. When it is rejected, leaving its context
+closes the connection to the pool, which cancels the generation there, and the next stage starts at once.
+The answer that is taken keeps its stage open: what is still to come flows through it.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from pilotfish.api.modelrouter import Accept, Streaming
+from pilotfish.base.errors import BadUpstream, ModelUnavailable, RequestError
+from pilotfish.gateway.pools import Call, ScorerModels, Visitor
+from pilotfish.gateway.routes import Route
+from pilotfish.gateway.wire import logprobs
+from pilotfish.gateway.wire.chunks import Chunk, Ending, notable, parse_chunk, read_usage
+from pilotfish.gateway.wire.decision import StageRecord, Trail
+from pilotfish.gateway.wire.forward import pool_body
+from pilotfish.gateway.wire.request import ClientRequest
+from pilotfish.gateway.wire.whole import Assembly, WholeAnswer, answer_text, parse_whole, spliced
+from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, TokenLogprobs
+from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, Verdict, judge_whole
+from pilotfish.routing.cost import Usage
+from pilotfish.routing.plan import Plan, Step
+from pilotfish.upstream.client import Reply
+from pilotfish.upstream.sse import DONE, event, payloads, whole_events
+
+
+@dataclass
+class Taken:
+    """The answer that the client gets: a whole body, or pieces of a stream. Close it when it was sent, or was not."""
+
+    trail: Trail
+    whole: bytes | None = None
+    pieces: AsyncGenerator[bytes] | None = None
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+
+@dataclass
+class Run:
+    """One request on its way through a plan."""
+
+    request: ClientRequest
+    route: Route
+    visitor: Visitor
+    trail: Trail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trail = Trail(self.route.name, self.route.strategy)
+
+    async def answer(self, plan: Plan) -> Taken:
+        """The first answer that is taken. Raises the last stage's error when there is none."""
+        failure: RequestError | None = None
+        for step in plan.steps:
+            try:
+                taken = await self._visit(step, plan.streaming)
+            except RequestError as error:
+                failure = error
+            else:
+                if taken:
+                    return taken
+        raise failure or ModelUnavailable(f"{self.route.name!r} has no pool to ask")
+
+    async def _visit(self, step: Step, streaming: Streaming) -> Taken | None:
+        record = StageRecord(step.pool)
+        self.trail.stages.append(record)
+        async with AsyncExitStack() as guard:
+            stack = await guard.enter_async_context(AsyncExitStack())
+            call = await stack.enter_async_context(self.visitor.stage(record, self.request.task.operation))
+            taken = await Stage(self, call, record, stack).run(step.accept, streaming)
+            if taken:
+                taken.stack = guard.pop_all()
+            return taken
+
+
+@dataclass
+class Stage:
+    """One stage of a run, at a pool that is being asked. `stack` holds what is open at the pool."""
+
+    of: Run
+    call: Call
+    record: StageRecord
+    stack: AsyncExitStack
+
+    @property
+    def request(self) -> ClientRequest:
+        """What the client asked."""
+        return self.of.request
+
+    async def run(self, accept: Accept | None, streaming: Streaming) -> Taken | None:
+        """The answer, if it is taken; None if it was rejected."""
+        if accept is None:
+            return await (self._pass_stream() if self.request.stream else self._pass_whole())
+        scorer = self.of.route.scorer(accept.scorer)
+        if isinstance(scorer, AnswerScorer):
+            early = streaming is Streaming.EARLY_EXIT
+            if self.request.stream or (early and self.request.can_be_streamed):
+                return await self._judge_stream(accept, scorer, early=early)
+            return await self._judge_whole(accept, scorer)
+        if isinstance(scorer, JudgeScorer):
+            return await self._judge_by_asking(accept, scorer)
+        raise ModelUnavailable(f"scorer {accept.scorer.name!r} scores prompts, not answers")
+
+    # taken as it comes
+
+    async def _pass_whole(self) -> Taken:
+        reply = await self._ask(stream=False, extra={})
+        raw = await reply.read()
+        answer = parse_whole(raw)
+        self.record.usage = read_usage(answer) or self.record.usage
+        return await self._finished(raw)
+
+    async def _pass_stream(self) -> Taken:
+        reply = await self._ask(stream=True, extra={})
+        pieces = self._relay(reply)
+        first = await anext(pieces, b"")
+        return Taken(self.of.trail, pieces=_chained(first, pieces))
+
+    async def _relay(self, reply: Reply) -> AsyncGenerator[bytes]:
+        """Text flows as it comes, unparsed; the events around a stream's end are looked at."""
+        ending = Ending(self.request)
+        async with aclosing(whole_events(reply.chunks())) as pieces:
+            async for piece in pieces:
+                if not notable(piece):
+                    held = ending.flush()
+                    yield _events(held) + piece if held else piece
+                    continue
+                for payload in payloads(piece):
+                    if payload == DONE:
+                        yield await self._last(ending)
+                        return
+                    ready = ending.take(parse_chunk(payload))
+                    self.record.usage = ending.usage
+                    if ready:
+                        yield _events(ready)
+        raise BadUpstream("the model server ended its stream without [DONE]")
+
+    # judged while it is being written
+
+    async def _judge_stream(self, accept: Accept, scorer: AnswerScorer, *, early: bool) -> Taken | None:
+        reply = await self._ask(stream=True, extra=logprobs.ask_for(self.request, scorer.top_logprobs))
+        policy = AcceptancePolicy(
+            accept.threshold_permille, accept.decide_within_tokens, self.request.max_tokens, early=early
+        )
+        judge = StageJudge(scorer, policy, self.request.choices)
+        ending = Ending(self.request)
+        chunks = self._opened(reply)
+        held: list[Chunk] = []
+        counted = 0
+        async for chunk in chunks:
+            counted += self._feed(judge, chunk)
+            held += ending.take(chunk)
+            self.record.usage = ending.usage if ending.usage.completion_tokens else Usage(None, counted)
+            if judge.decision:
+                break
+        decision = judge.decision or judge.end()
+        if self._rejected(decision):
+            return None
+        if self.request.stream:
+            return Taken(self.of.trail, pieces=self._flow(held, chunks, ending))
+        return await self._assembled(held, chunks, ending)
+
+    def _feed(self, judge: StageJudge, chunk: Chunk) -> int:
+        """Show the judge a chunk's tokens and take out of the chunk what the client did not ask for."""
+        counted = 0
+        for choice in chunk["choices"]:
+            index = int(choice.get("index", 0))
+            if index >= self.request.choices:
+                raise BadUpstream(f"the model server sent choice {index} of {self.request.choices} asked for")
+            tokens = logprobs.read(self.request, choice)
+            counted += len(tokens)
+            judge.add(index, tokens)
+            if choice.get("finish_reason"):
+                judge.end_choice(index)
+            logprobs.restore(self.request, choice)
+        return counted
+
+    async def _flow(self, held: list[Chunk], chunks: AsyncIterator[Chunk], ending: Ending) -> AsyncGenerator[bytes]:
+        if held:
+            yield _events(held)
+        async for chunk in chunks:
+            for choice in chunk["choices"]:
+                logprobs.restore(self.request, choice)
+            ready = ending.take(chunk)
+            self.record.usage = ending.usage
+            if ready:
+                yield _events(ready)
+        yield await self._last(ending)
+
+    async def _assembled(self, held: list[Chunk], chunks: AsyncIterator[Chunk], ending: Ending) -> Taken:
+        assembly = Assembly(self.request)
+        for chunk in held:
+            assembly.add(chunk)
+        async for chunk in chunks:
+            for choice in chunk["choices"]:
+                logprobs.restore(self.request, choice)
+            for ready in ending.take(chunk):
+                assembly.add(ready)
+        for chunk in ending.flush():
+            assembly.add(chunk)
+        self.record.usage = ending.usage
+        answer = assembly.whole()
+        answer["usage"] = ending.usage_object
+        return await self._finished(orjson.dumps(answer))
+
+    # judged when it is whole
+
+    async def _judge_whole(self, accept: Accept, scorer: AnswerScorer) -> Taken | None:
+        reply = await self._ask(stream=False, extra=logprobs.ask_for(self.request, scorer.top_logprobs))
+        answer = self._read(await reply.read())
+        policy = AcceptancePolicy(accept.threshold_permille, accept.decide_within_tokens, early=False)
+        judge = StageJudge(scorer, policy, max(1, len(answer["choices"])))
+        for index, choice in enumerate(answer["choices"]):
+            judge.add(index, logprobs.read(self.request, choice))
+        if self._rejected(judge.end()):
+            return None
+        return await self._restored(answer)
+
+    async def _judge_by_asking(self, accept: Accept, scorer: JudgeScorer) -> Taken | None:
+        extra = {} if scorer.top_logprobs is None else logprobs.ask_for(self.request, scorer.top_logprobs)
+        if self.request.stream:
+            return await self._judge_held(accept, scorer, extra)
+        reply = await self._ask(stream=False, extra=extra)
+        answer = self._read(await reply.read())
+        if self._rejected(await self._judgement(accept, scorer, answer)):
+            return None
+        return await self._restored(answer)
+
+    async def _judge_held(self, accept: Accept, scorer: JudgeScorer, extra: dict[str, Any]) -> Taken | None:
+        reply = await self._ask(stream=True, extra=extra)
+        ending, assembly = Ending(self.request), Assembly(self.request)
+        held: list[Chunk] = []
+        chunks = self._opened(reply)
+        async for chunk in chunks:
+            assembly.add(chunk)
+            for choice in chunk["choices"]:
+                logprobs.restore(self.request, choice)
+            held += ending.take(chunk)
+        self.record.usage = ending.usage
+        if self._rejected(await self._judgement(accept, scorer, assembly.whole())):
+            return None
+        return Taken(self.of.trail, pieces=self._flow(held, chunks, ending))
+
+    async def _judgement(self, accept: Accept, scorer: JudgeScorer, answer: WholeAnswer) -> Decision:
+        """With several choices the least sure one counts."""
+        roles = {"self": self.record.pool, **{ref.role: ref.name for ref in accept.scorer.pool_refs}}
+        models = ScorerModels(self.of.visitor, roles)
+        tokens: list[TokenLogprobs] = []
+        scores = []
+        for choice in answer["choices"]:
+            tokens = logprobs.read(self.request, choice)
+            said = Answer(answer_text({"choices": [choice]}), tuple(tokens))
+            scores.append(await scorer.judge(question=self.request.question, answer=said, models=models))
+        if models.records:
+            self.of.trail.details["scorer_calls"] = [record.as_object() for record in models.records]
+        if not scores:
+            raise BadUpstream("the model server answered no choices")
+        return judge_whole(min(scores, key=lambda score: score.permille), accept.threshold_permille, len(tokens))
+
+    # what all ways share
+
+    async def _ask(self, *, stream: bool, extra: dict[str, Any]) -> Reply:
+        body = pool_body(
+            self.request,
+            self.call.view.model,
+            stream=stream,
+            extra=extra,
+            usage_in_every_chunk=bool(extra) and self.call.view.pool.spec.external is None,
+        )
+        return await self.stack.enter_async_context(self.call.post(self.request.task.value, body))
+
+    def _opened(self, reply: Reply) -> AsyncGenerator[Chunk]:
+        chunks = _chunks(reply)
+        self.stack.push_async_callback(chunks.aclose)
+        return chunks
+
+    def _read(self, raw: bytes) -> WholeAnswer:
+        answer = parse_whole(raw)
+        self.record.usage = read_usage(answer) or self.record.usage
+        return answer
+
+    def _rejected(self, decision: Decision) -> bool:
+        self.record.decision = decision
+        return decision.verdict is Verdict.REJECTED
+
+    async def _restored(self, answer: WholeAnswer) -> Taken:
+        for choice in answer["choices"]:
+            logprobs.restore(self.request, choice)
+        return await self._finished(orjson.dumps(answer))
+
+    async def _finished(self, raw: bytes) -> Taken:
+        """A whole answer is here: its stage is closed, so that the account is complete, and told in the answer."""
+        await self.stack.aclose()
+        return Taken(self.of.trail, whole=spliced(raw, self.of.trail.as_object()))
+
+    async def _last(self, ending: Ending) -> bytes:
+        """The stream's last events, after the stage was closed and its account is complete."""
+        await self.stack.aclose()
+        return _events(ending.last(self.of.trail.as_object())) + event(DONE)
+
+
+async def _chunks(reply: Reply) -> AsyncGenerator[Chunk]:
+    """Parsed chunks up to [DONE]. Raises BadUpstream for garbage and for a stream that ends without it."""
+    async with aclosing(whole_events(reply.chunks())) as pieces:
+        async for piece in pieces:
+            for payload in payloads(piece):
+                if payload == DONE:
+                    return
+                yield parse_chunk(payload)
+    raise BadUpstream("the model server ended its stream without [DONE]")
+
+
+async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
+
+
+def _events(chunks: list[Chunk]) -> bytes:
+    return b"".join(event(orjson.dumps(chunk)) for chunk in chunks)

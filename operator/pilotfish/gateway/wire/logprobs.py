@@ -1,0 +1,70 @@
+"""Log-probabilities: asked for on behalf of scorers, read, and taken out again before the client sees them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pilotfish.gateway.wire.request import ClientRequest, Task
+from pilotfish.plugin_api.scorers import TokenLogprobs
+from pilotfish.routing.scorers.logprob import LEAST_LOGPROB
+
+
+def ask_for(request: ClientRequest, top: int) -> dict[str, Any]:
+    """Parameters that make the engine tell log-probabilities with at least `top` alternatives."""
+    most = max(top, request.top_logprobs)
+    if request.task is Task.CHAT:
+        return {"logprobs": True, "top_logprobs": most} if most else {"logprobs": True}
+    return {"logprobs": most}
+
+
+def read(request: ClientRequest, choice: Mapping[str, Any]) -> list[TokenLogprobs]:
+    """The tokens of one choice of a chunk or of a whole answer; those of an echoed prompt are left out."""
+    logprobs = choice.get("logprobs")
+    if not isinstance(logprobs, dict):
+        return []
+    if request.task is Task.CHAT:
+        return _read_chat(logprobs)
+    prompt = request.body["prompt"]
+    echoed = len(prompt) if request.body.get("echo") and isinstance(prompt, str) else 0
+    return _read_completion(logprobs, echoed)
+
+
+def restore(request: ClientRequest, choice: dict[str, Any]) -> None:
+    """Leave in `choice` the log-probabilities that the client asked for, and no more."""
+    logprobs = choice.get("logprobs")
+    if not isinstance(logprobs, dict):
+        return
+    if not request.wants_logprobs:
+        choice["logprobs"] = None
+    elif request.task is Task.CHAT:
+        for token in logprobs.get("content") or ():
+            if isinstance(token, dict) and isinstance(token.get("top_logprobs"), list):
+                token["top_logprobs"] = token["top_logprobs"][: request.top_logprobs]
+
+
+def _read_chat(logprobs: Mapping[str, Any]) -> list[TokenLogprobs]:
+    return [
+        TokenLogprobs(
+            number(token.get("logprob")),
+            tuple(number(other.get("logprob")) for other in token.get("top_logprobs") or ()),
+        )
+        for token in logprobs.get("content") or ()
+    ]
+
+
+def _read_completion(logprobs: Mapping[str, Any], echoed: int) -> list[TokenLogprobs]:
+    """`echoed` is the length, in characters, of the prompt at the answer's beginning."""
+    tops = logprobs.get("top_logprobs") or ()
+    offsets = logprobs.get("text_offset") or ()
+    return [
+        TokenLogprobs(
+            number(value),
+            tuple(number(other) for other in tops[index].values()) if index < len(tops) and tops[index] else (),
+        )
+        for index, value in enumerate(logprobs.get("token_logprobs") or ())
+        if not echoed or (index < len(offsets) and offsets[index] >= echoed)
+    ]
+
+
+def number(value: object) -> float:
+    """A log-probability as a float; what is none (null, as JSON has no -inf) counts as impossible."""
+    return float(value) if isinstance(value, int | float) else LEAST_LOGPROB

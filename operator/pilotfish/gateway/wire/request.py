@@ -1,0 +1,150 @@
+"""A client's request body. Engines add parameters of their own, so only what the gateway acts on is checked."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from pilotfish.base.errors import BadRequest
+from pilotfish.plugin_api.scorers import Question
+
+MOST_CHOICES = 128
+
+NOT_STREAMED = frozenset({"tools", "functions", "prompt_logprobs", "use_beam_search", "best_of"})
+"""Parameters whose whole answers an engine makes otherwise than streamed ones, or makes only whole."""
+
+
+class Task(StrEnum):
+    """What is asked for, by its path below /v1."""
+
+    CHAT = "/chat/completions"
+    COMPLETION = "/completions"
+
+    @property
+    def operation(self) -> str:
+        """The name of the operation in the semantic conventions."""
+        return "chat" if self is Task.CHAT else "text_completion"
+
+
+@dataclass(frozen=True)
+class ClientRequest:
+    """A request as the client sent it. `body` is never changed; bodies for pools are made from it."""
+
+    task: Task
+    body: dict[str, Any]
+
+    @classmethod
+    def parse(cls, task: Task, raw: bytes) -> "ClientRequest":
+        """Raises BadRequest with the parameter's name for a body that cannot be acted on."""
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from error
+        if not isinstance(body, dict):
+            raise BadRequest("the body must be a JSON object")
+        _check_model(body)
+        _check_content(task, body)
+        _check_integer(body, "n", 1, MOST_CHOICES)
+        _check_type(body, "stream", bool, "true or false")
+        _check_type(body, "stream_options", dict, "an object")
+        return cls(task, body)
+
+    @property
+    def model(self) -> str:
+        """What the client wrote in `model`."""
+        return str(self.body["model"])
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client wants a stream."""
+        return bool(self.body.get("stream"))
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the client wants a last chunk with usage."""
+        return bool((self.body.get("stream_options") or {}).get("include_usage"))
+
+    @property
+    def continuous_usage(self) -> bool:
+        """Whether the client wants usage in every chunk."""
+        return bool((self.body.get("stream_options") or {}).get("continuous_usage_stats"))
+
+    @property
+    def choices(self) -> int:
+        """Answers asked for; of a completion, to each of its prompts."""
+        count = int(self.body.get("n") or 1)
+        prompt = self.body.get("prompt")
+        several = isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)
+        return count * len(prompt) if several and isinstance(prompt, list) else count
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest answer that the client wants, if it said."""
+        value = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
+        if value is None and self.task is Task.COMPLETION:
+            return 16  # the default of the API
+        return value if isinstance(value, int) and value > 0 else None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether the client asked for log-probabilities itself."""
+        value = self.body.get("logprobs")
+        return bool(value) if self.task is Task.CHAT else value is not None
+
+    @property
+    def top_logprobs(self) -> int:
+        """How many alternatives a token the client asked for."""
+        value = self.body.get("top_logprobs" if self.task is Task.CHAT else "logprobs")
+        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    @property
+    def can_be_streamed(self) -> bool:
+        """Whether a whole answer can be put together from a streamed one without loss."""
+        return not any(self.body.get(name) for name in NOT_STREAMED)
+
+    @property
+    def question(self) -> Question:
+        """What a scorer sees of the request."""
+        temperature = self.body.get("temperature")
+        return Question(
+            self._messages(), self.max_tokens, temperature if isinstance(temperature, int | float) else None
+        )
+
+    def _messages(self) -> tuple[dict[str, Any], ...]:
+        if self.task is Task.CHAT:
+            return tuple(self.body["messages"])
+        prompt = self.body["prompt"]
+        return ({"role": "user", "content": prompt if isinstance(prompt, str) else str(prompt)},)
+
+
+def _check_model(body: dict[str, Any]) -> None:
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise BadRequest("you must name a model: a text in `model`", param="model")
+
+
+def _check_content(task: Task, body: dict[str, Any]) -> None:
+    if task is Task.COMPLETION:
+        if not isinstance(body.get("prompt"), str | list):
+            raise BadRequest("`prompt` must be a text or a list", param="prompt")
+        return
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("`messages` must be a list of at least one message", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise BadRequest("a message must be an object with a role", param=f"messages[{index}]")
+
+
+def _check_integer(body: dict[str, Any], name: str, least: int, most: int) -> None:
+    value = body.get(name)
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise BadRequest(f"`{name}` must be a whole number from {least} to {most}", param=name)
+
+
+def _check_type(body: dict[str, Any], name: str, kind: type, words: str) -> None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise BadRequest(f"`{name}` must be {words}", param=name)

@@ -1,0 +1,150 @@
+"""When is a stage's answer good enough? The judge of one stage, fed with tokens as they arrive.
+
+The verdict falls at the first of: a token at which the outcome is certain whatever follows, the stage's
+`decideWithinTokens`, the answer's end. It does not depend on how the tokens are cut into chunks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pilotfish.plugin_api.scorers import AnswerScorer, Bounds, RunningScore, Score, TokenLogprobs
+
+
+class Verdict(StrEnum):
+    """What became of a stage's answer."""
+
+    ACCEPTED = "Accepted"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+
+
+class Ground(StrEnum):
+    """Why the verdict fell when it did."""
+
+    CERTAIN = "Certain"
+    DECIDE_WITHIN_TOKENS = "DecideWithinTokens"
+    END_OF_ANSWER = "EndOfAnswer"
+    LAST_STAGE = "LastStage"
+    ERROR = "Error"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict and what it rests on. `tokens` is how many were judged, of the choice that decided."""
+
+    verdict: Verdict
+    ground: Ground
+    score: int | None = None
+    threshold: int | None = None
+    tokens: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptancePolicy:
+    """A stage's threshold, and how much of an answer is judged: `horizon` tokens, or all of it."""
+
+    threshold: int
+    horizon: int | None = None
+    max_tokens: int | None = None
+    early: bool = True
+    """Whether the verdict may fall before the horizon is reached or the answer has ended."""
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens that can be judged."""
+        known = [limit for limit in (self.horizon, self.max_tokens) if limit is not None]
+        return min(known) if known else None
+
+
+class _Choice:
+    """One of the `n` answers to a request."""
+
+    def __init__(self, running: RunningScore) -> None:
+        self.running = running
+        self.taken = 0
+        self.ended = False
+
+    def take(self, tokens: Sequence[TokenLogprobs], horizon: int | None) -> None:
+        wanted = tokens if horizon is None else tokens[: max(0, horizon - self.taken)]
+        self.running.add(wanted)
+        self.taken += len(wanted)
+
+    def bounds(self, longest: int | None, *, done: bool) -> Bounds:
+        if done:
+            score = self.running.score().permille
+            return Bounds(score, score)
+        return self.running.bounds(None if longest is None else max(0, longest - self.taken))
+
+
+class StageJudge:
+    """Judges one stage's answer. With several choices the least sure one counts."""
+
+    def __init__(self, scorer: AnswerScorer, policy: AcceptancePolicy, choices: int = 1) -> None:
+        self._policy = policy
+        self._choices = [_Choice(scorer.start()) for _ in range(choices)]
+        self._decision: Decision | None = None
+
+    @property
+    def decision(self) -> Decision | None:
+        """The verdict, once it has fallen."""
+        return self._decision
+
+    def add(self, choice: int, tokens: Sequence[TokenLogprobs]) -> Decision | None:
+        """Take tokens of one choice, one by one, until the verdict falls; what comes after it is not judged."""
+        for token in tokens:
+            if self._decision is not None:
+                break
+            self._choices[choice].take((token,), self._policy.horizon)
+            self._decision = self._decide()
+        return self._decision
+
+    def end_choice(self, choice: int) -> Decision | None:
+        """One choice has ended."""
+        self._choices[choice].ended = True
+        if self._decision is None:
+            self._decision = self._decide()
+        return self._decision
+
+    def end(self) -> Decision:
+        """The whole answer has ended: the verdict falls now if it has not."""
+        for choice in self._choices:
+            choice.ended = True
+        self._decision = self._decision or self._conclude(Ground.END_OF_ANSWER)
+        return self._decision
+
+    def _decide(self) -> Decision | None:
+        horizon = self._policy.horizon
+        done = [choice.ended or (horizon is not None and choice.taken >= horizon) for choice in self._choices]
+        if all(done):
+            ended = all(choice.ended for choice in self._choices)
+            return self._conclude(Ground.END_OF_ANSWER if ended else Ground.DECIDE_WITHIN_TOKENS)
+        if not self._policy.early:
+            return None
+        bounds = [
+            choice.bounds(self._policy.longest, done=finished)
+            for choice, finished in zip(self._choices, done, strict=True)
+        ]
+        low, high = min(bound.low for bound in bounds), min(bound.high for bound in bounds)
+        if high < self._policy.threshold or low >= self._policy.threshold:
+            return self._conclude(Ground.CERTAIN, accepted=low >= self._policy.threshold)
+        return None
+
+    def _conclude(self, ground: Ground, *, accepted: bool | None = None) -> Decision:
+        scored = [(choice.running.score(), choice.taken) for choice in self._choices]
+        score, tokens = min(scored, key=lambda pair: pair[0].permille)
+        if accepted is None:
+            accepted = score.permille >= self._policy.threshold
+        return _decision(score, ground, self._policy.threshold, tokens, accepted=accepted)
+
+
+def judge_whole(score: Score, threshold: int, tokens: int) -> Decision:
+    """The verdict on a whole answer that a scorer judged at once."""
+    return _decision(score, Ground.END_OF_ANSWER, threshold, tokens, accepted=score.permille >= threshold)
+
+
+def _decision(score: Score, ground: Ground, threshold: int, tokens: int, *, accepted: bool) -> Decision:
+    verdict = Verdict.ACCEPTED if accepted else Verdict.REJECTED
+    return Decision(verdict, ground, score.permille, threshold, tokens, score.details)

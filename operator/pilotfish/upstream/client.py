@@ -1,0 +1,170 @@
+"""Calls to model servers over HTTP. The seam at which the HTTP library can be replaced.
+
+| what the library raises or the server answers | becomes |
+|---|---|
+| no connection | ModelUnavailable (after every other address was tried) |
+| no answer in time | DeadlineExceeded |
+| connection lost, half an answer, no JSON | BadUpstream |
+| 400, 408, 409, 413, 415, 422, 429, 503 with a body | UpstreamError, passed on |
+| any other status of 400 and above | BadUpstream |
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import aiohttp
+import orjson
+
+from pilotfish.base.errors import BadUpstream, DeadlineExceeded, ModelUnavailable, UpstreamError
+from pilotfish.routing.balance import by_load
+from pilotfish.routing.snapshot import Endpoint
+from pilotfish.settings import GatewaySettings
+
+PASSED_ON = frozenset({400, 408, 409, 413, 415, 422, 429, 503})
+LONGEST_ERROR = 64 * 1024
+QUOTED = 300
+
+
+class Reply:
+    """A model server's answer whose status is below 400, not read yet."""
+
+    def __init__(self, response: aiohttp.ClientResponse, where: str) -> None:
+        self._response = response
+        self._where = where
+
+    async def read(self) -> bytes:
+        """The whole body. Raises BadUpstream when it breaks off, DeadlineExceeded when it stalls."""
+        try:
+            return await self._response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error, self._where) from error
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises as `read` does."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _translated(error, self._where) from error
+
+
+class ModelServers:
+    """Keeps connections to model servers, and counts the requests in flight at each."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+        self._turn = count()
+        self.in_flight: Counter[str] = Counter()
+
+    async def open(self) -> None:
+        """Make ready to call; from within the event loop that will call."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._settings.upstream_connections, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=self._settings.connect_timeout_seconds,
+                sock_read=self._settings.idle_timeout_seconds,
+            ),
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=2**18,
+        )
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        if self._session:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def post(
+        self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator[Reply]:
+        """Ask the least busy address; the next one when no connection can be made.
+
+        Leaving the context before the answer was read whole closes the connection: the model server takes that as
+        cancellation. `path` is relative to the endpoint's base URL and begins with "/".
+        """
+        response, endpoint = await self._connect(endpoints, path, body, headers)
+        try:
+            if response.status >= 400:
+                raise await _refusal(response, endpoint.base_url)
+            yield Reply(response, endpoint.base_url)
+        finally:
+            self._left(endpoint)
+            response.close() if not response.content.at_eof() else response.release()
+
+    async def _connect(
+        self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientResponse, Endpoint]:
+        if self._session is None:
+            raise RuntimeError("open() was not called")
+        failure: Exception | None = None
+        for endpoint in by_load(endpoints, self.in_flight, next(self._turn)):
+            self.in_flight[endpoint.base_url] += 1
+            try:
+                return await self._send(endpoint, path, body, headers), endpoint
+            except aiohttp.ClientConnectorError as error:
+                self._left(endpoint)
+                failure = error
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self._left(endpoint)
+                raise _translated(error, endpoint.base_url) from error
+            except asyncio.CancelledError:
+                self._left(endpoint)
+                raise
+        raise ModelUnavailable(f"no address of the model can be reached: {failure or 'there is none'}") from failure
+
+    async def _send(
+        self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None  # noqa: S101 - checked by the caller, for the type checker
+        sent = {"Content-Type": "application/json", **headers}
+        if endpoint.api_key:
+            sent["Authorization"] = f"Bearer {endpoint.api_key}"
+        url = endpoint.base_url + path
+        try:
+            return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
+        except aiohttp.ServerDisconnectedError:
+            # A kept connection that the server had closed meanwhile; nothing of an answer has been seen.
+            return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
+
+    def _left(self, endpoint: Endpoint) -> None:
+        self.in_flight[endpoint.base_url] -= 1
+        if self.in_flight[endpoint.base_url] <= 0:
+            del self.in_flight[endpoint.base_url]
+
+
+def _translated(error: Exception, where: str) -> DeadlineExceeded | BadUpstream:
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded(f"the model server at {where} did not answer in time")
+    return BadUpstream(f"the model server at {where} broke off its answer: {type(error).__name__}: {error}")
+
+
+async def _refusal(response: aiohttp.ClientResponse, where: str) -> UpstreamError | BadUpstream:
+    try:
+        raw = await response.content.read(LONGEST_ERROR)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return BadUpstream(f"the model server at {where} answered {response.status} and broke off: {error}")
+    body = _object(raw)
+    if response.status in PASSED_ON and body is not None:
+        return UpstreamError(response.status, body, retry_after=response.headers.get("Retry-After"))
+    said = _message(body) or raw[:QUOTED].decode("utf-8", "replace").strip()
+    return BadUpstream(f"the model server at {where} answered {response.status}: {said}")
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _message(body: Mapping[str, Any] | None) -> str:
+    error = (body or {}).get("error")
+    return str(error.get("message", "")) if isinstance(error, dict) else ""
