@@ -1,0 +1,34 @@
+"""Accepted and ResolvedRefs: faults of a spec as conditions, the same for every kind."""
+
+from collections.abc import Iterable, Sequence
+
+from pilotfish.api.validation import Fault
+from pilotfish.reconcile.conditions import Finding, Reason
+
+
+def accepted(faults: Sequence[Fault]) -> Finding:
+    """Accepted: True without faults, else all of them with their fields' paths, and the first one's reason."""
+    if not faults:
+        return Finding.true(Reason.ACCEPTED)
+    return Finding.false(_reason(faults[0]), "; ".join(map(str, faults)))
+
+
+def resolved(missing: Iterable[tuple[str, str]], namespace: str) -> Finding:
+    """ResolvedRefs: True when nothing (kind, name) is missing, else all that is."""
+    names = [f"{kind} {name!r}" for kind, name in missing]
+    if not names:
+        return Finding.true(Reason.RESOLVED)
+    return Finding.false(Reason.NOT_FOUND, f"not in namespace {namespace!r}: {', '.join(names)}")
+
+
+def _reason(fault: Fault) -> Reason:
+    path = fault.path
+    if path[-1:] == ("uri",):
+        return Reason.UNKNOWN_SOURCE
+    if path[:3] == ("spec", "engine", "args"):
+        return Reason.RESERVED_ENGINE_ARGUMENT
+    if "config" in path:
+        return Reason.INVALID_PLUGIN_CONFIG
+    if path == ("spec", "type") or path[-2:] == ("scorer", "name"):
+        return Reason.UNKNOWN_PLUGIN
+    return Reason.INVALID_SPEC

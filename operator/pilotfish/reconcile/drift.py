@@ -1,0 +1,56 @@
+"""Whether an object must be applied: it differs from what is wanted, or what is wanted changed since the last time."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pilotfish.render.labels import APPLIED_ANNOTATION
+
+_UNITS = {
+    "m": Decimal("0.001"), "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
+    "T": Decimal(10**12), "P": Decimal(10**15), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+}  # fmt: skip
+_QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})
+
+
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with its own digest among its annotations."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), APPLIED_ANNOTATION: digest}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def needs_apply(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
+    """Whether `live` lacks something of `wanted` (a sealed manifest), or was made of another one.
+
+    Fields that the API server or others added are nobody's drift; a field that is no longer wanted shows in the digest.
+    """
+    return live is None or not _covers(live, wanted)
+
+
+def _covers(live: Any, wanted: Any, *, quantity: bool = False) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            # An empty collection and an absent one are the same to the API server.
+            (key in live or value in ({}, [], None))
+            and (key not in live or _covers(live[key], value, quantity=quantity or key in _QUANTITIES))
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return (
+            isinstance(live, Sequence)
+            and len(live) == len(wanted)
+            and all(_covers(have, want, quantity=quantity) for have, want in zip(live, wanted, strict=True))
+        )
+    return bool(live == wanted) or (quantity and _amount(live) == _amount(wanted))
+
+
+def _amount(value: Any) -> Decimal | None:
+    text = str(value)
+    number = text.rstrip("".join(set("".join(_UNITS))))
+    unit = text[len(number) :]
+    return Decimal(number) * _UNITS[unit] if unit in _UNITS and number.replace(".", "", 1).isdigit() else None

@@ -1,0 +1,75 @@
+"""A pool as a Deployment: each pod is a whole small Ray with one engine replica. No other operator is needed."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pilotfish.api import ModelPool
+from pilotfish.api.modelpool import Rollout, RolloutType
+from pilotfish.render import labels
+from pilotfish.render.context import RenderContext
+from pilotfish.render.podtemplate import DRAIN_SECONDS, PRESTOP_SECONDS, pod_template, with_revision
+
+APPLICATION_VARIABLE = "PILOTFISH_APPLICATION"
+"""Environment variable with the Serve application, as JSON."""
+_LOADING_SECONDS = 3600
+_STRATEGIES: dict[RolloutType, dict[str, Any]] = {
+    RolloutType.SURGE: {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    RolloutType.RECREATE: {"type": "Recreate"},
+}
+
+
+def deployment(
+    pool: ModelPool, context: RenderContext, application: Mapping[str, Any], replicas: int
+) -> tuple[dict[str, Any], str]:
+    """The Deployment of `replicas` pods that each run `application`, and the revision of its pods.
+
+    A pod is ready once its engine has answered. Pods differ in revision only where what they run does: a change of
+    replicas restarts none.
+    """
+    template, revision = with_revision(pod_template(pool, context, _container(application, context)))
+    rollout = pool.spec.rollout or Rollout()
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": labels.child_metadata(pool),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels.selector(pool)},
+            "strategy": _STRATEGIES[rollout.type],
+            "progressDeadlineSeconds": _LOADING_SECONDS,
+            "revisionHistoryLimit": 2,
+            "template": template,
+        },
+    }
+    return manifest, revision
+
+
+def _container(application: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
+    env = [
+        {"name": APPLICATION_VARIABLE, "value": json.dumps(application, sort_keys=True)},
+        {"name": "PILOTFISH_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
+    ]
+    if context.traces_endpoint:
+        env.append({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": context.traces_endpoint})
+    return {
+        "name": "engine",
+        "command": ["pilotfish", "serve-pool"],
+        "env": env,
+        "ports": [
+            {"name": "http", "containerPort": labels.SERVE_PORT, "protocol": "TCP"},
+            {"name": "health", "containerPort": labels.HEALTH_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "livenessProbe": _probe("/livez", period=10, failures=6),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}},
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "health"},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": 5,
+    }

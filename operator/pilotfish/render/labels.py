@@ -1,0 +1,68 @@
+"""Labels, annotations, names of the Kubernetes objects that are made of a resource. The only place that spells them."""
+
+from typing import Any
+
+from pilotfish.api import API_VERSION, GROUP, ModelPool
+
+FIELD_MANAGER = "pilotfish"
+"""Who the API server says owns the fields that are applied."""
+
+POOL_LABEL = f"{GROUP}/pool"
+"""On everything made of a pool: the pool's name."""
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+NAME_LABEL = "app.kubernetes.io/name"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+
+APPLIED_ANNOTATION = f"{GROUP}/applied"
+"""Digest of the manifest that was applied last, so that a field that is no longer wanted is seen to be so."""
+REVISION_ANNOTATION = f"{GROUP}/revision"
+"""On a pool's pods: digest of what they run."""
+
+SERVE_PORT = 8000
+"""Where a pool's replicas answer OpenAI requests."""
+HEALTH_PORT = 8001
+"""Where a replica's own readiness and liveness are asked for."""
+DASHBOARD_PORT = 8265
+"""Ray's dashboard, on heads that KubeRay makes."""
+
+
+def child_name(pool: ModelPool) -> str:
+    """Name of the pool's Deployment or RayService, Service and NetworkPolicy; at most 45 characters."""
+    return f"{pool.name}-pool"
+
+
+def serve_service_name(pool: ModelPool) -> str:
+    """Name of the Service that KubeRay makes for the pool's Serve proxies."""
+    return f"{child_name(pool)}-serve-svc"
+
+
+def selector(pool: ModelPool) -> dict[str, str]:
+    """Labels that the pool's pods have and no others."""
+    return {POOL_LABEL: pool.name}
+
+
+def labels(pool: ModelPool) -> dict[str, str]:
+    """Labels of everything made of the pool."""
+    return {**selector(pool), NAME_LABEL: "pilotfish", COMPONENT_LABEL: "pool", MANAGED_BY_LABEL: FIELD_MANAGER}
+
+
+def owner_reference(pool: ModelPool) -> dict[str, Any]:
+    """The pool as controlling owner. Deleting it does not wait for what it owns: nothing of ours blocks a deletion."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": pool.kind,
+        "name": pool.name,
+        "uid": pool.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def child_metadata(pool: ModelPool, name: str | None = None) -> dict[str, Any]:
+    """Metadata of something made of the pool."""
+    return {
+        "name": name or child_name(pool),
+        "namespace": pool.metadata.namespace,
+        "labels": labels(pool),
+        "ownerReferences": [owner_reference(pool)],
+    }

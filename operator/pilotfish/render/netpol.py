@@ -1,0 +1,39 @@
+"""Who may reach a pool's pods: the gateway and the operator, and, where Ray spans pods, the pool's own pods."""
+
+from typing import Any
+
+from pilotfish.api import ModelPool
+from pilotfish.render import labels
+from pilotfish.render.context import RenderContext
+
+KUBERAY_LABELS = {labels.NAME_LABEL: "kuberay-operator"}
+
+
+def network_policy(pool: ModelPool, context: RenderContext, *, spans_pods: bool) -> dict[str, Any]:
+    """Ingress rules of the pool's pods. Egress is left open: weights come from addresses that only the user knows."""
+    peers = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": context.namespace}},
+        "podSelector": {"matchLabels": dict(context.peer_labels)},
+    }
+    rules: list[dict[str, Any]] = [
+        {"from": [peers], "ports": [_tcp(labels.SERVE_PORT), _tcp(labels.HEALTH_PORT)]},
+    ]
+    if spans_pods:
+        # Ray's dashboard runs code for whoever reaches it: our operator asks it for reasons, KubeRay's configures it.
+        kuberay = {"namespaceSelector": {}, "podSelector": {"matchLabels": KUBERAY_LABELS}}
+        rules.append({"from": [peers, kuberay], "ports": [_tcp(labels.DASHBOARD_PORT), _tcp(labels.SERVE_PORT)]})
+        rules.append({"from": [{"podSelector": {"matchLabels": labels.selector(pool)}}]})
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": labels.child_metadata(pool),
+        "spec": {
+            "podSelector": {"matchLabels": labels.selector(pool)},
+            "policyTypes": ["Ingress"],
+            "ingress": rules,
+        },
+    }
+
+
+def _tcp(port: int) -> dict[str, Any]:
+    return {"port": port, "protocol": "TCP"}

@@ -1,0 +1,213 @@
+"""The pods that run a pool's engine: the same for both runtimes, within the `restricted` Pod Security Standard."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pilotfish.api import ModelPool
+from pilotfish.api.common import SecretKeyRef
+from pilotfish.api.modelpool import Accelerator, EnvVar, ModelSource, Pod, Toleration
+from pilotfish.render import labels
+from pilotfish.render.context import RenderContext
+
+MODELS = "/models"
+"""Where a pod finds weights: `model`, `draft`, `adapters/<name>` below it."""
+VOLUMES = "/volumes"
+"""Where the claims that `pvc://` names are mounted, read-only."""
+DRAIN_SECONDS = 600
+"""Time that open answers get to finish after a replica is told to go."""
+PRESTOP_SECONDS = 10
+"""Time between a replica's removal from its endpoints and its stop, for those who still hold its address."""
+_USER = 1000
+_DEFAULT_REQUESTS = {"cpu": "1", "memory": "4Gi"}
+_SHARED_MEMORY = {"cpu": "2Gi", "accelerator": "8Gi"}
+_ENVIRONMENT = {
+    "HOME": "/tmp",  # noqa: S108 - the pod's own volume
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def model_path() -> str:
+    """Folder of the pool's weights inside its pods."""
+    return f"{MODELS}/model"
+
+
+def draft_path() -> str:
+    """Folder of the draft model's weights inside the pool's pods."""
+    return f"{MODELS}/draft"
+
+
+def adapter_path(name: str) -> str:
+    """Folder of an adapter inside the pool's pods."""
+    return f"{MODELS}/adapters/{name}"
+
+
+def pod_template(
+    pool: ModelPool, context: RenderContext, container: Mapping[str, Any], *, accelerated: bool = True
+) -> dict[str, Any]:
+    """A pod around `container` (name, command, env, ports, probes). `accelerated` False leaves out the accelerators."""
+    pod = pool.spec.pod or Pod()
+    accelerator = pool.spec.accelerator if accelerated else None
+    sources = dict(_sources(pool))
+    claims = sorted({claim for source in sources.values() if (claim := _claim(source))})
+    main = {
+        "image": context.pool_image,
+        "imagePullPolicy": context.pull_policy,
+        "securityContext": _container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **container,
+        "env": [*_environment(pod.env), *container.get("env", [])],
+        "resources": _resources(pool, accelerator),
+        "volumeMounts": _mounts(context, claims),
+    }
+    fetches = [_fetch(to, source, context, claims) for to, source in sources.items()]
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + PRESTOP_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": fetches,
+        "containers": [main],
+        "volumes": _volumes(context, claims, accelerator),
+        **_placement(pod, accelerator),
+    }
+    return {
+        "metadata": {"labels": {**pod.labels, **labels.labels(pool)}, "annotations": dict(pod.annotations)},
+        "spec": spec,
+    }
+
+
+def with_revision(template: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The template with the digest of what it runs among its annotations, and that digest (10 hexadecimal digits)."""
+    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
+    metadata = template["metadata"]
+    annotations = {**metadata["annotations"], labels.REVISION_ANNOTATION: digest}
+    return {**template, "metadata": {**metadata, "annotations": annotations}}, digest
+
+
+def _sources(pool: ModelPool) -> Iterator[tuple[str, ModelSource]]:
+    if pool.spec.model:
+        yield model_path(), pool.spec.model
+    speculative = pool.engine.speculative
+    if speculative and speculative.draft_model:
+        yield draft_path(), speculative.draft_model
+    for adapter in pool.spec.adapters or ():
+        yield adapter_path(adapter.name), adapter.model
+
+
+def _claim(source: ModelSource) -> str | None:
+    address = urlsplit(source.uri)
+    return address.netloc if address.scheme == "pvc" else None
+
+
+def _fetch(to: str, source: ModelSource, context: RenderContext, claims: list[str]) -> dict[str, Any]:
+    claim = _claim(source)
+    optional = {"--revision": source.revision, "--sha256": source.sha256}
+    args = ["--uri", source.uri, "--to", to, "--cache", f"{MODELS}/cache"]
+    args += [part for flag, value in optional.items() if value for part in (flag, value)]
+    args += ["--volume", f"{claim}={VOLUMES}/{claim}"] if claim else []
+    credential = source.credentials_secret_ref
+    online = {**_ENVIRONMENT, "HF_HUB_OFFLINE": "0"}
+    return {
+        "name": "fetch-" + to.removeprefix(MODELS + "/").replace("/", "-")[:57].rstrip("-"),
+        "image": context.pool_image,
+        "imagePullPolicy": context.pull_policy,
+        "command": ["pilotfish", "fetch", *args],
+        "env": [
+            *({"name": name, "value": value} for name, value in online.items()),
+            *([_from_secret("PILOTFISH_CREDENTIAL", credential)] if credential else []),
+        ],
+        "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
+        "securityContext": _container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [mount for mount in _mounts(context, claims) if mount["name"] != "shm"],
+    }
+
+
+def _container_security() -> dict[str, Any]:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def _environment(extra: tuple[EnvVar, ...]) -> list[dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in _ENVIRONMENT.items()}
+    for variable in extra:
+        values[variable.name] = (
+            _from_secret(variable.name, variable.secret_key_ref)
+            if variable.secret_key_ref
+            else {"name": variable.name, "value": variable.value}
+        )
+    return list(values.values())
+
+
+def _from_secret(name: str, ref: SecretKeyRef) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+
+
+def _resources(pool: ModelPool, accelerator: Accelerator | None) -> dict[str, Any]:
+    said = pool.spec.resources
+    requests = {**_DEFAULT_REQUESTS, **(said.requests if said else {})}
+    limits = dict(said.limits) if said else {}
+    if accelerator:
+        requests[accelerator.resource_name] = limits[accelerator.resource_name] = str(accelerator.count)
+    return {"requests": requests, **({"limits": limits} if limits else {})}
+
+
+def _mounts(context: RenderContext, claims: list[str]) -> list[dict[str, Any]]:
+    shared = [{"name": "cache", "mountPath": f"{MODELS}/cache"}] if context.cache_claim else []
+    return [
+        {"name": "models", "mountPath": MODELS},
+        *shared,
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own volume
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the pod's own volume
+        *({"name": f"claim-{claim}"[:63], "mountPath": f"{VOLUMES}/{claim}", "readOnly": True} for claim in claims),
+    ]
+
+
+def _volumes(context: RenderContext, claims: list[str], accelerator: Accelerator | None) -> list[dict[str, Any]]:
+    shared_memory = _SHARED_MEMORY["accelerator" if accelerator else "cpu"]
+    claim = context.cache_claim
+    shared = [{"name": "cache", "persistentVolumeClaim": {"claimName": claim}}] if claim else []
+    return [
+        {"name": "models", "emptyDir": {}},
+        *shared,
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}},
+        *(
+            {"name": f"claim-{claim}"[:63], "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+            for claim in claims
+        ),
+    ]
+
+
+def _placement(pod: Pod, accelerator: Accelerator | None) -> dict[str, Any]:
+    tolerations = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in pod.tolerations]
+    if accelerator and not pod.tolerations:
+        own = Toleration(key=accelerator.resource_name, operator="Exists", effect="NoSchedule")
+        tolerations = [own.model_dump(by_alias=True, exclude_none=True)]
+    optional: dict[str, Any] = {
+        "nodeSelector": pod.node_selector,
+        "tolerations": tolerations,
+        "affinity": pod.affinity,
+        "topologySpreadConstraints": list(pod.topology_spread_constraints),
+        "priorityClassName": pod.priority_class_name,
+        "runtimeClassName": pod.runtime_class_name,
+        "serviceAccountName": pod.service_account_name,
+        "imagePullSecrets": [{"name": ref.name} for ref in pod.image_pull_secrets],
+    }
+    return {name: value for name, value in optional.items() if value}
