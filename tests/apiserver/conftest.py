@@ -1,11 +1,13 @@
 """One real API server for the whole run, with the CRDs in it."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from controlplane import Api, ControlPlane, Unavailable, find_programs
+from controlplane import Api, ControlPlane, Refused, Unavailable, find_programs
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -44,6 +46,12 @@ def install_crds(api: Api) -> None:
         api.wait(f"{crd['metadata']['name']} being served", lambda crd=crd: _is_served(api, crd))
 
 
-def _is_served(api: Api, crd: dict) -> bool:
-    conditions = api.get(crd).get("status", {}).get("conditions", [])
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+def _is_served(api: Api, crd: dict[str, Any]) -> bool:
+    spec = crd["spec"]
+    try:
+        api.request("GET", f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}")
+    except Refused as error:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS):
+            raise
+        return False
+    return True
