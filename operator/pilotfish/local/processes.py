@@ -1,0 +1,92 @@
+"""Everything that a run has started, found by descent, and its end."""
+
+import ctypes
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+GRACE_SECONDS = 5.0
+"""Time that processes get between the request to end and their killing."""
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none can slip away. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def in_session(leader: int) -> list[psutil.Process]:
+    """Processes of the session that process `leader` began, but the leader itself."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != leader and os.getsid(process.pid) == leader:
+                found.append(process)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def end_descendants() -> None:
+    """End all descendants of this process, politely at first, and remove the shared memory that they leave."""
+    _end(lambda: psutil.Process().children(recursive=True), politely=True)
+
+
+def end_session(leader: int) -> None:
+    """Kill what is left of the session that process `leader` began."""
+    _end(lambda: in_session(leader), politely=False)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _end(find: Callable[[], list[psutil.Process]], *, politely: bool) -> None:
+    segments: set[Path] = set()
+    while alive := find():
+        segments |= _shared_memory(alive)
+        # Ray's own launcher waits half a minute for requests to drain when it is asked to end, and restarts nothing.
+        rude = [process for process in alive if not politely or _is_launcher(process)]
+        _signal(rude, signal.SIGKILL)
+        _signal((process for process in alive if process not in rude), signal.SIGTERM)
+        psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+        politely = False
+    for segment in segments:
+        segment.unlink(missing_ok=True)
+
+
+def _is_launcher(process: psutil.Process) -> bool:
+    try:
+        return "ray.scripts.scripts" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _shared_memory(processes: Iterable[psutil.Process]) -> set[Path]:
+    """Named segments that the processes have mapped."""
+    paths: set[Path] = set()
+    for process in processes:
+        try:
+            mapped = process.memory_maps()
+        except psutil.Error:
+            continue
+        paths |= {Path(entry.path) for entry in mapped if entry.path.startswith(f"{SHARED_MEMORY}/")}
+    return {path for path in paths if path.exists()}

@@ -1,0 +1,187 @@
+"""A Ray of its own for one run of local mode: on loopback, with a token, in a temporary folder, below a guardian."""
+
+import asyncio
+import secrets
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, STDOUT
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from pilotfish.base.errors import RuntimeFailure
+from pilotfish.local.ports import LOOPBACK, free_ports
+from pilotfish.local.processes import end_session, remove_folder
+from pilotfish.upstream.ray_serve import Application, RayDashboard
+
+START_SECONDS = 180.0
+"""Ray on a busy machine of few cores is slow to start."""
+POLL_SECONDS = 0.25
+SCHEDULABLE_CPUS = 1024
+"""Ray only counts these; engines share the real cores, which local mode oversubscribes on purpose."""
+OBJECT_STORE_BYTES = 128 * 1024**2
+LONGEST_FOLDER = 40
+"""Unix sockets below the folder must have paths of at most 107 characters; Ray adds 64."""
+
+
+@dataclass(frozen=True)
+class RayPorts:
+    """Ports of one Ray, all on loopback."""
+
+    dashboard: int
+    serve: int
+    agent: int
+    metrics: int
+    client: int
+
+    @classmethod
+    def pick(cls) -> "RayPorts":
+        """Some that are free now."""
+        return cls(*free_ports(5))
+
+
+class RayHead:
+    """Ray as child of a guardian process. `start`, `stop`; `ended` is done when it stopped by itself."""
+
+    def __init__(self, environ: Mapping[str, str], gpus: int = 0) -> None:
+        self._environ = environ
+        self._gpus = gpus
+        self._token = secrets.token_hex(32)
+        self._guardian: asyncio.subprocess.Process | None = None
+        self._http: aiohttp.ClientSession | None = None
+        self._words: deque[str] = deque(maxlen=20)
+        self._listening: asyncio.Task[None] | None = None
+        self.ports = RayPorts.pick()
+        self.folder = Path(tempfile.mkdtemp(prefix="pilotfish-", dir=_short_temporary_folder()))
+        self._dashboard: RayDashboard | None = None
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the logs of Ray and of all engines."""
+        return self.folder / "ray" / "session_latest" / "logs"
+
+    @property
+    def pid(self) -> int | None:
+        """The guardian, whose session holds all of Ray's processes."""
+        return self._guardian.pid if self._guardian else None
+
+    def base_url(self, route_prefix: str) -> str:
+        """Where the application at `route_prefix` takes OpenAI requests."""
+        return f"http://{LOOPBACK}:{self.ports.serve}{route_prefix.rstrip('/')}/v1"
+
+    async def start(self) -> None:
+        """Start Ray and wait until Serve can be told to deploy. Raises RuntimeFailure with Ray's last words."""
+        for name in ("ray", "tmp"):
+            (self.folder / name).mkdir()
+        self._guardian = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pilotfish.local.guardian", str(self.folder), *self._command(),
+            stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=self._environment(), start_new_session=True, cwd="/",
+        )  # fmt: skip
+        self._listening = asyncio.create_task(self._listen(self._guardian))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+        self._dashboard = RayDashboard(self._http, f"http://{LOOPBACK}:{self.ports.dashboard}", self._token)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._until_answering(self._dashboard)
+        except TimeoutError as error:
+            raise RuntimeFailure(f"Ray did not start within {START_SECONDS:.0f} s: {self._last_words()}") from error
+
+    async def ended(self) -> str:
+        """Wait until Ray is gone and say so in one line, with its last words."""
+        if self._guardian is None:
+            raise RuntimeFailure("Ray was not started")
+        await self._guardian.wait()
+        return f"Ray stopped: {self._last_words()}"
+
+    async def applications(self) -> dict[str, Application]:
+        """Every Serve application with its state."""
+        return await self._started().applications()
+
+    async def deploy(self, applications: list[Mapping[str, object]]) -> None:
+        """Make these Serve's applications; those that did not change are not touched."""
+        options = {"host": LOOPBACK, "port": self.ports.serve, "keep_alive_timeout_s": 3600}
+        await self._started().deploy(applications, http_options=options, proxies="HeadOnly")
+
+    async def stop(self) -> None:
+        """End every process of this Ray and remove its folder. Can be called at any time, more than once."""
+        if self._http:
+            await self._http.close()
+        if self._guardian is None:
+            remove_folder(self.folder)
+            return
+        if self._guardian.stdin and not self._guardian.stdin.is_closing():
+            self._guardian.stdin.close()
+        await self._guardian.wait()
+        if self._listening:
+            await self._listening
+        # Nothing is left to do here unless the guardian itself was killed.
+        await asyncio.to_thread(end_session, self._guardian.pid)
+        await asyncio.to_thread(remove_folder, self.folder)
+
+    def _started(self) -> RayDashboard:
+        if self._dashboard is None:
+            raise RuntimeFailure("Ray was not started")
+        return self._dashboard
+
+    async def _until_answering(self, dashboard: RayDashboard) -> None:
+        guardian = self._guardian
+        failure: RuntimeFailure | None = None
+        while guardian and guardian.returncode is None:
+            try:
+                await dashboard.applications()
+            except RuntimeFailure as error:
+                failure = error
+            else:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        if self._listening:
+            await self._listening
+        raise RuntimeFailure(f"Ray ended while it started ({failure}): {self._last_words()}")
+
+    async def _listen(self, guardian: asyncio.subprocess.Process) -> None:
+        while guardian.stdout and (line := await guardian.stdout.readline()):
+            if text := line.decode(errors="replace").strip():
+                self._words.append(text)
+
+    def _last_words(self) -> str:
+        return " | ".join(list(self._words)[-3:]) or "it said nothing"
+
+    def _command(self) -> list[str]:
+        ports = self.ports
+        return [
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
+            "--port=0", f"--node-ip-address={LOOPBACK}", f"--dashboard-host={LOOPBACK}",
+            f"--dashboard-port={ports.dashboard}", f"--dashboard-agent-listen-port={ports.agent}",
+            f"--metrics-export-port={ports.metrics}", f"--ray-client-server-port={ports.client}", "--include-log-monitor=false",
+            f"--num-cpus={SCHEDULABLE_CPUS}", f"--num-gpus={self._gpus}", f"--temp-dir={self.folder / 'ray'}",
+            f"--object-store-memory={OBJECT_STORE_BYTES}", "--log-color=false",
+        ]  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in self._environ.items() if not name.startswith("RAY_")}
+        binaries = str(Path(sys.executable).parent)
+        return (
+            kept
+            | {
+                "PATH": f"{binaries}:{kept.get('PATH', '')}",
+                "PYTHONUNBUFFERED": "1",
+                "RAY_AUTH_MODE": "token",
+                "RAY_AUTH_TOKEN": self._token,
+                # Makes Ray take loopback for its own address, as on the systems that the name speaks of.
+                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+                "RAY_USAGE_STATS_ENABLED": "0",
+                # With as many schedulable CPUs, Ray would keep idle workers, each with torch loaded.
+                "RAY_num_workers_soft_limit": "1",
+                "RAY_raylet_start_wait_time_s": str(int(START_SECONDS)),
+                "TMPDIR": str(self.folder / "tmp"),
+            }
+            | {name: value for name, value in self._environ.items() if name.startswith("RAY_SERVE_")}
+        )
+
+
+def _short_temporary_folder() -> str:
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= LONGEST_FOLDER - len("/pilotfish-xxxxxxxx") else "/tmp"  # noqa: S108

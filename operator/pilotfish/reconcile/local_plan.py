@@ -1,0 +1,143 @@
+"""What local mode does about manifests, given what runs: a plain comparison, and what it needs of the machine."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.api.modelpool import Tier
+from pilotfish.render.serve_application import EngineContext, serve_application
+from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key, namespace_of
+
+GIB = 1024**3
+PROCESS_BYTES = 3 * GIB
+"""Of a replica without its weights: its own process, the engine's two, and the pool's share of Ray."""
+RAY_BYTES = 1 * GIB
+"""Of Ray and the gateway themselves."""
+WEIGHTS_FACTOR = 1.3
+"""Memory of a loaded model for each byte of its weights on disk."""
+
+
+class Action(StrEnum):
+    """What happens to a pool."""
+
+    START = "start"
+    RESTART = "restart engine"
+    RESCALE = "change replicas in place"
+    KEEP = "untouched"
+    REMOVE = "remove"
+    REACH = "reach"
+    """An external model: nothing is deployed."""
+    REST = "at zero"
+    """Nothing runs: the manifest wants no replica."""
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """One pool: what is to be done, the manifest that is wanted (None: remove), and its policy."""
+
+    key: Key
+    action: Action
+    pool: ModelPool | None
+    policy: AutoscalingPolicy | None = None
+    replicas: int = 0
+    """Replicas at the start."""
+    gpus: int = 0
+    memory_bytes: int | None = None
+    """Of all replicas; None where the size of the weights is not known."""
+
+    @property
+    def deploys(self) -> bool:
+        """Whether an application of it is to run."""
+        return self.action in {Action.START, Action.RESTART, Action.RESCALE, Action.KEEP}
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """Every pool in the order in which it is brought up: small before large, so that something answers early."""
+
+    pools: tuple[PoolPlan, ...]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of everything whose need is known, Ray and the gateway included."""
+        return RAY_BYTES + sum(plan.memory_bytes or 0 for plan in self.pools)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas."""
+        return sum(plan.gpus for plan in self.pools)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Pools and the policies that they name."""
+
+    pools: Mapping[Key, ModelPool]
+    policies: Mapping[Key, AutoscalingPolicy]
+
+    @classmethod
+    def of(cls, pools: Iterable[ModelPool], policies: Iterable[AutoscalingPolicy]) -> "Wanted":
+        """By namespace and name."""
+        by_key = {(policy.metadata.namespace or LOCAL_NAMESPACE, policy.name): policy for policy in policies}
+        return cls({(namespace_of(pool), pool.name): pool for pool in pools}, by_key)
+
+    def policy_of(self, pool: ModelPool) -> AutoscalingPolicy | None:
+        """The policy that the pool names, where it is there."""
+        ref = pool.spec.autoscaling_policy_ref
+        return self.policies.get((namespace_of(pool), ref.name)) if ref else None
+
+
+def plan(wanted: Wanted, running: Wanted, weights_bytes: Mapping[Key, int] | None = None) -> LocalPlan:
+    """Compare what is wanted with what runs. `weights_bytes` holds the sizes that are known."""
+    sizes = weights_bytes or {}
+    kept = [_plan_of(key, wanted, running, sizes.get(key)) for key in wanted.pools]
+    gone = [PoolPlan(key, Action.REMOVE, None) for key in running.pools if key not in wanted.pools]
+    return LocalPlan((*gone, *sorted(kept, key=lambda entry: _order(entry, sizes))))
+
+
+def _plan_of(key: Key, wanted: Wanted, running: Wanted, weights_bytes: int | None) -> PoolPlan:
+    pool = wanted.pools[key]
+    policy = wanted.policy_of(pool)
+    if pool.spec.external:
+        return PoolPlan(key, Action.REACH, pool)
+    replicas = max(policy.spec.min_replicas, 1) if policy else (pool.spec.replicas or 0)
+    if replicas == 0:
+        return PoolPlan(key, Action.REST, pool, policy)
+    gpus = replicas * pool.spec.accelerator.count * pool.spec.nodes if pool.spec.accelerator else 0
+    memory = None if weights_bytes is None else replicas * (PROCESS_BYTES + int(weights_bytes * WEIGHTS_FACTOR))
+    return PoolPlan(key, _action(pool, policy, key, running), pool, policy, replicas, gpus, memory)
+
+
+def _action(pool: ModelPool, policy: AutoscalingPolicy | None, key: Key, running: Wanted) -> Action:
+    before = running.pools.get(key)
+    if before is None or before.spec.external or not (before.spec.replicas or before.spec.autoscaling_policy_ref):
+        return Action.START
+    old, new = _shape(before, running.policy_of(before)), _shape(pool, policy)
+    if old == new:
+        return Action.KEEP
+    numbers = "deployments"
+    same_engine = {name: value for name, value in old.items() if name != numbers} == {
+        name: value for name, value in new.items() if name != numbers
+    }
+    return Action.RESCALE if same_engine else Action.RESTART
+
+
+def _shape(pool: ModelPool, policy: AutoscalingPolicy | None) -> dict[str, Any]:
+    """The application with addresses in place of the folders of weights: equal when nothing would change."""
+    engine, model = pool.engine, pool.spec.model
+    draft = engine.speculative.draft_model if engine.speculative else None
+    context = EngineContext(
+        weights=repr(model),
+        draft_weights=repr(draft) if draft else None,
+        adapters={adapter.name: repr(adapter.model) for adapter in pool.spec.adapters or ()},
+        policy=policy,
+    )
+    secrets = {v.name: repr(v.secret_key_ref) for v in (pool.spec.pod.env if pool.spec.pod else ())}
+    return {**serve_application(pool, context), "secrets": secrets}
+
+
+def _order(entry: PoolPlan, sizes: Mapping[Key, int]) -> tuple[bool, int, Key]:
+    large = entry.pool is not None and entry.pool.spec.tier is Tier.LARGE
+    return large, sizes.get(entry.key, 0), entry.key
