@@ -226,7 +226,8 @@ class _Speech:
         return self.choice(index, delta) | {"finish_reason": self.script.finish_reason}
 
     def logprobs(self, tokens: Sequence[tuple[str, float]]) -> dict[str, Any] | None:
-        if self.body.get("logprobs") in {None, False}:
+        asked = self.body.get("logprobs")
+        if asked is None or asked is False:
             return None
         told = [(text, None if math.isinf(logprob) else logprob) for text, logprob in tokens]
         if self.chat:
@@ -243,7 +244,7 @@ class _Speech:
         text = "".join(text for text, _ in self.script.tokens)
         choices = []
         for index in self.n:
-            message = {"role": "assistant", "content": text}
+            message: dict[str, Any] = {"role": "assistant", "content": text}
             if self.script.tool_call:
                 message |= {"tool_calls": [{"id": "call-1", "type": "function", "function": self.script.tool_call}]}
             body = {"message": message} if self.chat else {"text": text}

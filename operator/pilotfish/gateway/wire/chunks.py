@@ -16,12 +16,12 @@ _NOTABLE = re.compile(rb'"(?:usage|finish_reason|error)":\s*[{"]|\[DONE\]')
 
 
 def notable(piece: bytes) -> bool:
-    """Whether a piece of a stream may hold more than text: only then is it worth parsing.
+    """Whether a piece of a stream may hold more than text, or does not look like JSON: only then is it parsed.
 
     Quotes inside JSON texts are escaped, so an answer that spells these words does not look like this; one that says
     [DONE] is parsed in vain.
     """
-    return _NOTABLE.search(piece) is not None
+    return not piece.endswith(b"}\n\n") or _NOTABLE.search(piece) is not None
 
 
 def parse_chunk(payload: bytes) -> Chunk:

@@ -1,0 +1,67 @@
+"""Pieces of streams, however they are cut."""
+
+import itertools
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotfish.base.errors import BadUpstream
+from pilotfish.gateway.wire.chunks import notable
+from pilotfish.gateway.wire.request import ClientRequest, Task
+from pilotfish.gateway.wire.whole import Assembly
+from pilotfish.upstream.sse import payloads, whole_events
+
+
+async def collect(pieces: list[bytes]) -> list[bytes]:
+    async def arriving() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    return [piece async for piece in whole_events(arriving())]
+
+
+@given(st.lists(st.text(max_size=20), max_size=8), st.data(), st.sampled_from(["\n\n", "\r\n\r\n"]))
+async def test_events_survive_any_cut(texts: list[str], data: st.DataObject, blank: str) -> None:
+    sent = [orjson.dumps({"choices": [text]}) for text in texts]
+    stream = b"".join(b"data: " + each + blank.encode() for each in sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    edges = [0, *cuts, len(stream)]
+    pieces = [stream[start:end] for start, end in itertools.pairwise(edges) if end > start]
+    out = await collect(pieces)
+    assert b"".join(out) == stream
+    assert [payload for piece in out for payload in payloads(piece)] == sent
+
+
+async def test_half_an_event_is_a_fault() -> None:
+    with pytest.raises(BadUpstream, match="middle of an event"):
+        await collect([b'data: {"choices": []}\n\ndata: {"cho'])
+
+
+@given(st.text())
+def test_an_answer_that_spells_json_is_still_text(text: str) -> None:
+    said = text + '{"finish_reason":"stop","usage":{"x":1}, "error": "e"}'
+    chunk = orjson.dumps({"choices": [{"delta": {"content": said}, "finish_reason": None}]})
+    assert notable(b"data: " + chunk + b"\n\n") == ("[DONE]" in said)
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=10), st.integers(1, 3))
+def test_a_whole_answer_is_put_together_from_any_chunks(texts: list[str], n: int) -> None:
+    request = ClientRequest(Task.CHAT, {"model": "m", "n": n, "messages": [{"role": "user", "content": "x"}]})
+    assembly = Assembly(request)
+    for text in texts:
+        for index in range(n):
+            logprobs = {"content": [{"token": text, "logprob": -1.0}]}
+            assembly.add(
+                {
+                    "id": "1",
+                    "object": "c",
+                    "choices": [{"index": index, "delta": {"content": text}, "logprobs": logprobs}],
+                }
+            )
+    whole = assembly.whole()
+    assert whole["object"] == "chat.completion"
+    assert [choice["message"]["content"] for choice in whole["choices"]] == ["".join(texts)] * n
+    assert [[t["token"] for t in choice["logprobs"]["content"]] for choice in whole["choices"]] == [texts] * n
