@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pilotfish.controller import rbac
 from pilotfish.crdgen import crd
 
 
@@ -34,4 +35,5 @@ def generated(folder: Path) -> dict[Path, str]:
     if chart.is_dir():
         templates = chart / "templates" / "crds"
         files |= {templates / name: text for name, text in crd.render_templates().items()}
+        files[chart / "templates" / "_rules.tpl"] = rbac.template()
     return files

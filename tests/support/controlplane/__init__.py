@@ -2,6 +2,6 @@
 
 from controlplane.binaries import Unavailable, find_programs
 from controlplane.client import Api, Refused
-from controlplane.server import ControlPlane
+from controlplane.server import ControlPlane, Request
 
-__all__ = ["Api", "ControlPlane", "Refused", "Unavailable", "find_programs"]
+__all__ = ["Api", "ControlPlane", "Refused", "Request", "Unavailable", "find_programs"]

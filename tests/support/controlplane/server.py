@@ -1,12 +1,14 @@
 """The two processes of a control plane, on free ports of the loopback address, with RBAC on."""
 
+import json
 import secrets
 import socket
 import ssl
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import yaml
@@ -16,6 +18,26 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from controlplane.client import Api
 
 _START_SECONDS = 60
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "None", "users": ["system:apiserver", "admin"]}, {"level": "Metadata"}],
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that the API server answered, as its audit log has it."""
+
+    user: str
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
 
 
 class ControlPlane:
@@ -80,6 +102,15 @@ class ControlPlane:
         path.write_text(yaml.safe_dump(content))
         return path
 
+    def requests(self, user: str = "") -> list[Request]:
+        """What was asked for so far by `user`, or by anyone but the administrator; watches count once they began."""
+        entries = (json.loads(line) for line in self._audit_log.read_text().splitlines())
+        return [_request(entry) for entry in entries if not user or _name_of(entry) == user]
+
+    @property
+    def _audit_log(self) -> Path:
+        return self._folder / "audit.log"
+
     def _context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.certificate))
 
@@ -89,6 +120,8 @@ class ControlPlane:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         (self._folder / "service-accounts.key").write_bytes(pem)
+        (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
+        self._audit_log.touch()
         (self._folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
 
     def _etcd_arguments(self) -> list[str]:
@@ -117,6 +150,8 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
+            f"--audit-policy-file={self._folder / 'audit-policy.json'}",
+            f"--audit-log-path={self._audit_log}",
             # no controller makes service accounts here, and pods would be refused without
             "--disable-admission-plugins=ServiceAccount",
         ]
@@ -158,6 +193,22 @@ class ControlPlane:
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
+
+
+def _name_of(entry: dict[str, Any]) -> str:
+    return entry.get("impersonatedUser", entry["user"])["username"]
+
+
+def _request(entry: dict[str, Any]) -> Request:
+    about = entry.get("objectRef", {})
+    fields = {key: about.get(key, "") for key in ("resource", "subresource", "namespace", "name")}
+    return Request(
+        user=_name_of(entry),
+        verb=entry["verb"],
+        group=about.get("apiGroup", ""),
+        code=entry.get("responseStatus", {}).get("code", 0),
+        **fields,
+    )
 
 
 def _free_ports(count: int) -> tuple[int, ...]:
