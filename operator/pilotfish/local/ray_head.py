@@ -155,7 +155,8 @@ class RayHead:
             sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
             "--port=0", f"--node-ip-address={LOOPBACK}", f"--dashboard-host={LOOPBACK}",
             f"--dashboard-port={ports.dashboard}", f"--dashboard-agent-listen-port={ports.agent}",
-            f"--metrics-export-port={ports.metrics}", f"--ray-client-server-port={ports.client}", "--include-log-monitor=false",
+            f"--metrics-export-port={ports.metrics}", f"--ray-client-server-port={ports.client}",
+            "--include-log-monitor=false",
             f"--num-cpus={SCHEDULABLE_CPUS}", f"--num-gpus={self._gpus}", f"--temp-dir={self.folder / 'ray'}",
             f"--object-store-memory={OBJECT_STORE_BYTES}", "--log-color=false",
         ]  # fmt: skip

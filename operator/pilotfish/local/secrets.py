@@ -1,0 +1,64 @@
+"""Secrets of local mode: from manifests in the folder, or from files named on the command line."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilotfish.api.common import SecretKeyRef
+from pilotfish.base.errors import ConfigError
+from pilotfish.manifests import KeyedData
+from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Bytes by namespace, name and key; they are in no repr."""
+
+    data: Mapping[Key, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def gather(cls, manifests: Mapping[Key, KeyedData], given: Iterable[str] = ()) -> "Secrets":
+        """Those of the manifests, and those given as `NAME/KEY=FILE`, which win. Raises ConfigError."""
+        data = {key: dict(value.data) for key, value in manifests.items()}
+        for text in given:
+            name, key, file = _parse(text)
+            data.setdefault((LOCAL_NAMESPACE, name), {})[key] = _read(file, text)
+        return cls(data)
+
+    def get(self, namespace: str, ref: SecretKeyRef, field_path: str) -> str:
+        """The text of one key. Raises ConfigError that names `field_path` and how to give the secret."""
+        value = self.data.get((namespace, ref.name), {}).get(ref.key)
+        if value is None:
+            raise ConfigError(
+                field_path,
+                f"there is no key {ref.key!r} in a Secret {ref.name!r}: add the Secret to the folder,"
+                f" or give --secret {ref.name}/{ref.key}=FILE",
+            )
+        return value.decode().strip()
+
+
+def parse_volumes(given: Iterable[str]) -> dict[str, Path]:
+    """Folders by the name of the volume that they stand for, from `NAME=PATH`. Raises ConfigError."""
+    volumes = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        folder = Path(path)
+        if not name or not path or not folder.is_dir():
+            raise ConfigError("--volume", f"{text!r} must be NAME=PATH with the path of a folder")
+        volumes[name] = folder.resolve()
+    return volumes
+
+
+def _parse(text: str) -> tuple[str, str, Path]:
+    ref, _, file = text.partition("=")
+    name, _, key = ref.partition("/")
+    if not (name and key and file):
+        raise ConfigError("--secret", f"{text!r} must be NAME/KEY=FILE")
+    return name, key, Path(file)
+
+
+def _read(file: Path, text: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError("--secret", f"{text!r}: {error.strerror}: {file}") from error
