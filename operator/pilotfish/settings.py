@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from pilotfish.base.errors import MachineError
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,75 @@ class GatewaySettings:
         """Read `PILOTFISH_API_KEYS` (comma-separated) and `PILOTFISH_MAX_BODY_BYTES`."""
         keys = frozenset(key for key in environ.get("PILOTFISH_API_KEYS", "").split(",") if key)
         return cls(api_keys=keys, max_body_bytes=int(environ.get("PILOTFISH_MAX_BODY_BYTES", cls.max_body_bytes)))
+
+
+@dataclass(frozen=True)
+class OperatorSettings:
+    """What the operator knows of its installation."""
+
+    namespace: str
+    """Where operator and gateway run, and where the Lease is."""
+    identity: str
+    """Who holds the Lease: the pod's name."""
+    pool_image: str
+    """Image of pools' pods."""
+    pool_pull_policy: str = "IfNotPresent"
+    """When the kubelet pulls it."""
+    pool_runtime: str = "Auto"
+    """Runtime of pools that leave it open: Auto, RayService or Deployment."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Namespaces to act in; empty is the whole cluster."""
+    gateway_service: str = "pilotfish-gateway"
+    """The gateway's Service, whose replicas are asked for their load."""
+    gateway_url: str | None = None
+    """The address that clients call, ending in /v1; shown in the status of routers."""
+    cache_claim: str | None = None
+    """A volume claim for fetched weights in each namespace with pools; None: each pod fetches its own."""
+    traces_endpoint: str | None = None
+    """OTLP/HTTP address that engines export spans to."""
+    lease: str = "pilotfish-operator"
+    """Name of the Lease."""
+    host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus ask from outside the pod
+    """Address for health and metrics."""
+    port: int = 8081
+    """Port for health and metrics; 0 takes a free one."""
+    workers: int = 8
+    """Resources that are worked on at the same time."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "OperatorSettings":
+        """Read PILOTFISH_*. Raises MachineError naming a variable that is missing or wrong."""
+        missing = [name for name in ("PILOTFISH_NAMESPACE", "PILOTFISH_POOL_IMAGE") if not environ.get(name)]
+        if missing:
+            raise MachineError(f"set {' and '.join(missing)}: the chart does")
+        namespaces = tuple(name for name in environ.get("PILOTFISH_WATCH_NAMESPACES", "").split(",") if name)
+        return cls(
+            namespace=environ["PILOTFISH_NAMESPACE"],
+            identity=environ.get("PILOTFISH_POD_NAME") or environ.get("HOSTNAME") or "pilotfish-operator",
+            pool_image=environ["PILOTFISH_POOL_IMAGE"],
+            pool_pull_policy=environ.get("PILOTFISH_POOL_PULL_POLICY") or cls.pool_pull_policy,
+            pool_runtime=environ.get("PILOTFISH_POOL_RUNTIME") or cls.pool_runtime,
+            watch_namespaces=namespaces,
+            gateway_service=environ.get("PILOTFISH_GATEWAY_SERVICE") or cls.gateway_service,
+            gateway_url=environ.get("PILOTFISH_GATEWAY_URL") or None,
+            cache_claim=environ.get("PILOTFISH_CACHE_CLAIM") or None,
+            traces_endpoint=environ.get("PILOTFISH_POOL_TRACES_ENDPOINT") or None,
+            lease=environ.get("PILOTFISH_LEASE") or cls.lease,
+            port=_whole(environ, "PILOTFISH_HEALTH_PORT", cls.port),
+            workers=_whole(environ, "PILOTFISH_WORKERS", cls.workers),
+        )
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "")
+    if text and not text.isdigit():
+        raise MachineError(f"{name} must be a whole number; it is {text!r}")
+    return int(text) if text else default
+
+
+def models_cache(environ: Mapping[str, str]) -> Path:
+    """Where fetched models are kept: `models` in `PILOTFISH_CACHE`, or in `pilotfish` in the user's cache folder."""
+    own = environ.get("PILOTFISH_CACHE")
+    if own:
+        return Path(own) / "models"
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pilotfish" / "models"

@@ -2,7 +2,7 @@
 
 import typer
 
-from pilotfish.cli import crds, plugins, validate
+from pilotfish.cli import crds, fetch, operator, plugins, validate
 
 app = typer.Typer(
     name="pilotfish",
@@ -12,7 +12,9 @@ app = typer.Typer(
 )
 app.command("validate")(validate.validate)
 app.command("plugins")(plugins.plugins)
+app.command("fetch")(fetch.fetch)
 app.command("crds")(crds.crds)
+app.command("operator")(operator.operator)
 
 
 def main() -> None:

@@ -22,8 +22,6 @@ from pilotfish.render.serve_application import EngineContext, serve_application
 from pilotfish.render.service import service
 
 EXTERNAL_CHECK_SECONDS = 60.0
-LOAD_SECONDS = 2.0
-"""Between two looks at the load of a pool that follows it."""
 
 
 def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outcome:
@@ -50,7 +48,7 @@ def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outc
         pool_status.deployed_status(pool, plan, seen, findings, context),
         manifests=tuple(manifest for manifest in wanted if ObjectKey.of(manifest) not in replaced),
         deletions=(*stale, *replaced),
-        requeue_after=LOAD_SECONDS if plan.decision else None,
+        requeue_after=plan.decision.again_after if plan.decision else None,
         scaling=plan.decision.memory if plan.decision else None,
     )
 

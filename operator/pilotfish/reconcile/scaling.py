@@ -30,10 +30,9 @@ class ScalingMemory:
     above_since: float | None = None
     below_since: float | None = None
 
-    def observe(self, at: float, in_flight: float, look_back: float) -> "ScalingMemory":
-        """The memory with one more sample and without those older than `look_back` seconds."""
-        kept = tuple(sample for sample in self.samples if sample[0] > at - look_back)
-        return replace(self, samples=(*kept, (at, in_flight))[-_MAX_SAMPLES:])
+    def observe(self, at: float, in_flight: float) -> "ScalingMemory":
+        """The memory with one more sample."""
+        return replace(self, samples=(*self.samples, (at, in_flight))[-_MAX_SAMPLES:])
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,8 @@ def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: 
     limits = bounds(spec)
     per_replica = target(spec)
     within = min(max(current, limits.minimum), limits.maximum)
-    recent = [load for at, load in memory.samples if at > now - spec.behavior.look_back_seconds]
+    memory = replace(memory, samples=_since(memory, now - spec.behavior.look_back_seconds))
+    recent = [load for _, load in memory.samples]
     if per_replica is None or not recent:
         return Decision(within, within, replace(memory, above_since=None, below_since=None))
     mean = sum(recent) / len(recent)
@@ -95,3 +95,7 @@ def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: 
     if waited < delay:
         return Decision(within, wanted, remembered, again_after=delay - waited)
     return Decision(wanted, wanted, replace(memory, above_since=None, below_since=None))
+
+
+def _since(memory: ScalingMemory, start: float) -> tuple[tuple[float, float], ...]:
+    return tuple(sample for sample in memory.samples if sample[0] > start)

@@ -1,0 +1,64 @@
+"""How many requests are in flight at each pool, asked of every gateway, for the scaling rule."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from pilotfish.base.clock import Clock
+from pilotfish.base.errors import PilotfishError
+from pilotfish.controller.mirror import Key
+from pilotfish.reconcile.scaling import ScalingMemory
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 2.0
+
+InFlight = Callable[[], Awaitable[Mapping[str, float]]]
+"""Requests in flight by `namespace/name`, over all gateways. Raises PilotfishError when some gateway does not say."""
+
+
+class LoadBook:
+    """What the scaling rule remembers of each pool that follows load; one entry a pool, dropped with it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._memories: dict[Key, ScalingMemory] = {}
+
+    def now(self) -> float:
+        """Seconds, on the clock of the samples."""
+        return self._clock()
+
+    def memory(self, key: Key) -> ScalingMemory | None:
+        """What is known of the pool's load."""
+        return self._memories.get(key)
+
+    def remember(self, key: Key, memory: ScalingMemory) -> None:
+        """Follow the pool's load from now on."""
+        self._memories[key] = memory
+
+    def forget(self, key: Key) -> None:
+        """The pool has gone, or no longer follows load."""
+        self._memories.pop(key, None)
+
+    async def follow(self, in_flight: InFlight, enqueue: Callable[[Key], Awaitable[None]]) -> None:
+        """Take samples for ever, and have pools looked at whose load is not what it was or is being waited on.
+
+        A gateway that does not say leaves no sample: replicas then stay as they are.
+        """
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            if not self._memories:
+                continue
+            try:
+                counts = await in_flight()
+            except PilotfishError as error:
+                logger.warning("the load of the pools is not known: %s", error)
+                continue
+            now = self._clock()
+            for key, memory in list(self._memories.items()):
+                load = counts.get(f"{key.namespace}/{key.name}", 0.0)
+                busy = load > 0 or any(sample for _, sample in memory.samples)
+                waiting = memory.above_since is not None or memory.below_since is not None
+                self._memories[key] = memory.observe(now, load)
+                if busy or waiting or len(memory.samples) < 2:
+                    await enqueue(key)

@@ -1,0 +1,96 @@
+"""The operator as one: watches all the time, acts while it holds the Lease, and stops as a whole."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kopf
+
+from pilotfish.controller.instruments import Instruments
+from pilotfish.controller.load import InFlight, LoadBook
+from pilotfish.controller.mirror import Key
+from pilotfish.controller.queue import WorkQueue
+from pilotfish.kube.client import KubeClient
+from pilotfish.kube.errors import KubeError
+from pilotfish.kube.lease import Lease
+from pilotfish.kube.resources import MODEL_POOLS
+
+logger = logging.getLogger(__name__)
+
+_CONTACT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The running parts. `namespaces` empty: the whole cluster."""
+
+    client: KubeClient
+    registry: kopf.OperatorRegistry
+    queue: WorkQueue[Key]
+    lease: Lease
+    load: LoadBook
+    in_flight: InFlight
+    instruments: Instruments
+    namespaces: Sequence[str] = ()
+    workers: int = 8
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Run until told to stop by a signal. `ready` is set once the watches are filled. Raises LeaseLost."""
+        await self._contact()
+        stop = asyncio.Event()
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=self.registry,
+                clusterwide=not self.namespaces,
+                namespaces=tuple(self.namespaces),
+                standalone=True,
+                stop_flag=stop,
+                ready_flag=ready,
+            )
+        )
+        acting = asyncio.create_task(self._act(ready))
+        try:
+            await asyncio.wait({watching, acting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            acting.cancel()
+            await asyncio.wait({watching, acting})
+        for task in (acting, watching):
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    async def _contact(self) -> None:
+        """Wait until the API server serves our kinds: before that there is nothing to watch."""
+        while True:
+            try:
+                if await self.client.serves(MODEL_POOLS):
+                    return
+                logger.warning("the API server does not know ModelPool yet: install the CRDs")
+            except KubeError as error:
+                logger.warning("waiting for the API server: %s", error)
+            await asyncio.sleep(_CONTACT_SECONDS)
+
+    async def _act(self, ready: asyncio.Event) -> None:
+        await self.lease.acquire()
+        logger.info("acting: the lease is ours")
+        self.instruments.leading.set(1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.lease.hold())
+                await ready.wait()
+                group.create_task(self.queue.run(self.workers))
+                group.create_task(self.load.follow(self.in_flight, self.queue.add))
+        except* KubeError as faults:
+            raise faults.exceptions[0] from None
+        except* asyncio.CancelledError:
+            await self._release()
+            raise
+        finally:
+            self.instruments.leading.set(0)
+
+    async def _release(self) -> None:
+        try:
+            await self.lease.release()
+        except KubeError as error:
+            logger.warning("the lease was not released, it will expire: %s", error)

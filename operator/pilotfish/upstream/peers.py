@@ -1,0 +1,86 @@
+"""What the operator asks over HTTP: external APIs for their models, gateways for their load. Neither costs a token."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+
+from pilotfish.base.errors import ModelUnavailable
+from pilotfish.reconcile.outcome import ExternalCheck
+
+_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+_LARGEST_ANSWER = 4 * 1024 * 1024
+
+
+class Peers:
+    """Asks other servers. Use as an asynchronous context manager."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Peers":
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask_models(self, base_url: str, *, model: str, api_key: str | None) -> ExternalCheck:
+        """Whether the API lists `model`. An API that lists no models at all, but answers, counts as reachable."""
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        try:
+            status, body = await self._get(f"{base_url.rstrip('/')}/models", headers)
+        except ModelUnavailable as error:
+            return ExternalCheck(reachable=False, message=str(error))
+        if status in {401, 403}:
+            return ExternalCheck(reachable=False, message=f"{base_url} refuses the key ({status})")
+        if status in {404, 405}:
+            return ExternalCheck(reachable=True, message=f"{base_url} answers, but does not list its models")
+        if status >= 400:
+            return ExternalCheck(reachable=False, message=f"{base_url} answers {status}")
+        names = _model_names(body)
+        if names is not None and model not in names:
+            return ExternalCheck(reachable=False, message=f"spec.external.model: {base_url} has no model {model!r}")
+        return ExternalCheck(reachable=True, message=f"{base_url} lists {model!r}")
+
+    async def in_flight(self, gateways: Iterable[str]) -> Mapping[str, float]:
+        """Requests in flight by `namespace/name` of the pool, summed over gateways (`host:port`).
+
+        Raises ModelUnavailable when one of them does not say: a sum of some would look like less load.
+        """
+        total: Counter[str] = Counter()
+        for gateway in gateways:
+            url = f"http://{gateway}/pilotfish/v1/load"
+            status, body = await self._get(url, {})
+            pools = _json(body).get("pools") if status == 200 else None
+            if not isinstance(pools, dict):
+                raise ModelUnavailable(f"{url} does not tell its load ({status})")
+            total.update({name: count for name, count in pools.items() if isinstance(count, int | float)})
+        return total
+
+    async def _get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        if self._session is None:
+            raise ModelUnavailable("the client is used before it was opened")
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+                return response.status, await response.content.read(_LARGEST_ANSWER)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ModelUnavailable(f"{url} does not answer: {type(error).__name__}: {error}") from error
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _model_names(body: bytes) -> set[str] | None:
+    data = _json(body).get("data")
+    if not isinstance(data, list):
+        return None
+    return {str(entry.get("id")) for entry in data if isinstance(entry, dict)}
