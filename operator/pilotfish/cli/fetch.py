@@ -1,0 +1,137 @@
+"""`pilotfish fetch`: weights onto this machine, as `pilotfish up` and the pods of a pool need them."""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from pilotfish.api import ModelPool
+from pilotfish.api.modelpool import ModelSource
+from pilotfish.base.errors import ManifestError, PilotfishError
+from pilotfish.manifests import load
+from pilotfish.settings import models_cache
+from pilotfish.weights import Phase, Progress, Report, ensure
+
+CREDENTIAL_VARIABLE = "PILOTFISH_CREDENTIAL"
+"""Environment variable with the source's credential: a command line is seen by everybody on the machine."""
+
+_LINE_SECONDS = 10.0
+
+
+def fetch(
+    manifest: Annotated[Path | None, typer.Argument(help="A manifest with the pool.", exists=True)] = None,
+    pool: Annotated[str | None, typer.Option(help="The pool, where the manifest holds several.")] = None,
+    uri: Annotated[str | None, typer.Option(help="Where the weights are, instead of a manifest.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 of the file that the address names.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Make this path a link to the model's folder.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of fetched models.")] = None,
+    volume: Annotated[
+        list[str] | None, typer.Option(help="A volume's folder; may be repeated.", metavar="NAME=PATH")
+    ] = None,
+) -> None:
+    """Fetch one model, convert it where needed, and print its folder. PILOTFISH_CREDENTIAL may hold a credential."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        source = _from_manifest(manifest, pool) if manifest is not None else _from_options(uri, revision, sha256)
+        folders = dict(_volume(text) for text in volume or ())
+        with _Shown(console) as shown:
+            folder = ensure(
+                source,
+                cache=cache or models_cache(os.environ),
+                volumes=folders,
+                credential=os.environ.get(CREDENTIAL_VARIABLE),
+                report=shown.report,
+            )
+        if to is not None:
+            link(to, folder)
+    except PilotfishError as error:
+        console.print(f"error: {error}", markup=False)
+        raise typer.Exit(1) from error
+    typer.echo(to or folder)
+
+
+def link(path: Path, folder: Path) -> None:
+    """Make `path` a symbolic link to `folder`, in one step. Raises ManifestError where something else is there."""
+    if path.exists() and not path.is_symlink():
+        raise ManifestError(f"--to: {path} is there already and is no link: name a path that is free")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.symlink_to(folder.absolute())
+    fresh.rename(path)
+
+
+def _from_manifest(path: Path, name: str | None) -> ModelSource:
+    loaded = load([path])
+    if loaded.problems:
+        raise ManifestError("\n".join(str(problem) for problem in loaded.problems))
+    pools = [item for item in loaded.resources if isinstance(item, ModelPool) and name in {None, item.name}]
+    if len(pools) != 1:
+        names = ", ".join(pool.name for pool in loaded.resources if isinstance(pool, ModelPool)) or "none"
+        raise ManifestError(f"{path}: name one pool with --pool; it holds: {names}")
+    if pools[0].spec.model is None:
+        raise ManifestError(f"{path}: the pool {pools[0].name!r} is external and has no weights")
+    return pools[0].spec.model
+
+
+def _from_options(uri: str | None, revision: str | None, sha256: str | None) -> ModelSource:
+    if uri is None:
+        raise ManifestError("give a manifest, or --uri")
+    try:
+        return ModelSource(uri=uri, revision=revision, sha256=sha256)
+    except ValidationError as error:
+        faults = "; ".join(f"--{detail['loc'][0]}: {detail['msg']}" for detail in error.errors())
+        raise ManifestError(faults) from error
+
+
+def _volume(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise ManifestError(f"--volume {text}: must be NAME=PATH")
+    return name, Path(path)
+
+
+class _Shown:
+    """Shows progress: bars on a terminal, else a line for each phase and every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns: Iterable[TextColumn | BarColumn | DownloadColumn | TimeElapsedColumn] = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
+        self._phase: Phase | None = None
+        self._task = self._bars.add_task("", visible=False)
+        self._last_line = 0.0
+        self.report: Report = self._bar if console.is_terminal else self._line
+
+    def __enter__(self) -> "_Shown":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def _bar(self, progress: Progress) -> None:
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            self._task = self._bars.add_task(progress.phase.value.lower(), total=None)
+        self._bars.update(self._task, completed=progress.done, total=progress.total or None)
+
+    def _line(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.phase == self._phase and now - self._last_line < _LINE_SECONDS:
+            return
+        self._phase, self._last_line = progress.phase, now
+        amount = f" {progress.done:,} of {progress.total:,} bytes" if progress.total else ""
+        self._console.print(f"{progress.phase.value.lower()}{amount}", markup=False)

@@ -1,0 +1,122 @@
+"""From what a manifest says of weights to a folder that an engine loads."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilotfish.api.modelpool import ModelSource
+from pilotfish.base.errors import WeightsError
+from pilotfish.plugin_api.sources import Access, Location, RemoteFile, Resolved, Source
+from pilotfish.plugins.registry import Registry
+from pilotfish.weights.convert import convert, is_gguf
+from pilotfish.weights.copying import copy, verify
+from pilotfish.weights.progress import Phase, Progress, Report, ignore
+from pilotfish.weights.selection import wanted
+from pilotfish.weights.store import Entry
+
+CONVERTER_VERSION = "1"
+"""Part of every cache key: raise it when converted models come out otherwise."""
+
+_CONFIGS = ("config.json", "adapter_config.json")
+
+
+def ensure(
+    source: ModelSource,
+    *,
+    cache: Path,
+    volumes: Mapping[str, Path] | None = None,
+    credential: str | None = None,
+    report: Report = ignore,
+    registry: Registry | None = None,
+) -> Path:
+    """The folder with the model: where it lies, from the cache, or fetched and converted into the cache now.
+
+    Blocks, for minutes perhaps; safe with other threads and processes that want the same model. Whatever interrupts it,
+    the next call goes on from there. Raises WeightsError, PluginError, and what `report` raises.
+    """
+    plugin = (registry or Registry.installed()).source(source.uri.partition("://")[0])
+    work = _Work(source, plugin, cache, report)
+    try:
+        resolved = plugin.resolve(Location(source.uri, source.revision), Access(credential, volumes or {}))
+        report(Progress(Phase.FOUND))
+        folder = work.in_place(resolved) or work.cached(resolved)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise WeightsError(f"{source.uri}: {where}{error.strerror or error}") from error
+    report(Progress(Phase.READY))
+    return folder
+
+
+@dataclass(frozen=True)
+class _Work:
+    source: ModelSource
+    plugin: Source
+    cache: Path
+    report: Report
+
+    def in_place(self, resolved: Resolved) -> Path | None:
+        """The folder on this machine that is a model as it stands, if it is one."""
+        path = resolved.in_place
+        if path is None or not path.is_dir() or not any((path / config).is_file() for config in _CONFIGS):
+            return None
+        if self.source.sha256 is not None:
+            raise self._sha256_of_many()
+        return path
+
+    def cached(self, resolved: Resolved) -> Path:
+        """The model in the cache, made first where it is not there."""
+        identity = {
+            "uri": self.source.uri,
+            "revision": resolved.revision,
+            "sha256": self.source.sha256,
+            "converter": CONVERTER_VERSION,
+        }
+        entry = Entry.of(self.cache, self.source.uri, identity)
+        if entry.model.is_dir():
+            return entry.model
+        with entry.locked(self.report) as lock:
+            # whoever had the lock before may have made it
+            if not entry.model.is_dir():
+                self._make(resolved, entry, lock, identity)
+        return entry.model
+
+    def _make(self, resolved: Resolved, entry: Entry, lock: int, identity: Mapping[str, str | None]) -> None:
+        folder = entry.work / "source"
+        folder.mkdir(parents=True, exist_ok=True)
+        files = wanted(self.source.uri, self.plugin.files(resolved))
+        if self.source.sha256 is not None and len(files) > 1:
+            raise self._sha256_of_many()
+        single = self._single(resolved, files, folder)
+        if single is not None and self.source.sha256 is not None:
+            self._verified(single, resolved)
+        if single is not None and is_gguf(single):
+            folder = entry.work / "model"
+            folder.mkdir(exist_ok=True)
+            convert(single, folder, lock=lock, report=self.report)
+        elif not any((folder / config).is_file() for config in _CONFIGS):
+            raise WeightsError(f"{self.source.uri}: is no GGUF file, and no folder with weights and a config.json")
+        (folder / "pilotfish.json").write_text(json.dumps(identity, indent=1))
+        entry.publish(folder)
+
+    def _single(self, resolved: Resolved, files: Sequence[RemoteFile], folder: Path) -> Path | None:
+        """Have the files on this machine; the one file, where it is one."""
+        local = resolved.in_place
+        if local is not None and len(files) == 1:
+            return local if local.is_file() else local / files[0].path
+        copy(self.plugin, resolved, files, folder, self.report)
+        return folder / files[0].path if len(files) == 1 else None
+
+    def _verified(self, single: Path, resolved: Resolved) -> None:
+        expected = self.source.sha256
+        if expected is None:
+            return
+        try:
+            verify(single, expected, self.source.uri, self.report)
+        except WeightsError:
+            if single != resolved.in_place:
+                single.unlink()  # a damaged copy is fetched anew
+            raise
+
+    def _sha256_of_many(self) -> WeightsError:
+        return WeightsError(f"{self.source.uri}: spec.model.sha256 is of one file, the address names many: remove it")
