@@ -227,7 +227,7 @@ class Sender:
         if taken.pieces is None:
             return web.Response(body=taken.whole, content_type=JSON, headers=headers)
         async with aclosing(taken.pieces) as pieces:
-            first = await anext(pieces)
+            first = taken.first or await anext(pieces)
             response = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
             await response.prepare(self.request)
             self._committed = response

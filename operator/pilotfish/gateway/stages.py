@@ -6,7 +6,7 @@ The answer that is taken keeps its stage open: what is still to come flows throu
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,15 +27,18 @@ from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, Ve
 from pilotfish.routing.cost import Usage
 from pilotfish.routing.plan import Plan, Step
 from pilotfish.upstream.client import Reply
-from pilotfish.upstream.sse import DONE, event, payloads, whole_events
+from pilotfish.upstream.sse import DONE, EventCutter, event, payloads
+
+UNFINISHED = "the model server ended its stream before its end, without [DONE]"
 
 
 @dataclass
 class Taken:
-    """The answer that the client gets: a whole body, or pieces of a stream. Close it when it was sent, or was not."""
+    """The answer that the client gets: a whole body, or a stream, perhaps with its first piece here already."""
 
     trail: Trail
     whole: bytes | None = None
+    first: bytes = b""
     pieces: AsyncGenerator[bytes] | None = None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -115,29 +118,31 @@ class Stage:
         return await self._finished(raw)
 
     async def _pass_stream(self) -> Taken:
-        reply = await self._ask(stream=True, extra={})
-        pieces = self._relay(reply)
-        first = await anext(pieces, b"")
-        return Taken(self.of.trail, pieces=_chained(first, pieces))
+        pieces = self._relay(await self._ask(stream=True, extra={}))
+        first = await anext(pieces)
+        return Taken(self.of.trail, first=first, pieces=pieces)
 
     async def _relay(self, reply: Reply) -> AsyncGenerator[bytes]:
         """Text flows as it comes, unparsed; the events around a stream's end are looked at."""
         ending = Ending(self.request)
-        async with aclosing(whole_events(reply.chunks())) as pieces:
-            async for piece in pieces:
-                if not notable(piece):
-                    held = ending.flush()
-                    yield _events(held) + piece if held else piece
-                    continue
-                for payload in payloads(piece):
-                    if payload == DONE:
-                        yield await self._last(ending)
-                        return
-                    ready = ending.take(parse_chunk(payload))
-                    self.record.usage = ending.usage
-                    if ready:
-                        yield _events(ready)
-        raise BadUpstream("the model server ended its stream without [DONE]")
+        cutter = EventCutter()
+        async for chunk in reply.chunks():
+            piece = cutter.feed(chunk)
+            if not notable(piece):
+                if held := ending.flush():
+                    piece = _events(held) + piece
+                if piece:
+                    yield piece
+                continue
+            for payload in payloads(piece):
+                if payload == DONE:
+                    yield await self._last(ending)
+                    return
+                ready = ending.take(parse_chunk(payload))
+                self.record.usage = ending.usage
+                if ready:
+                    yield _events(ready)
+        raise BadUpstream(UNFINISHED)
 
     # judged while it is being written
 
@@ -305,20 +310,13 @@ class Stage:
 
 async def _chunks(reply: Reply) -> AsyncGenerator[Chunk]:
     """Parsed chunks up to [DONE]. Raises BadUpstream for garbage and for a stream that ends without it."""
-    async with aclosing(whole_events(reply.chunks())) as pieces:
-        async for piece in pieces:
-            for payload in payloads(piece):
-                if payload == DONE:
-                    return
-                yield parse_chunk(payload)
-    raise BadUpstream("the model server ended its stream without [DONE]")
-
-
-async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    async with aclosing(rest):
-        yield first
-        async for piece in rest:
-            yield piece
+    cutter = EventCutter()
+    async for chunk in reply.chunks():
+        for payload in payloads(cutter.feed(chunk)):
+            if payload == DONE:
+                return
+            yield parse_chunk(payload)
+    raise BadUpstream(UNFINISHED)
 
 
 def _events(chunks: list[Chunk]) -> bytes:

@@ -46,7 +46,7 @@ class Reply:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises as `read` does."""
         try:
-            async for chunk in self._response.content.iter_any():
+            while chunk := await self._response.content.readany():
                 yield chunk
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error

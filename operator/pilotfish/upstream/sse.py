@@ -1,7 +1,6 @@
 """Server-sent events as model servers send them, cut at their blank lines."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable
 
 from pilotfish.base.errors import BadUpstream
 
@@ -10,26 +9,23 @@ LARGEST_EVENT = 64 * 1024 * 1024
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
-async def whole_events(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
-    """The same bytes, cut so that every piece ends with the end of an event.
+class EventCutter:
+    """Cuts a stream that arrives in chunks where an event ends."""
 
-    Raises BadUpstream when the stream ends in the middle of one, or one is larger than 64 MiB.
-    """
-    rest = b""
-    async for chunk in chunks:
-        data = rest + chunk if rest else chunk
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """All events that are whole by now, as they stand. Raises BadUpstream for one larger than 64 MiB."""
+        data = self._rest + chunk if self._rest else chunk
         if data.endswith(b"\n\n"):
-            rest = b""
-            yield data
-            continue
+            self._rest = b""
+            return data
         end = max((match.end() for match in _BLANK_LINE.finditer(data)), default=0)
-        rest = data[end:]
-        if len(rest) > LARGEST_EVENT:
+        self._rest = data[end:]
+        if len(self._rest) > LARGEST_EVENT:
             raise BadUpstream("the model server sent an event larger than 64 MiB")
-        if end:
-            yield data[:end]
-    if rest.strip():
-        raise BadUpstream("the model server's stream ended in the middle of an event")
+        return data[:end]
 
 
 def payloads(piece: bytes) -> list[bytes]:

@@ -1,43 +1,35 @@
 """Pieces of streams, however they are cut."""
 
 import itertools
-from collections.abc import AsyncIterator
 
 import orjson
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.base.errors import BadUpstream
 from pilotfish.gateway.wire.chunks import notable
 from pilotfish.gateway.wire.request import ClientRequest, Task
 from pilotfish.gateway.wire.whole import Assembly
-from pilotfish.upstream.sse import payloads, whole_events
-
-
-async def collect(pieces: list[bytes]) -> list[bytes]:
-    async def arriving() -> AsyncIterator[bytes]:
-        for piece in pieces:
-            yield piece
-
-    return [piece async for piece in whole_events(arriving())]
+from pilotfish.upstream.sse import EventCutter, payloads
 
 
 @given(st.lists(st.text(max_size=20), max_size=8), st.data(), st.sampled_from(["\n\n", "\r\n\r\n"]))
-async def test_events_survive_any_cut(texts: list[str], data: st.DataObject, blank: str) -> None:
+def test_events_survive_any_cut(texts: list[str], data: st.DataObject, blank: str) -> None:
     sent = [orjson.dumps({"choices": [text]}) for text in texts]
     stream = b"".join(b"data: " + each + blank.encode() for each in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
     edges = [0, *cuts, len(stream)]
     pieces = [stream[start:end] for start, end in itertools.pairwise(edges) if end > start]
-    out = await collect(pieces)
+    cutter = EventCutter()
+    out = [cutter.feed(piece) for piece in pieces]
     assert b"".join(out) == stream
     assert [payload for piece in out for payload in payloads(piece)] == sent
 
 
-async def test_half_an_event_is_a_fault() -> None:
-    with pytest.raises(BadUpstream, match="middle of an event"):
-        await collect([b'data: {"choices": []}\n\ndata: {"cho'])
+def test_half_an_event_is_kept_back() -> None:
+    cutter = EventCutter()
+    assert cutter.feed(b'data: {"choices": []}\n\ndata: {"cho') == b'data: {"choices": []}\n\n'
+    assert cutter.feed(b'ices": []}') == b""
+    assert cutter.feed(b"\n\n") == b'data: {"choices": []}\n\n'
 
 
 @given(st.text())

@@ -21,7 +21,7 @@ def notable(piece: bytes) -> bool:
     Quotes inside JSON texts are escaped, so an answer that spells these words does not look like this; one that says
     [DONE] is parsed in vain.
     """
-    return not piece.endswith(b"}\n\n") or _NOTABLE.search(piece) is not None
+    return (bool(piece) and not piece.endswith(b"}\n\n")) or _NOTABLE.search(piece) is not None
 
 
 def parse_chunk(payload: bytes) -> Chunk:

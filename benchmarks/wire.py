@@ -1,0 +1,266 @@
+"""What the gateway costs: CPU a request (whole process tree) and added latency, beside vllm-router and going direct.
+
+    .venv/bin/python benchmarks/wire.py [--rounds 5] [--requests 400]
+
+All in one run, in turn: an engine that answers at once and whole or in 64 chunks 5 ms apart, then direct, vllm-router,
+and the gateway with limits on and traces at 1% and at 100%. Every body is checked. CPU is told as a ratio to
+vllm-router's, the median over rounds; latency as milliseconds over going direct, one request at a time.
+"""
+
+import argparse
+import asyncio
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import orjson
+import psutil
+import uvloop
+
+from pilotfish.api.validation import parse_resource
+from pilotfish.gateway.server import GatewayServer
+from pilotfish.plugins.registry import Registry
+from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
+from pilotfish.settings import GatewaySettings
+from pilotfish.telemetry.tracing import Tracing
+
+CHUNKS = 64
+CHUNK_SECONDS = 0.005
+HEAD = b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"small","choices":[{"index":0,"delta":'
+TOKEN = b"data: " + HEAD + b'{"content":" word"},"logprobs":null,"finish_reason":null}]}\n\n'
+FINISH = b"data: " + HEAD + b'{"content":""},"logprobs":null,"finish_reason":"stop"}]}\n\n'
+USAGE = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"small","choices":[],'
+    b'"usage":{"prompt_tokens":20,"total_tokens":84,"completion_tokens":64}}\n\n'
+)
+TEXT = b" word" * CHUNKS
+WHOLE = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"small","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"' + TEXT + b'"},"logprobs":null,"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":20,"total_tokens":84,"completion_tokens":64}}'
+)
+MESSAGES = [{"role": "system", "content": "You are terse. " * 20}, {"role": "user", "content": "Say a word. " * 20}]
+
+
+class Engine(asyncio.Protocol):
+    """As little HTTP as both proxies need, so that the engine's own CPU does not blur theirs."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end].lower()
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+            if len(self.buffer) < end + 4 + length:
+                return
+            body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
+            self.answer(head, body)
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        if b"/chat/completions" not in head.partition(b"\r\n")[0]:
+            self.whole(b'{"object":"list","data":[{"id":"small","object":"model"}]}')
+        elif orjson.loads(body).get("stream"):
+            self.transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            self.chunk(0)
+        else:
+            self.whole(WHOLE)
+
+    def whole(self, body: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.transport.write(head + body)
+
+    def chunk(self, number: int) -> None:
+        if self.transport.is_closing():
+            return
+        if number == CHUNKS:
+            self.transport.write(b"".join(map(_sized, (FINISH, USAGE, b"data: [DONE]\n\n"))) + b"0\r\n\r\n")
+            return
+        self.transport.write(_sized(TOKEN))
+        asyncio.get_running_loop().call_later(CHUNK_SECONDS, self.chunk, number + 1)
+
+
+def _sized(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def serve_engine(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Engine, "127.0.0.1", port)
+    async with server:
+        await server.serve_forever()
+
+
+async def serve_gateway(port: int, engine: int) -> None:
+    """The gateway as it is: a router with limits over one pool."""
+
+    def made(kind: str, name: str, spec: dict) -> object:
+        value = {"apiVersion": "pilotfish.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        resource, faults = parse_resource(value)
+        assert resource is not None, faults
+        return resource
+
+    pool = made("ModelPool", "small", {"tier": "Small", "model": {"uri": "package://a/b"}, "replicas": 1})
+    limits = {"requestsPerMinute": 10_000_000, "tokensPerMinute": 10_000_000_000}
+    strategy = {"type": "Direct", "direct": {"poolRef": {"name": "small"}}}
+    router = made("ModelRouter", "assistant", {"strategy": strategy, "limits": limits})
+    registry = Registry.installed()
+    server = GatewayServer(
+        GatewaySettings(port=port),
+        lambda name, settings: registry.scorer(name).from_settings(settings),
+        Tracing.from_environment(os.environ, "gateway"),
+    )
+    await server.start()
+    view = PoolView(pool, PoolState.READY, (Endpoint(f"http://127.0.0.1:{engine}/v1"),))
+    server.apply(snapshot([view], [RouterView(router)]))
+    await asyncio.Event().wait()
+
+
+@dataclass
+class Target:
+    name: str
+    port: int
+    model: str
+    process: psutil.Process | None = None
+
+    def cpu(self) -> float:
+        if self.process is None:
+            return 0.0
+        tree = [self.process, *self.process.children(recursive=True)]
+        return sum(each.cpu_times().user + each.cpu_times().system for each in tree)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(*command: str, **environ: str) -> Iterator[psutil.Process]:
+    child = subprocess.Popen(command, env=os.environ | environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield psutil.Process(child.pid)
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+async def ask(session: aiohttp.ClientSession, target: Target, stream: bool) -> float:
+    """Seconds to the first byte of a stream, or to the end of a whole answer. The body is checked."""
+    body = orjson.dumps({"model": target.model, "messages": MESSAGES, "stream": stream, "max_tokens": 64})
+    started = time.perf_counter()
+    url = f"http://127.0.0.1:{target.port}/v1/chat/completions"
+    async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 200, await response.text()
+        first = await response.content.readany()
+        seconds = time.perf_counter() - started
+        raw = first + await response.read()
+    if stream:
+        assert raw.count(b'" word"') == CHUNKS, raw[:300]
+        assert raw.rstrip().endswith(b"[DONE]")
+    else:
+        assert TEXT in raw
+        orjson.loads(raw)
+        seconds = time.perf_counter() - started
+    return seconds
+
+
+async def wait_for(target: Target) -> None:
+    deadline = time.monotonic() + 60
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                await ask(session, target, stream=False)
+            except (aiohttp.ClientError, AssertionError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def load(target: Target, stream: bool, requests: int, concurrency: int) -> list[float]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=concurrency)) as session:
+        left = iter(range(requests))
+
+        async def worker() -> list[float]:
+            return [await ask(session, target, stream) for _ in left]
+
+        return [
+            second for seconds in await asyncio.gather(*(worker() for _ in range(concurrency))) for second in seconds
+        ]
+
+
+async def measure(targets: list[Target], rounds: int, requests: int) -> None:
+    print(f"{'':8}{'target':24}{'CPU ms/request':>16}{'CPU / vllm-router':>20}{'added ms (p50)':>16}")
+    for stream in (False, True):
+        count = requests // 4 if stream else requests
+        cpu: dict[str, list[float]] = {target.name: [] for target in targets}
+        alone: dict[str, list[float]] = {target.name: [] for target in targets}
+        for _ in range(rounds):
+            for target in targets:
+                before = target.cpu()
+                await load(target, stream, count, 16)
+                cpu[target.name].append(1000 * (target.cpu() - before) / count)
+                alone[target.name].append(statistics.median(await load(target, stream, 40 if stream else 200, 1)))
+        for target in targets:
+            ratios = [mine / theirs for mine, theirs in zip(cpu[target.name], cpu["vllm-router"], strict=True)]
+            added = [1000 * (mine - direct) for mine, direct in zip(alone[target.name], alone["direct"], strict=True)]
+            label = "streamed" if stream else "plain"
+            print(
+                f"{label:8}{target.name:24}{statistics.median(cpu[target.name]):16.3f}"
+                f"{statistics.median(ratios):20.2f}{statistics.median(added):16.2f}"
+            )
+
+
+async def main(rounds: int, requests: int) -> None:
+    me = (sys.executable, __file__)
+    ports = [free_port() for _ in range(6)]
+    engine, router, sampled, traced, metrics, _ = ports
+    otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{engine}", "OTEL_TRACES_SAMPLER": "traceidratio"}
+    route = ("vllm-router", "--worker-urls", f"http://127.0.0.1:{engine}", "--policy", "round_robin")
+    with (
+        running(*me, "--engine", str(engine)),
+        running(
+            str(Path(sys.executable).parent / route[0]), *route[1:], "--host", "127.0.0.1",
+            "--port", str(router), "--prometheus-port", str(metrics), "--log-level", "warning",
+        ) as rust,
+        running(*me, "--gateway", str(sampled), str(engine), **otlp, OTEL_TRACES_SAMPLER_ARG="0.01") as low,
+        running(*me, "--gateway", str(traced), str(engine), **otlp, OTEL_TRACES_SAMPLER_ARG="1.0") as full,
+    ):  # fmt: skip
+        targets = [
+            Target("direct", engine, "small"),
+            Target("vllm-router", router, "small", rust),
+            Target("gateway, traces 1%", sampled, "assistant", low),
+            Target("gateway, traces 100%", traced, "assistant", full),
+        ]
+        for target in targets:
+            await wait_for(target)
+        await measure(targets, rounds, requests)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=400, help="a target and round, plain; a quarter of it streamed")
+    parser.add_argument("--engine", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--gateway", type=int, nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.engine:
+        uvloop.run(serve_engine(given.engine))
+    elif given.gateway:
+        uvloop.run(serve_gateway(*given.gateway))
+    else:
+        uvloop.run(main(given.rounds, given.requests))
