@@ -2,7 +2,7 @@
 
 import typer
 
-from pilotfish.cli import crds, fetch, operator, plugins, validate
+from pilotfish.cli import chat, crds, doctor, fetch, operator, plan, plugins, serve_pool, status, up, validate
 
 app = typer.Typer(
     name="pilotfish",
@@ -10,11 +10,17 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("up")(up.up)
+app.command("plan")(plan.plan)
+app.command("status")(status.status)
+app.command("chat")(chat.chat)
+app.command("doctor")(doctor.doctor)
 app.command("validate")(validate.validate)
 app.command("plugins")(plugins.plugins)
 app.command("fetch")(fetch.fetch)
 app.command("crds")(crds.crds)
 app.command("operator")(operator.operator)
+app.command("serve-pool")(serve_pool.serve_pool)
 
 
 def main() -> None:

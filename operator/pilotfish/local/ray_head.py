@@ -7,7 +7,7 @@ import tempfile
 from asyncio.subprocess import PIPE, STDOUT
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -46,15 +46,19 @@ class RayPorts:
 class RayHead:
     """Ray as child of a guardian process. `start`, `stop`; `ended` is done when it stopped by itself."""
 
-    def __init__(self, environ: Mapping[str, str], gpus: int = 0) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], gpus: int = 0, *, listen: str = LOOPBACK, port: int | None = None
+    ) -> None:
+        """Serve answers requests at `listen` and `port` (None: one that is free); all else of Ray stays on loopback."""
         self._environ = environ
+        self._listen_at = listen
         self._gpus = gpus
         self._token = secrets.token_hex(32)
         self._guardian: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
         self._words: deque[str] = deque(maxlen=20)
         self._listening: asyncio.Task[None] | None = None
-        self.ports = RayPorts.pick()
+        self.ports = RayPorts.pick() if port is None else replace(RayPorts.pick(), serve=port)
         self.folder = Path(tempfile.mkdtemp(prefix="pilotfish-", dir=_short_temporary_folder()))
         self._dashboard: RayDashboard | None = None
 
@@ -67,6 +71,11 @@ class RayHead:
     def pid(self) -> int | None:
         """The guardian, whose session holds all of Ray's processes."""
         return self._guardian.pid if self._guardian else None
+
+    @property
+    def dashboard_url(self) -> str:
+        """Ray's dashboard, which asks for this run's token."""
+        return f"http://{LOOPBACK}:{self.ports.dashboard}"
 
     def base_url(self, route_prefix: str) -> str:
         """Where the application at `route_prefix` takes OpenAI requests."""
@@ -82,7 +91,7 @@ class RayHead:
         )  # fmt: skip
         self._listening = asyncio.create_task(self._listen(self._guardian))
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
-        self._dashboard = RayDashboard(self._http, f"http://{LOOPBACK}:{self.ports.dashboard}", self._token)
+        self._dashboard = RayDashboard(self._http, self.dashboard_url, self._token)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._until_answering(self._dashboard)
@@ -102,7 +111,7 @@ class RayHead:
 
     async def deploy(self, applications: list[Mapping[str, object]]) -> None:
         """Make these Serve's applications; those that did not change are not touched."""
-        options = {"host": LOOPBACK, "port": self.ports.serve, "keep_alive_timeout_s": 3600}
+        options = {"host": self._listen_at, "port": self.ports.serve, "keep_alive_timeout_s": 3600}
         await self._started().deploy(applications, http_options=options, proxies="HeadOnly")
 
     async def stop(self) -> None:

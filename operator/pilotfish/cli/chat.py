@@ -1,0 +1,137 @@
+"""`pilotfish chat`: talk to a model, see who answered and how sure it was."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import aiohttp
+import orjson
+import typer
+from rich.console import Console
+
+from pilotfish.base.errors import ModelUnavailable, PilotfishError
+from pilotfish.local import state
+
+DATA = b"data: "
+DONE = b"[DONE]"
+
+
+def chat(
+    prompt: Annotated[str | None, typer.Argument(help="Ask this one thing; without it, a conversation begins.")] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="The model; the first router where left out.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 512,
+    temperature: Annotated[float | None, typer.Option(help="0 for the likeliest answer.", min=0, max=2)] = None,
+) -> None:
+    """Talk to a model; Ctrl-D ends."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        talk = _Talk(_address(url), console, {"max_tokens": max_tokens, "temperature": temperature})
+        asyncio.run(talk.run(prompt, model))
+    except PilotfishError as error:
+        console.print(f"error: {error}", markup=False)
+        raise typer.Exit(1) from error
+    except (KeyboardInterrupt, EOFError):
+        console.print()
+
+
+def _address(url: str | None) -> str:
+    if url:
+        return url.rstrip("/").removesuffix("/v1")
+    runs = state.running(state.state_folder(os.environ))
+    if not runs:
+        raise ModelUnavailable("no `pilotfish up` runs here: start it, or give --url")
+    return runs[0].url
+
+
+@dataclass
+class _Talk:
+    url: str
+    console: Console
+    parameters: dict[str, Any]
+    messages: list[dict[str, str]] = field(default_factory=list)
+
+    async def run(self, prompt: str | None, model: str | None) -> None:
+        key = os.environ.get("PILOTFISH_API_KEYS", "").partition(",")[0]
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        try:
+            async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+                model = model or await self._first_model(http)
+                if prompt is not None:
+                    await self._ask(http, model, prompt)
+                    return
+                self.console.print(f"[dim]{model} at {self.url}; Ctrl-D ends[/]")
+                while True:
+                    text = await asyncio.to_thread(self.console.input, "[bold]> [/]")
+                    if text.strip():
+                        await self._ask(http, model, text)
+        except aiohttp.ClientError as error:
+            raise ModelUnavailable(f"{self.url} does not answer: {error}") from error
+
+    async def _first_model(self, http: aiohttp.ClientSession) -> str:
+        async with http.get(f"{self.url}/v1/models") as answer:
+            models = (await _checked(answer))["data"]
+        if not models:
+            raise ModelUnavailable(f"{self.url} serves no model")
+        ranked = sorted(models, key=lambda entry: (entry["owned_by"] != "pilotfish-router", entry["id"]))
+        return str(ranked[0]["id"])
+
+    async def _ask(self, http: aiohttp.ClientSession, model: str, text: str) -> None:
+        self.messages.append({"role": "user", "content": text})
+        chosen = {name: value for name, value in self.parameters.items() if value is not None}
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        body = {"model": model, "messages": self.messages, **chosen, **options}
+        parts: list[str] = []
+        decision: dict[str, Any] = {}
+        async with http.post(f"{self.url}/v1/chat/completions", json=body) as answer:
+            if answer.status != 200:
+                await _checked(answer)
+            async for event in _events(answer):
+                decision = event.get("pilotfish") or decision
+                for choice in event.get("choices", ()):
+                    part = choice.get("delta", {}).get("content") or ""
+                    parts.append(part)
+                    self.console.print(part, end="", markup=False)
+            self.console.print()
+            self._tell(answer.headers, decision)
+        self.messages.append({"role": "assistant", "content": "".join(parts)})
+
+    def _tell(self, headers: Any, decision: dict[str, Any]) -> None:
+        stages = headers.get("x-pilotfish-stages")
+        if not stages:
+            return
+        score = headers.get("x-pilotfish-score")
+        escalated = headers.get("x-pilotfish-escalated") == "true"
+        words = [f"asked {stages}", f"score {score}" if score else "", "escalated" if escalated else ""]
+        seconds = [
+            f"{stage['pool']} {stage['seconds']:.1f} s" for stage in decision.get("stages", ()) if "pool" in stage
+        ]
+        self.console.print(f"[dim]{', '.join(word for word in [*words, *seconds] if word)}[/]")
+
+
+async def _checked(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    raw = await answer.read()
+    try:
+        body: dict[str, Any] = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = {}
+    if answer.status != 200:
+        message = body.get("error", {}).get("message") or raw.decode(errors="replace")[:500]
+        raise ModelUnavailable(f"{answer.status}: {message}")
+    return body
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    """Events of a stream. An error event raises ModelUnavailable."""
+    async for line in answer.content:
+        if not line.startswith(DATA) or line.removeprefix(DATA).strip() == DONE:
+            continue
+        event = orjson.loads(line.removeprefix(DATA))
+        if "error" in event:
+            raise ModelUnavailable(event["error"]["message"])
+        yield event

@@ -1,0 +1,112 @@
+"""Progress of `pilotfish up`: a live table on a terminal, one line for each change elsewhere."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from pilotfish.local.events import Phase, PoolEvent
+from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key
+
+MEGABYTE = 1_000_000
+BYTES_LINE_SECONDS = 10.0
+"""Without a terminal: between two lines about bytes of one phase."""
+
+_STYLES = {Phase.READY: "green", Phase.FAILED: "red", Phase.REMOVED: "dim", Phase.AT_ZERO: "dim"}
+_AT_REST = {Phase.READY, Phase.FAILED, Phase.REMOVED, Phase.AT_ZERO}
+
+
+def pool_name(key: Key) -> str:
+    """The pool's name, with its namespace where that is not the default."""
+    namespace, name = key
+    return name if namespace == LOCAL_NAMESPACE else f"{namespace}/{name}"
+
+
+@dataclass
+class _Row:
+    event: PoolEvent
+    began: float
+    phase_began: float
+    spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
+    said: float = 0.0
+
+
+class Display:
+    """Shows events of pools as they come. `console` decides whether there is a terminal to draw on."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._rows: dict[Key, _Row] = {}
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    @property
+    def console(self) -> Console:
+        """Where lines go."""
+        return self._console
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self._console.print(text, markup=False)
+
+    def on_event(self, event: PoolEvent) -> None:
+        """Take one event."""
+        now = self._clock()
+        row = self._rows.get(event.key)
+        if row is None or (row.event.phase in _AT_REST and event.phase not in _AT_REST):
+            row = self._rows[event.key] = _Row(event, now, now)
+        elif row.event.phase != event.phase:
+            row.phase_began = now
+        elif not self._bytes_line_due(row, event, now):
+            row.event = event
+            return
+        row.event, row.said = event, now
+        if not self._console.is_terminal or event.phase in _AT_REST:
+            self.say(self._line(row, now))
+        if event.phase in _AT_REST:
+            self._rows.pop(event.key, None)
+
+    def _bytes_line_due(self, row: _Row, event: PoolEvent, now: float) -> bool:
+        if event.phase in _AT_REST or event.text != row.event.text:
+            return True
+        return bool(event.total) and not self._console.is_terminal and now - row.said >= BYTES_LINE_SECONDS
+
+    def _line(self, row: _Row, now: float) -> str:
+        event = row.event
+        parts = [f"{pool_name(event.key)}: {event.phase}"]
+        if event.total:
+            parts.append(_bytes(event))
+        if event.text:
+            parts.append(event.text)
+        if event.phase in {Phase.READY, Phase.FAILED}:
+            parts.append(f"after {now - row.began:.1f} s")
+        return ", ".join(parts)
+
+    def _table(self) -> Table:
+        now = self._clock()
+        table = Table.grid(padding=(0, 2))
+        for key, row in self._rows.items():
+            event = row.event
+            bar = ProgressBar(total=event.total, completed=event.done, width=30) if event.total else Text("")
+            label = Text(str(event.phase), style=_STYLES.get(event.phase, ""))
+            amount = Text(_bytes(event) if event.total else f"{now - row.phase_began:.0f} s", style="dim")
+            table.add_row(row.spinner, Text(pool_name(key), style="bold"), label, bar, amount)
+        return table
+
+
+def _bytes(event: PoolEvent) -> str:
+    return f"{event.done / MEGABYTE:,.0f} of {event.total / MEGABYTE:,.0f} MB"

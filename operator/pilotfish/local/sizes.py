@@ -1,0 +1,40 @@
+"""Sizes of weights, as far as they can be known without fetching them."""
+
+from collections.abc import Iterable
+
+from pilotfish.api import ModelPool
+from pilotfish.base.errors import PilotfishError
+from pilotfish.plugin_api.sources import Access, Location
+from pilotfish.plugins.registry import Registry
+from pilotfish.routing.snapshot import Key, namespace_of
+
+LOCAL_SCHEMES = frozenset({"package", "file"})
+"""Schemes whose sources ask nobody else."""
+GGUF_GROWTH = 3.2
+"""A 4-bit GGUF becomes bfloat16: about 16 bits for each 5."""
+
+
+def sizes_of(pools: Iterable[ModelPool], registry: Registry | None = None) -> dict[Key, int]:
+    """Bytes of each pool's weights as its engine loads them; those that cannot be known here are left out."""
+    registry = registry or Registry.installed()
+    sizes = {}
+    for pool in pools:
+        size = _size(pool, registry)
+        if size is not None:
+            sizes[namespace_of(pool), pool.name] = size
+    return sizes
+
+
+def _size(pool: ModelPool, registry: Registry) -> int | None:
+    model = pool.spec.model
+    if model is None or model.uri.partition("://")[0] not in LOCAL_SCHEMES:
+        return None
+    location = Location(model.uri, model.revision)
+    try:
+        source = registry.source(location.scheme)
+        files = source.files(source.resolve(location, Access()))
+    except PilotfishError:
+        return None  # whoever fetches the weights says what is wrong with them
+    size = sum(file.size for file in files)
+    converts = len(files) == 1 and not files[0].path.endswith(".safetensors")
+    return int(size * GGUF_GROWTH) if converts else size
