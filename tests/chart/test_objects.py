@@ -1,0 +1,103 @@
+"""What the chart makes: who may do what, who may talk to whom, and what is left out when it would hurt."""
+
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from helm import CHART, KUBERNETES, find_helm, pick, render
+
+import pilotfish
+from pilotfish.controller import rbac
+
+
+@pytest.fixture(scope="module")
+def plain() -> list[dict[str, Any]]:
+    """The chart with its own values."""
+    return render()
+
+
+def test_lint_finds_nothing() -> None:
+    command = [find_helm(), "lint", "--strict", "--kube-version", KUBERNETES, CHART]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("role", ["operator", "gateway", "viewer", "editor"])
+def test_a_role_is_its_table(plain: list[dict[str, Any]], role: str) -> None:
+    rules = pick(plain, "ClusterRole", f"pilotfish-{role}")["rules"]
+    assert [(r["apiGroups"], r["resources"], r["verbs"]) for r in rules] == [
+        ([g.group], list(g.resources), list(g.verbs)) for g in rbac.ROLES[role]
+    ]
+
+
+def test_no_role_has_a_wildcard_or_reaches_into_pods(plain: list[dict[str, Any]]) -> None:
+    rules = [rule for each in plain if each["kind"] in {"Role", "ClusterRole"} for rule in each["rules"]]
+    assert rules
+    for rule in rules:
+        assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
+        assert not {"pods/exec", "pods/portforward", "nodes", "namespaces"} & set(rule["resources"])
+
+
+def test_the_gateway_writes_nothing() -> None:
+    assert {verb for grant in rbac.GATEWAY for verb in grant.verbs} <= {"get", "list", "watch"}
+
+
+def test_with_namespaces_no_right_reaches_beyond_them() -> None:
+    made = render(values={"watchNamespaces": ["a", "b"]})
+    assert not [each for each in made if each["kind"] == "ClusterRoleBinding"]
+    bound = [each for each in made if each["kind"] == "RoleBinding" and each["roleRef"]["kind"] == "ClusterRole"]
+    assert sorted((each["metadata"]["namespace"], each["roleRef"]["name"]) for each in bound) == [
+        (namespace, f"pilotfish-{component}") for namespace in ("a", "b") for component in ("gateway", "operator")
+    ]
+
+
+@pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1)])
+def test_one_replica_has_no_disruption_budget(replicas: int, budgets: int) -> None:
+    made = render(values={"gateway": {"replicas": replicas}})
+    assert len([each for each in made if each["kind"] == "PodDisruptionBudget"]) == budgets
+
+
+def test_an_autoscaled_gateway_says_no_number_of_replicas() -> None:
+    made = render(values={"gateway": {"autoscaling": {"enabled": True, "minReplicas": 3}}})
+    assert "replicas" not in pick(made, "Deployment", "pilotfish-gateway")["spec"]
+    assert pick(made, "HorizontalPodAutoscaler", "pilotfish-gateway")["spec"]["minReplicas"] == 3
+
+
+def test_crds_are_kept_or_left_out_as_said() -> None:
+    def crds(**values: bool) -> list[dict[str, Any]]:
+        return [each for each in render(values={"crds": values}) if each["kind"] == "CustomResourceDefinition"]
+
+    assert len(crds()) == 4
+    assert all(each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for each in crds())
+    assert not any("annotations" in each["metadata"] for each in crds(keep=False))
+    assert crds(enabled=False) == []
+
+
+def test_link_local_addresses_are_never_reached(plain: list[dict[str, Any]]) -> None:
+    for component in ("gateway", "operator"):
+        egress = pick(plain, "NetworkPolicy", f"pilotfish-{component}")["spec"]["egress"]
+        blocks = [peer["ipBlock"] for rule in egress for peer in rule.get("to", []) if "ipBlock" in peer]
+        assert blocks == [{"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}]
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({}, "pilotfish/operator:{version}"),
+        ({"registry": "registry.example:5000", "tag": "dev"}, "registry.example:5000/pilotfish/operator:dev"),
+        ({"tag": "dev", "digest": "sha256:" + "a" * 64}, "pilotfish/operator@sha256:" + "a" * 64),
+    ],
+    ids=["version", "tag", "digest"],
+)
+def test_an_image_is_named_by_digest_tag_or_the_charts_version(image: dict[str, str], reference: str) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    made = render(values={"image": image})
+    for component in ("gateway", "operator"):
+        (container,) = pick(made, "Deployment", f"pilotfish-{component}")["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == reference.format(version=version)
+
+
+def test_the_charts_version_is_the_packages() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == pilotfish.__version__
