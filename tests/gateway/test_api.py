@@ -221,3 +221,15 @@ async def test_load_counts_requests_at_pools(house: House) -> None:
     for each in asking:
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_explain_runs_every_stage_and_says_which_would_have_answered(house: House) -> None:
+    await house.serve([cascade()])
+    body = orjson.dumps({"model": "assistant", "messages": [{"role": "user", "content": "hi"}]})
+    told = (await house.post("/pilotfish/v1/explain", body)).json
+    assert told["answered_by"] == "small"
+    assert [(stage["pool"], stage["answer"]) for stage in told["stages"]] == [
+        ("small", "Canberra."), ("large", "Canberra it is."),
+    ]  # fmt: skip
+    assert (told["stages"][0]["score"], told["stages"][0]["threshold"]) == (951, 500)
+    assert told["stages"][0]["scorer"] == "logprob"

@@ -4,10 +4,13 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from opentelemetry.trace import Span, SpanKind
 
+from pilotfish.api.modelrouter import ModelRouter, Predictive
 from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
+from pilotfish.gateway.explaining import explanation
 from pilotfish.gateway.pools import Pools, ScorerModels, Visitor
 from pilotfish.gateway.routes import Route, RouteTable
 from pilotfish.gateway.stages import Run, Taken
@@ -77,10 +80,9 @@ class Answering:
             raise TooManyRequests(
                 f"{route.name!r} has reached its limit of requests or tokens a minute", retry_after_seconds=wait
             )
-        visitor = Visitor(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
-        run = Run(request, route, visitor)
+        run = self._run(request, route, incoming, parent)
         try:
-            taken = await run.answer(await self._plan(request, route, run))
+            taken = await run.answer(await self._plan(run))
             async with taken.stack:
                 yield taken
         finally:
@@ -88,31 +90,43 @@ class Answering:
                 limit.used(_tokens(run), self.pools.clock())
             self._account(run, parent)
 
-    async def _plan(self, request: ClientRequest, route: Route, run: Run) -> Plan:
-        if route.plan:
-            return route.plan
-        router = route.router
-        if router is None:
-            raise RuntimeError(f"route {route.name} has neither plan nor router")
-        strategy = router.spec.strategy
-        if strategy.weighted:
-            answering = answering_pools(self.table.snapshot, route.namespace)
+    async def explain(
+        self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span
+    ) -> dict[str, Any]:
+        """What every stage of the route says of a request, those included that it would not have come to."""
+        run = self._run(request, route, incoming, parent)
+        return await explanation(run, await self._plan(run))
+
+    def _run(self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span) -> Run:
+        return Run(
+            request, route, Visitor(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
+        )
+
+    async def _plan(self, run: Run) -> Plan:
+        if run.route.plan:
+            return run.route.plan
+        router = run.route.router
+        if router and router.spec.strategy.weighted:
+            answering = answering_pools(self.table.snapshot, run.route.namespace)
             uniform = random.random()  # noqa: S311 - a share of traffic, not a secret
-            return with_fallback(router, [Step(weighted_choice(strategy.weighted.pools, answering, uniform))])
-        if strategy.predictive is None:
-            raise RuntimeError(f"router {route.name} has no strategy")
-        predictive = strategy.predictive
-        scorer = route.scorer(predictive.scorer)
+            return with_fallback(
+                router, [Step(weighted_choice(router.spec.strategy.weighted.pools, answering, uniform))]
+            )
+        if router and router.spec.strategy.predictive:
+            return await self._predicted(run, router, router.spec.strategy.predictive)
+        raise RuntimeError(f"route {run.route.name} has no strategy")
+
+    async def _predicted(self, run: Run, router: ModelRouter, predictive: Predictive) -> Plan:
+        scorer = run.route.scorer(predictive.scorer)
         if not isinstance(scorer, PromptScorer):
             raise ModelUnavailable(
-                f"router {route.name!r}: scorer {predictive.scorer.name!r} scores answers, not prompts"
+                f"router {router.name!r}: scorer {predictive.scorer.name!r} scores answers, not prompts"
             )
-        roles = {ref.role: ref.name for ref in predictive.scorer.pool_refs}
-        models = ScorerModels(run.visitor, roles)
+        models = ScorerModels(run.visitor, {ref.role: ref.name for ref in predictive.scorer.pool_refs})
         with self.pools.tracing.span(
-            f"score {predictive.scorer.name}", SpanKind.INTERNAL, run.visitor.span, {genai.ROUTE: route.name}
+            f"score {predictive.scorer.name}", SpanKind.INTERNAL, run.visitor.span, {genai.ROUTE: run.route.name}
         ) as span:
-            score = await scorer.predict(question=request.question, models=models)
+            score = await scorer.predict(question=run.request.question, models=models)
             chosen = predictive_choice(predictive.candidates, score.permille)
             span.set_attributes({genai.SCORE: score.permille, genai.POOL: chosen})
         run.trail.details["prediction"] = {"score": score.permille, "pool": chosen, "details": dict(score.details)}

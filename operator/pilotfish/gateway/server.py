@@ -8,7 +8,7 @@ from time import monotonic
 
 import orjson
 from aiohttp import web
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from pilotfish.base.errors import (
     BadRequest,
@@ -51,6 +51,7 @@ class GatewayServer:
         self._handlers: Mapping[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._complete(Task.CHAT),
             ("POST", "/v1/completions"): self._complete(Task.COMPLETION),
+            ("POST", "/pilotfish/v1/explain"): self._explain,
             ("GET", "/v1/models"): self._models,
             ("GET", "/healthz"): self._healthz,
             ("GET", "/readyz"): self._readyz,
@@ -86,7 +87,7 @@ class GatewayServer:
         try:
             if handler is None:
                 raise self._no_such_path(request)
-            if request.path.startswith("/v1/"):
+            if request.method == "POST" or request.path.startswith("/v1/"):
                 self._authorize(request)
             return await handler(request)
         except RequestError as error:
@@ -164,6 +165,13 @@ class GatewayServer:
         return NoSuchPath(404, f"there is no {request.path}")
 
     # the rest of the API
+
+    async def _explain(self, request: web.BaseRequest) -> web.StreamResponse:
+        parsed = ClientRequest.parse(Task.CHAT, await self._body(request))
+        route = self._answering.route(parsed.model)
+        incoming = {name.lower(): value for name, value in request.headers.items()}
+        async with asyncio.timeout(route.timeout_seconds):
+            return _json(await self._answering.explain(parsed, route, incoming, INVALID_SPAN))
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
         snapshot = self._answering.table.snapshot

@@ -69,15 +69,19 @@ class Run:
         raise failure or ModelUnavailable(f"{self.route.name!r} has no pool to ask")
 
     async def _visit(self, step: Step, streaming: Streaming) -> Taken | None:
-        record = StageRecord(step.pool)
-        self.trail.stages.append(record)
         async with AsyncExitStack() as guard:
-            stack = await guard.enter_async_context(AsyncExitStack())
-            call = await stack.enter_async_context(self.visitor.stage(record, self.request.task.operation))
-            taken = await Stage(self, call, record, stack).run(step.accept, streaming)
+            stage = await self.enter(step, await guard.enter_async_context(AsyncExitStack()))
+            taken = await stage.run(step.accept, streaming)
             if taken:
                 taken.stack = guard.pop_all()
             return taken
+
+    async def enter(self, step: Step, stack: AsyncExitStack) -> "Stage":
+        """The stage of a step, begun and put down in the trail; it ends with `stack`."""
+        record = StageRecord(step.pool)
+        self.trail.stages.append(record)
+        call = await stack.enter_async_context(self.visitor.stage(record, self.request.task.operation))
+        return Stage(self, call, record, stack)
 
 
 @dataclass
@@ -98,15 +102,30 @@ class Stage:
         """The answer, if it is taken; None if it was rejected."""
         if accept is None:
             return await (self._pass_stream() if self.request.stream else self._pass_whole())
-        scorer = self.of.route.scorer(accept.scorer)
-        if isinstance(scorer, AnswerScorer):
-            early = streaming is Streaming.EARLY_EXIT
-            if self.request.stream or (early and self.request.can_be_streamed):
-                return await self._judge_stream(accept, scorer, early=early)
-            return await self._judge_whole(accept, scorer)
-        if isinstance(scorer, JudgeScorer):
-            return await self._judge_by_asking(accept, scorer)
-        raise ModelUnavailable(f"scorer {accept.scorer.name!r} scores prompts, not answers")
+        scorer = self._scorer(accept)
+        early = streaming is Streaming.EARLY_EXIT
+        if isinstance(scorer, AnswerScorer) and (self.request.stream or (early and self.request.can_be_streamed)):
+            return await self._judge_stream(accept, scorer, early=early)
+        if isinstance(scorer, JudgeScorer) and self.request.stream:
+            return await self._judge_held(accept, scorer)
+        answer = await self.whole(accept)
+        if self.record.decision.verdict is Verdict.REJECTED:
+            return None
+        for choice in answer["choices"]:
+            logprobs.restore(self.request, choice)
+        return await self._finished(orjson.dumps(answer))
+
+    async def whole(self, accept: Accept | None) -> WholeAnswer:
+        """The whole answer, with the verdict on it put down in the record."""
+        scorer = self._scorer(accept) if accept else None
+        reply = await self._ask(stream=False, extra=self._logprobs_for(scorer) if scorer else {})
+        answer = parse_whole(await reply.read())
+        self.record.usage = read_usage(answer) or self.record.usage
+        if accept and isinstance(scorer, AnswerScorer):
+            self.record.decision = self._judge_at_once(accept, scorer, answer)
+        elif accept and isinstance(scorer, JudgeScorer):
+            self.record.decision = await self._judgement(accept, scorer, answer)
+        return answer
 
     # taken as it comes
 
@@ -147,7 +166,7 @@ class Stage:
     # judged while it is being written
 
     async def _judge_stream(self, accept: Accept, scorer: AnswerScorer, *, early: bool) -> Taken | None:
-        reply = await self._ask(stream=True, extra=logprobs.ask_for(self.request, scorer.top_logprobs))
+        reply = await self._ask(stream=True, extra=self._logprobs_for(scorer))
         policy = AcceptancePolicy(
             accept.threshold_permille, accept.decide_within_tokens, self.request.max_tokens, early=early
         )
@@ -214,29 +233,15 @@ class Stage:
 
     # judged when it is whole
 
-    async def _judge_whole(self, accept: Accept, scorer: AnswerScorer) -> Taken | None:
-        reply = await self._ask(stream=False, extra=logprobs.ask_for(self.request, scorer.top_logprobs))
-        answer = self._read(await reply.read())
+    def _judge_at_once(self, accept: Accept, scorer: AnswerScorer, answer: WholeAnswer) -> Decision:
         policy = AcceptancePolicy(accept.threshold_permille, accept.decide_within_tokens, early=False)
         judge = StageJudge(scorer, policy, max(1, len(answer["choices"])))
         for index, choice in enumerate(answer["choices"]):
             judge.add(index, logprobs.read(self.request, choice))
-        if self._rejected(judge.end()):
-            return None
-        return await self._restored(answer)
+        return judge.end()
 
-    async def _judge_by_asking(self, accept: Accept, scorer: JudgeScorer) -> Taken | None:
-        extra = {} if scorer.top_logprobs is None else logprobs.ask_for(self.request, scorer.top_logprobs)
-        if self.request.stream:
-            return await self._judge_held(accept, scorer, extra)
-        reply = await self._ask(stream=False, extra=extra)
-        answer = self._read(await reply.read())
-        if self._rejected(await self._judgement(accept, scorer, answer)):
-            return None
-        return await self._restored(answer)
-
-    async def _judge_held(self, accept: Accept, scorer: JudgeScorer, extra: dict[str, Any]) -> Taken | None:
-        reply = await self._ask(stream=True, extra=extra)
+    async def _judge_held(self, accept: Accept, scorer: JudgeScorer) -> Taken | None:
+        reply = await self._ask(stream=True, extra=self._logprobs_for(scorer))
         ending, assembly = Ending(self.request), Assembly(self.request)
         held: list[Chunk] = []
         chunks = self._opened(reply)
@@ -283,19 +288,18 @@ class Stage:
         self.stack.push_async_callback(chunks.aclose)
         return chunks
 
-    def _read(self, raw: bytes) -> WholeAnswer:
-        answer = parse_whole(raw)
-        self.record.usage = read_usage(answer) or self.record.usage
-        return answer
+    def _scorer(self, accept: Accept) -> AnswerScorer | JudgeScorer:
+        scorer = self.of.route.scorer(accept.scorer)
+        if isinstance(scorer, AnswerScorer | JudgeScorer):
+            return scorer
+        raise ModelUnavailable(f"scorer {accept.scorer.name!r} scores prompts, not answers")
+
+    def _logprobs_for(self, scorer: AnswerScorer | JudgeScorer) -> dict[str, Any]:
+        return {} if scorer.top_logprobs is None else logprobs.ask_for(self.request, scorer.top_logprobs)
 
     def _rejected(self, decision: Decision) -> bool:
         self.record.decision = decision
         return decision.verdict is Verdict.REJECTED
-
-    async def _restored(self, answer: WholeAnswer) -> Taken:
-        for choice in answer["choices"]:
-            logprobs.restore(self.request, choice)
-        return await self._finished(orjson.dumps(answer))
 
     async def _finished(self, raw: bytes) -> Taken:
         """A whole answer is here: its stage is closed, so that the account is complete, and told in the answer."""
