@@ -30,9 +30,17 @@ class GatewaySettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GatewaySettings":
-        """Read `PILOTFISH_API_KEYS` (comma-separated) and `PILOTFISH_MAX_BODY_BYTES`."""
-        keys = frozenset(key for key in environ.get("PILOTFISH_API_KEYS", "").split(",") if key)
-        return cls(api_keys=keys, max_body_bytes=int(environ.get("PILOTFISH_MAX_BODY_BYTES", cls.max_body_bytes)))
+        """Read `PILOTFISH_API_KEYS` (comma-separated), `_HOST`, `_PORT`, `_MAX_BODY_BYTES` and `_DRAIN_SECONDS`.
+
+        Raises MachineError naming a variable that is wrong.
+        """
+        return cls(
+            host=environ.get("PILOTFISH_HOST") or cls.host,
+            port=_whole(environ, "PILOTFISH_PORT", cls.port),
+            api_keys=frozenset(key for key in environ.get("PILOTFISH_API_KEYS", "").split(",") if key),
+            max_body_bytes=_whole(environ, "PILOTFISH_MAX_BODY_BYTES", cls.max_body_bytes),
+            drain_seconds=float(_whole(environ, "PILOTFISH_DRAIN_SECONDS", int(cls.drain_seconds))),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,17 +87,22 @@ class OperatorSettings:
             namespace=environ["PILOTFISH_NAMESPACE"],
             identity=environ.get("PILOTFISH_POD_NAME") or environ.get("HOSTNAME") or "pilotfish-operator",
             pool_image=environ["PILOTFISH_POOL_IMAGE"],
-            pool_pull_policy=environ.get("PILOTFISH_POOL_PULL_POLICY") or cls.pool_pull_policy,
+            pool_pull_policy=environ.get("PILOTFISH_POOL_IMAGE_PULL_POLICY") or cls.pool_pull_policy,
             pool_runtime=environ.get("PILOTFISH_POOL_RUNTIME") or cls.pool_runtime,
             watch_namespaces=namespaces,
             gateway_service=environ.get("PILOTFISH_GATEWAY_SERVICE") or cls.gateway_service,
             gateway_url=environ.get("PILOTFISH_GATEWAY_URL") or None,
-            cache_claim=environ.get("PILOTFISH_CACHE_CLAIM") or None,
-            traces_endpoint=environ.get("PILOTFISH_POOL_TRACES_ENDPOINT") or None,
+            cache_claim=environ.get("PILOTFISH_POOL_CACHE_CLAIM") or None,
+            traces_endpoint=_traces_endpoint(environ),
             lease=environ.get("PILOTFISH_LEASE") or cls.lease,
-            port=_whole(environ, "PILOTFISH_HEALTH_PORT", cls.port),
+            port=_whole(environ, "PILOTFISH_METRICS_PORT", cls.port),
             workers=_whole(environ, "PILOTFISH_WORKERS", cls.workers),
         )
+
+
+def _traces_endpoint(environ: Mapping[str, str]) -> str | None:
+    base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (f"{base.rstrip('/')}/v1/traces" if base else None)
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -105,3 +118,35 @@ def models_cache(environ: Mapping[str, str]) -> Path:
     if own:
         return Path(own) / "models"
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pilotfish" / "models"
+
+
+@dataclass(frozen=True)
+class ClusterGatewaySettings:
+    """How a gateway works in a cluster."""
+
+    gateway: GatewaySettings
+    """How it listens."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose routers and pools it serves; empty is the whole cluster."""
+    serve_pools: bool = True
+    """Whether a pool can be called by its own name where no router has it."""
+    log_level: str = "INFO"
+    """Python's names of levels."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "ClusterGatewaySettings":
+        """Read PILOTFISH_*. Raises MachineError naming a variable that is wrong."""
+        return cls(
+            gateway=GatewaySettings.from_environment(environ),
+            namespaces=tuple(name for name in environ.get("PILOTFISH_WATCH_NAMESPACES", "").split(",") if name),
+            serve_pools=environ.get("PILOTFISH_SERVE_POOLS", "true").lower() != "false",
+            log_level=log_level(environ),
+        )
+
+
+def log_level(environ: Mapping[str, str]) -> str:
+    """PILOTFISH_LOG_LEVEL in capitals, INFO where it is not set. Raises MachineError where it is no level."""
+    level = (environ.get("PILOTFISH_LOG_LEVEL") or "INFO").upper()
+    if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise MachineError(f"PILOTFISH_LOG_LEVEL must be debug, info, warning or error; it is {level!r}")
+    return level

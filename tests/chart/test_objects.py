@@ -1,13 +1,15 @@
 """What the chart makes: who may do what, who may talk to whom, and what is left out when it would hurt."""
 
+import inspect
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from helm import CHART, KUBERNETES, find_helm, pick, render
 
-import pilotfish
+import pilotfish.settings
 from pilotfish.controller import rbac
 
 
@@ -15,6 +17,14 @@ from pilotfish.controller import rbac
 def plain() -> list[dict[str, Any]]:
     """The chart with its own values."""
     return render()
+
+
+def test_every_variable_that_is_set_is_read(plain: list[dict[str, Any]]) -> None:
+    settings = Path(inspect.getfile(pilotfish.settings)).read_text()
+    for component in ("gateway", "operator"):
+        (container,) = pick(plain, "Deployment", f"pilotfish-{component}")["spec"]["template"]["spec"]["containers"]
+        names = {each["name"] for each in container["env"]}
+        assert {name for name in names if f'"{name}"' not in settings} == set()
 
 
 def test_lint_finds_nothing() -> None:

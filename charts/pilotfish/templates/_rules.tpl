@@ -42,6 +42,10 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
   verbs: ["get", "create", "update"]
+# finds the gateway's replicas, to ask for their load
+- apiGroups: ["discovery.k8s.io"]
+  resources: ["endpointslices"]
+  verbs: ["list"]
 {{- end }}
 {{- define "pilotfish.rules.gateway" -}}
 # follows what is declared

@@ -36,7 +36,10 @@ OPERATOR = (
 )
 """In every namespace that is watched."""
 
-OPERATOR_HOME = (Grant("coordination.k8s.io", ("leases",), ("get", "create", "update"), "one operator acts at a time"),)
+OPERATOR_HOME = (
+    Grant("coordination.k8s.io", ("leases",), ("get", "create", "update"), "one operator acts at a time"),
+    Grant("discovery.k8s.io", ("endpointslices",), ("list",), "finds the gateway's replicas, to ask for their load"),
+)
 """In the operator's own namespace."""
 
 GATEWAY = (
