@@ -1,4 +1,4 @@
-"""The quickstart's cascade on prompts that were written down before they were tried: who answered, how sure, was it right?
+"""The quickstart's cascade on prompts that were written down before they were tried: who answered, was it right?
 
     pilotfish up examples/quickstart            # in another shell
     .venv/bin/python benchmarks/quickstart.py   # prints the table of docs/quickstart.md

@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
+from pilotfish.api.adaptationplugin import FailurePolicy
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -117,7 +118,9 @@ def snapshot(
                     f"the model name {served!r} is served by router {holder.name!r} in {holder.namespace!r}"
                 )
                 continue
-            targets[served] = Target(served, key[0], view, None, router_fault(view.router, pools_by_key))
+            targets[served] = Target(
+                served, key[0], view, None, router_fault(view.router, pools_by_key, plugins_by_key)
+            )
     if serve_pools:
         for (namespace, name), pool in sorted(pools_by_key.items()):
             targets.setdefault(name, Target(name, namespace, None, pool))
@@ -130,13 +133,25 @@ def snapshot(
     )
 
 
-def router_fault(router: ModelRouter, pools: Mapping[Key, PoolView]) -> str:
-    """Why the router cannot answer at all, or an empty text: every pool that its strategy names must exist."""
+def router_fault(router: ModelRouter, pools: Mapping[Key, PoolView], plugins: Mapping[Key, AdaptationPlugin]) -> str:
+    """Why the router cannot answer at all, or an empty text: every pool and plugin that it names must exist.
+
+    No plugin runs in the gateway yet: one that may not be left out (failurePolicy Fail) is a fault, too.
+    """
     namespace = namespace_of(router)
     missing = [name for name in router.pool_names if (namespace, name) not in pools]
-    if not missing:
-        return ""
-    return f"router {router.name!r} names pools that do not exist: {', '.join(missing)}"
+    if missing:
+        return f"router {router.name!r} names pools that do not exist: {', '.join(missing)}"
+    for name in (use.plugin_ref.name for use in router.spec.plugins):
+        plugin = plugins.get((namespace, name))
+        if plugin is None:
+            return f"router {router.name!r} names a plugin that does not exist: {name}"
+        if plugin.spec.failure_policy is FailurePolicy.FAIL:
+            return (
+                f"router {router.name!r}: plugin {name!r} of type {plugin.spec.type!r} is not installed,"
+                " and its failurePolicy Fail forbids to answer without it"
+            )
+    return ""
 
 
 def _age(view: RouterView, key: Key) -> tuple[str, Key]:
