@@ -28,9 +28,9 @@
 - apiGroups: [""]
   resources: ["pods"]
   verbs: ["get", "list", "watch"]
-# sees whether what a resource names is there
+# asks external models, with their key, which models they have
 - apiGroups: [""]
-  resources: ["configmaps", "secrets"]
+  resources: ["secrets"]
   verbs: ["get"]
 # tells a human once
 - apiGroups: ["events.k8s.io"]
@@ -55,7 +55,7 @@
 # balances over a pool's replicas
 - apiGroups: ["discovery.k8s.io"]
   resources: ["endpointslices"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 # reads the documents, artifacts and keys that a resource names
 - apiGroups: [""]
   resources: ["configmaps", "secrets"]

@@ -2,7 +2,7 @@
 
 import typer
 
-from pilotfish.cli import chat, crds, doctor, fetch, operator, plan, plugins, serve_pool, status, up, validate
+from pilotfish.cli import chat, crds, doctor, fetch, gateway, operator, plan, plugins, serve_pool, status, up, validate
 
 app = typer.Typer(
     name="pilotfish",
@@ -20,6 +20,7 @@ app.command("plugins")(plugins.plugins)
 app.command("fetch")(fetch.fetch)
 app.command("crds")(crds.crds)
 app.command("operator")(operator.operator)
+app.command("gateway")(gateway.gateway)
 app.command("serve-pool")(serve_pool.serve_pool)
 
 

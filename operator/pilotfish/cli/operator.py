@@ -31,18 +31,20 @@ from pilotfish.kube.lease import Lease
 from pilotfish.manifests.advice import Advisor
 from pilotfish.plugins.registry import Registry
 from pilotfish.render.context import RenderContext
-from pilotfish.settings import OperatorSettings
+from pilotfish.settings import OperatorSettings, log_level
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.upstream.peers import Peers
 
 logger = logging.getLogger(__name__)
 
 
-def operator(verbose: bool = typer.Option(False, help="Log what Kopf does, too.")) -> None:
+def operator() -> None:
     """Turn the resources of a cluster into what serves them. Settings come from PILOTFISH_* variables."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("kopf").setLevel(logging.DEBUG if verbose else logging.WARNING)
     try:
+        level = log_level(os.environ)
+        logging.getLogger().setLevel(level)
+        logging.getLogger("kopf").setLevel("DEBUG" if level == "DEBUG" else "WARNING")
         settings = OperatorSettings.from_environment(os.environ)
         asyncio.run(_operate(settings, find_credentials(os.environ), os.environ))
     except PilotfishError as error:
@@ -67,6 +69,7 @@ def _assemble(
     settings: OperatorSettings, credentials: Credentials, client: KubeClient, peers: Peers, instruments: Instruments
 ) -> Operator:
     mirror, load, kuberay = Mirror(), LoadBook(monotonic), KubeRay(client, monotonic)
+    stopping = asyncio.Event()
     render = _render_context(settings)
     reconciler = Reconciler(
         mirror=mirror,
@@ -90,7 +93,7 @@ def _assemble(
     instruments.queued.set_function(lambda: len(queue))
     return Operator(
         client=client,
-        registry=build_registry(mirror, queue.add, credentials),
+        registry=build_registry(mirror, queue.add, credentials, stopping),
         queue=queue,
         lease=Lease(
             client, namespace=settings.namespace, name=settings.lease, identity=settings.identity, clock=monotonic
@@ -98,6 +101,7 @@ def _assemble(
         load=load,
         in_flight=in_flight,
         instruments=instruments,
+        stopping=stopping,
         namespaces=settings.watch_namespaces,
         workers=settings.workers,
     )

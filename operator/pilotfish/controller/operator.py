@@ -32,6 +32,8 @@ class Operator:
     load: LoadBook
     in_flight: InFlight
     instruments: Instruments
+    stopping: asyncio.Event
+    """Set when Kopf was told to stop: what acts stops then, and Kopf's watches after it."""
     namespaces: Sequence[str] = ()
     workers: int = 8
 
@@ -50,15 +52,18 @@ class Operator:
             )
         )
         acting = asyncio.create_task(self._act(ready))
+        told = asyncio.create_task(self.stopping.wait())
         try:
-            await asyncio.wait({watching, acting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({watching, acting, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stop.set()
+            told.cancel()
             acting.cancel()
-            await asyncio.wait({watching, acting})
+            await asyncio.wait({acting, told})
+            stop.set()
+            await asyncio.wait({watching})
         for task in (acting, watching):
             if not task.cancelled() and (error := task.exception()):
-                raise error
+                raise _alone(error)
 
     async def _contact(self) -> None:
         """Wait until the API server serves our kinds: before that there is nothing to watch."""
@@ -81,9 +86,7 @@ class Operator:
                 await ready.wait()
                 group.create_task(self.queue.run(self.workers))
                 group.create_task(self.load.follow(self.in_flight, self.queue.add))
-        except* KubeError as faults:
-            raise faults.exceptions[0] from None
-        except* asyncio.CancelledError:
+        except asyncio.CancelledError:
             await self._release()
             raise
         finally:
@@ -94,3 +97,10 @@ class Operator:
             await self.lease.release()
         except KubeError as error:
             logger.warning("the lease was not released, it will expire: %s", error)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The one error of a group of one: whoever reads it need not know that tasks ran in groups."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

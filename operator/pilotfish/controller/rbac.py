@@ -31,7 +31,7 @@ OPERATOR = (
     Grant("", ("services",), _OWN, "gives a pool's replicas one name"),
     Grant("networking.k8s.io", ("networkpolicies",), _OWN, "lets nobody but gateway and operator reach a pool"),
     Grant("", ("pods",), _READ, "reads why a replica does not start"),
-    Grant("", ("configmaps", "secrets"), ("get",), "sees whether what a resource names is there"),
+    Grant("", ("secrets",), ("get",), "asks external models, with their key, which models they have"),
     Grant("events.k8s.io", ("events",), ("create",), "tells a human once"),
 )
 """In every namespace that is watched."""
@@ -44,7 +44,7 @@ OPERATOR_HOME = (
 
 GATEWAY = (
     Grant(GROUP, _KINDS, _READ, "follows what is declared"),
-    Grant("discovery.k8s.io", ("endpointslices",), _READ, "balances over a pool's replicas"),
+    Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "balances over a pool's replicas"),
     Grant("", ("configmaps", "secrets"), ("get",), "reads the documents, artifacts and keys that a resource names"),
 )
 """In every namespace that is served. Nothing is written."""

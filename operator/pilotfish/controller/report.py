@@ -44,6 +44,8 @@ class Reporter:
     async def _tell(self, key: Key, seen: Entry, before: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         for kind in _TOLD:
             was, now = _condition(before, kind), _condition(status, kind)
+            if kind == "Degraded" and _condition(status, "Ready").get("status") != "True":
+                continue
             turned = (was.get("status"), was.get("reason")) != (now.get("status"), now.get("reason"))
             if not turned or now.get("reason", "Pending") in _QUIET:
                 continue

@@ -1,5 +1,6 @@
 """Kopf's part: watch, index, and put keys on the queue. No timers, daemons or delete handlers, hence no finalizers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,14 +29,20 @@ _IDLE_SECONDS = 0.2
 _POD_FIELDS = ("phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
 
 
-def build_registry(mirror: Mirror, enqueue: Enqueue, credentials: Credentials) -> kopf.OperatorRegistry:
-    """The handlers: they feed `mirror` and hand the keys that an event concerns to `enqueue`."""
+def build_registry(
+    mirror: Mirror, enqueue: Enqueue, credentials: Credentials, stopping: asyncio.Event
+) -> kopf.OperatorRegistry:
+    """The handlers: they feed `mirror`, hand the keys that an event concerns to `enqueue`, and set `stopping`."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
     def start(settings: kopf.OperatorSettings, **kwargs: Any) -> None:
         configure(settings)
         mirror.bind(kwargs)
+
+    @kopf.on.cleanup(registry=registry)
+    def stop(**_: Any) -> None:
+        stopping.set()
 
     @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:

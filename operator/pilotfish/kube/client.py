@@ -53,11 +53,11 @@ class KubeClient:
             return None
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self, resource: Resource, namespace: str | None = None, *, labels: str = ""
     ) -> tuple[list[JSON], str]:
         """All objects that match the selectors, and the resource version to watch from."""
         items: list[JSON] = []
-        query = _selectors(labels, fields) | {"limit": str(_PAGE)}
+        query = _selector(labels) | {"limit": str(_PAGE)}
         while True:
             page = await self._request("GET", resource.path(namespace), query)
             items += ({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"])
@@ -67,13 +67,13 @@ class KubeClient:
             query = query | {"continue": onward}
 
     async def watch(
-        self, resource: Resource, version: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self, resource: Resource, version: str, namespace: str | None = None, *, labels: str = ""
     ) -> AsyncIterator[tuple[str, JSON]]:
         """Changes after `version`: (ADDED, MODIFIED, DELETED or BOOKMARK, object), until the API server ends the watch.
 
         Raises Gone when `version` is too old.
         """
-        query = _selectors(labels, fields) | {
+        query = _selector(labels) | {
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
@@ -166,5 +166,5 @@ class KubeClient:
         return self._session
 
 
-def _selectors(labels: str, fields: str) -> dict[str, str]:
-    return {name: value for name, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+def _selector(labels: str) -> dict[str, str]:
+    return {"labelSelector": labels} if labels else {}

@@ -5,13 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotfish.api import ModelPool
-from pilotfish.api.modelpool import Rollout, RolloutType
+from pilotfish.api.modelpool import Rollout, RolloutType, Task
 from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 from pilotfish.render.podtemplate import DRAIN_SECONDS, PRESTOP_SECONDS, pod_template, with_revision
+from pilotfish.render.serve_application import serve_tracing_environment
 
 APPLICATION_VARIABLE = "PILOTFISH_APPLICATION"
 """Environment variable with the Serve application, as JSON."""
+TASK_VARIABLE = "PILOTFISH_TASK"
+"""Environment variable with the pool's task, which says what an answer is."""
+DRAIN_VARIABLE = "PILOTFISH_DRAIN_SECONDS"
+"""Environment variable with the seconds that open answers get when the pod is to go."""
 _LOADING_SECONDS = 3600
 _STRATEGIES: dict[RolloutType, dict[str, Any]] = {
     RolloutType.SURGE: {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -27,7 +32,7 @@ def deployment(
     A pod is ready once its engine has answered. Pods differ in revision only where what they run does: a change of
     replicas restarts none.
     """
-    template, revision = with_revision(pod_template(pool, context, _container(application, context)))
+    template, revision = with_revision(pod_template(pool, context, _container(application, pool.spec.task, context)))
     rollout = pool.spec.rollout or Rollout()
     manifest = {
         "apiVersion": "apps/v1",
@@ -45,13 +50,15 @@ def deployment(
     return manifest, revision
 
 
-def _container(application: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
+def _container(application: Mapping[str, Any], task: Task, context: RenderContext) -> dict[str, Any]:
     env = [
         {"name": APPLICATION_VARIABLE, "value": json.dumps(application, sort_keys=True)},
-        {"name": "PILOTFISH_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
+        {"name": TASK_VARIABLE, "value": task},
+        {"name": DRAIN_VARIABLE, "value": str(DRAIN_SECONDS)},
     ]
     if context.traces_endpoint:
-        env.append({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": context.traces_endpoint})
+        tracing = serve_tracing_environment(context.traces_endpoint)
+        env += [{"name": name, "value": value} for name, value in tracing.items()]
     return {
         "name": "engine",
         "command": ["pilotfish", "serve-pool"],

@@ -27,7 +27,6 @@ _ENVIRONMENT = {
     "HOME": "/tmp",  # noqa: S108 - the pod's own volume
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "120",
-    "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }

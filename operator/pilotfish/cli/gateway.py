@@ -1,0 +1,74 @@
+"""`pilotfish gateway`: the gateway of a cluster, from the resources that the API server holds."""
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import aclosing
+
+import typer
+import uvloop
+
+from pilotfish.base.errors import PilotfishError
+from pilotfish.gateway.routes import AnyScorer
+from pilotfish.gateway.server import GatewayServer
+from pilotfish.kube.client import KubeClient
+from pilotfish.kube.credentials import find_credentials
+from pilotfish.kube.snapshots import ClusterSnapshots
+from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugins.registry import Registry
+from pilotfish.settings import ClusterGatewaySettings
+from pilotfish.telemetry.tracing import Tracing
+
+logger = logging.getLogger(__name__)
+
+
+def gateway() -> None:
+    """Answer the OpenAI API over the pools and routers of a cluster. Settings come from PILOTFISH_* variables."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = ClusterGatewaySettings.from_environment(os.environ)
+        logging.getLogger().setLevel(settings.log_level)
+        uvloop.run(_serve(settings))
+    except PilotfishError as error:
+        logger.error("%s", error)  # noqa: TRY400 - a fault for the user, told in a line
+        raise typer.Exit(1) from error
+
+
+async def _serve(settings: ClusterGatewaySettings) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    registry = Registry.installed()
+
+    def load_scorer(name: str, scorer: Settings) -> AnyScorer:
+        return registry.scorer(name).from_settings(scorer)
+
+    server = GatewayServer(settings.gateway, load_scorer, Tracing.from_environment(os.environ, "pilotfish-gateway"))
+    following = asyncio.create_task(_follow(settings, server))
+    told = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({following, told}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+    finally:
+        # Open answers finish on what was known last; the watches are of no more use.
+        following.cancel()
+        told.cancel()
+        await asyncio.wait({following, told})
+        await server.stop()
+
+
+async def _follow(settings: ClusterGatewaySettings, server: GatewayServer) -> None:
+    """Listen from the first snapshot on, and swap in every later one."""
+    listening = False
+    async with KubeClient(find_credentials(os.environ)) as client:
+        snapshots = ClusterSnapshots(client, settings.namespaces, serve_pools=settings.serve_pools).follow()
+        async with aclosing(snapshots):
+            async for snapshot in snapshots:
+                server.apply(snapshot)
+                logger.info("%d models over %d pools", len(snapshot.targets), len(snapshot.pools))
+                if not listening:
+                    port = await server.start()
+                    listening = True
+                    logger.info("answering at port %d", port)

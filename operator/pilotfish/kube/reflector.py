@@ -1,0 +1,80 @@
+"""A live copy of objects of one kind: list, then watch, and list again when the watch is too old."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pilotfish.kube.client import JSON, KubeClient
+from pilotfish.kube.errors import Gone, KubeError
+from pilotfish.kube.resources import Resource
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+ObjectId = tuple[str, str]
+"""Namespace and name."""
+
+
+class Reflector:
+    """Keeps `objects` like the API server's. `run` for ever; `filled` is set once the first list is there.
+
+    While the API server is away the copy stays as it was: whoever reads it goes on with what is known.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        changed: Callable[[], None],
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+    ) -> None:
+        self._client, self._resource, self._changed = client, resource, changed
+        self._namespace, self._labels = namespace, labels
+        self._objects: dict[ObjectId, JSON] = {}
+        self.filled = asyncio.Event()
+
+    @property
+    def objects(self) -> Mapping[ObjectId, JSON]:
+        """What is there now."""
+        return self._objects
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled."""
+        while True:
+            try:
+                await self._list_and_watch()
+            except Gone:
+                logger.debug("listing %s again: the watch is too old", self._resource.plural)
+            except KubeError as error:
+                logger.warning("%s; again in %.0f s", error, _RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _list_and_watch(self) -> None:
+        items, version = await self._client.list(self._resource, self._namespace, labels=self._labels)
+        fresh = {_id(item): item for item in items}
+        differs = fresh != self._objects
+        self._objects = fresh
+        if differs or not self.filled.is_set():
+            self.filled.set()
+            self._changed()
+        while True:
+            async for kind, item in self._client.watch(self._resource, version, self._namespace, labels=self._labels):
+                version = item["metadata"]["resourceVersion"]
+                if kind != "BOOKMARK":
+                    self._take(kind, item)
+
+    def _take(self, kind: str, item: JSON) -> None:
+        if kind == "DELETED":
+            self._objects.pop(_id(item), None)
+        else:
+            self._objects[_id(item)] = item
+        self._changed()
+
+
+def _id(item: Mapping[str, Any]) -> ObjectId:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

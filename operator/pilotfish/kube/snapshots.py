@@ -1,0 +1,72 @@
+"""Snapshots of a cluster for a gateway, a new one whenever something changed."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from itertools import chain
+
+from pilotfish.kube.client import JSON, KubeClient
+from pilotfish.kube.named import NamedObjects
+from pilotfish.kube.reflector import ObjectId, Reflector
+from pilotfish.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, OURS, SECRETS, Resource
+from pilotfish.kube.views import Cluster, needed, snapshot_of
+from pilotfish.render.labels import POOL_LABEL
+from pilotfish.routing.snapshot import Snapshot
+
+SETTLE_SECONDS = 0.1
+"""Changes that come together make one snapshot."""
+POOL_SLICES = (POOL_LABEL, "ray.io/originated-from-crd=RayService")
+"""Selectors of the EndpointSlices of pools: of our Services, and of those that KubeRay makes."""
+
+
+class ClusterSnapshots:
+    """Watches our kinds and EndpointSlices, and reads the Secrets and ConfigMaps that are named. Writes nothing.
+
+    `namespaces` empty: the whole cluster.
+    """
+
+    def __init__(self, client: KubeClient, namespaces: Iterable[str] = (), *, serve_pools: bool = True) -> None:
+        self._client = client
+        self._serve_pools = serve_pools
+        self._dirty = asyncio.Event()
+        where: tuple[str | None, ...] = tuple(namespaces) or (None,)
+        self._kinds = {resource.kind: [self._reflect(resource, space) for space in where] for resource in OURS}
+        self._slices = [self._reflect(ENDPOINT_SLICES, space, labels) for space in where for labels in POOL_SLICES]
+        self._secrets = NamedObjects(client, SECRETS, self._dirty.set)
+        self._config_maps = NamedObjects(client, CONFIG_MAPS, self._dirty.set)
+
+    async def follow(self) -> AsyncGenerator[Snapshot, None]:
+        """Yield a snapshot once everything was read, then one for every burst of changes, until closed."""
+        async with asyncio.TaskGroup() as group:
+            watched = [*chain.from_iterable(self._kinds.values()), *self._slices]
+            tasks = [group.create_task(reflector.run()) for reflector in watched]
+            try:
+                for reflector in watched:
+                    await reflector.filled.wait()
+                while True:
+                    self._dirty.clear()
+                    names = needed(self._cluster())
+                    await self._secrets.want(names.secrets, group)
+                    await self._config_maps.want(names.config_maps, group)
+                    yield snapshot_of(self._cluster(), serve_pools=self._serve_pools)
+                    await self._dirty.wait()
+                    await asyncio.sleep(SETTLE_SECONDS)
+            finally:
+                self._secrets.close()
+                self._config_maps.close()
+                for task in tasks:
+                    task.cancel()
+
+    def _reflect(self, resource: Resource, namespace: str | None, labels: str = "") -> Reflector:
+        return Reflector(self._client, resource, self._dirty.set, namespace=namespace, labels=labels)
+
+    def _cluster(self) -> Cluster:
+        return Cluster(
+            resources={kind: _merged(reflectors) for kind, reflectors in self._kinds.items()},
+            slices=_merged(self._slices).values(),
+            secrets=self._secrets.objects,
+            config_maps=self._config_maps.objects,
+        )
+
+
+def _merged(reflectors: Iterable[Reflector]) -> dict[ObjectId, JSON]:
+    return {name: item for reflector in reflectors for name, item in reflector.objects.items()}

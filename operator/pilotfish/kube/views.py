@@ -1,0 +1,141 @@
+"""From what the cluster holds to what a gateway answers from: plain functions over copies of objects."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pilotfish.api import KINDS, AdaptationPlugin, ModelPool, ModelRouter, Resource
+from pilotfish.api.common import SecretKeyRef
+from pilotfish.api.status import Condition, ConditionStatus, ConditionType
+from pilotfish.api.validation import parse_resource
+from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
+from pilotfish.render import labels
+from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, Snapshot, snapshot
+
+Object = Mapping[str, Any]
+ObjectId = tuple[str, str]
+
+_FAILED = frozenset({"EngineFailed", "FetchFailed", "ContainerWaiting", "Refused", "InvalidSpec", "UnknownSource"})
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Copies of what a gateway reads, by namespace and name. `slices` are EndpointSlices."""
+
+    resources: Mapping[str, Mapping[ObjectId, Object]]
+    slices: Iterable[Object] = ()
+    secrets: Mapping[ObjectId, Object] = field(default_factory=dict)
+    config_maps: Mapping[ObjectId, Object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Secrets and ConfigMaps that the resources name."""
+
+    secrets: frozenset[ObjectId]
+    config_maps: frozenset[ObjectId]
+
+
+def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
+    """Everything that the resources say, but for those that cannot be read: their status says why."""
+    by_service: dict[ObjectId, list[Object]] = {}
+    for piece in cluster.slices:
+        metadata = piece["metadata"]
+        service = (metadata.get("labels") or {}).get(SERVICE_LABEL, "")
+        by_service.setdefault((metadata["namespace"], service), []).append(piece)
+    resources = list(_parsed(cluster))
+    return snapshot(
+        [_pool_view(item, by_service, cluster.secrets) for item in resources if isinstance(item, ModelPool)],
+        [RouterView(item, _artifacts(item, cluster)) for item in resources if isinstance(item, ModelRouter)],
+        [item for item in resources if isinstance(item, AdaptationPlugin)],
+        serve_pools=serve_pools,
+    )
+
+
+def needed(cluster: Cluster) -> Needed:
+    """What must be read besides the resources: keys of external pools, learned scorers, plugins' documents."""
+    secrets: set[ObjectId] = set()
+    config_maps: set[ObjectId] = set()
+    for item in _parsed(cluster):
+        namespace = item.metadata.namespace or ""
+        if isinstance(item, ModelPool) and item.spec.external and item.spec.external.api_key_secret_ref:
+            secrets.add((namespace, item.spec.external.api_key_secret_ref.name))
+        if isinstance(item, ModelRouter):
+            refs = (scorer.artifact.config_map_ref for scorer in item.scorers if scorer.artifact)
+            config_maps |= {(namespace, ref.name) for ref in refs if ref}
+        if isinstance(item, AdaptationPlugin):
+            documents = (source.config_map_ref for source in item.spec.sources)
+            config_maps |= {(namespace, document.name) for document in documents if document}
+    return Needed(frozenset(secrets), frozenset(config_maps))
+
+
+def _parsed(cluster: Cluster) -> Iterable[Resource]:
+    for kind in KINDS:
+        for raw in cluster.resources.get(kind, {}).values():
+            resource, _ = parse_resource(_readable(raw))
+            if resource is not None and not resource.metadata.deletion_timestamp:
+                yield resource
+
+
+def _readable(raw: Object) -> dict[str, Any]:
+    metadata = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
+    return {**raw, "metadata": metadata}
+
+
+def _pool_view(
+    pool: ModelPool, slices: Mapping[ObjectId, list[Object]], secrets: Mapping[ObjectId, Object]
+) -> PoolView:
+    if pool.spec.external:
+        return _external_view(pool, secrets)
+    on_ray = pool.status is not None and pool.status.runtime == "RayService"
+    service = labels.serve_service_name(pool) if on_ray else labels.child_name(pool)
+    namespace = pool.metadata.namespace or ""
+    pieces = slices.get((namespace, service), [])
+    found = [address for name in ("http", "serve") for address in ready_addresses(pieces, name)]
+    if found:
+        return PoolView(pool, PoolState.READY, tuple(Endpoint(f"http://{address}/v1") for address in found))
+    ready = _condition(pool, ConditionType.READY)
+    if ready and ready.reason == "ScaledToZero":
+        return PoolView(pool, PoolState.SCALED_TO_ZERO, reason=ready.message)
+    state = PoolState.FAILED if ready and ready.reason in _FAILED else PoolState.LOADING
+    told = ready is not None and ready.status is not ConditionStatus.TRUE
+    return PoolView(pool, state, reason=ready.message if ready and told else "no replica answers")
+
+
+def _external_view(pool: ModelPool, secrets: Mapping[ObjectId, Object]) -> PoolView:
+    external = pool.spec.external
+    assert external is not None  # noqa: S101 - the caller has looked
+    reference = external.api_key_secret_ref
+    if reference is None:
+        return PoolView(pool, PoolState.READY, (Endpoint(external.base_url),))
+    key = _secret_value(secrets.get((pool.metadata.namespace or "", reference.name)), reference)
+    if key is None:
+        reason = f"spec.external.apiKeySecretRef: there is no key {reference.key!r} in Secret {reference.name!r}"
+        return PoolView(pool, PoolState.FAILED, reason=reason)
+    return PoolView(pool, PoolState.READY, (Endpoint(external.base_url, key),))
+
+
+def _secret_value(secret: Object | None, reference: SecretKeyRef) -> str | None:
+    encoded = (secret or {}).get("data", {}).get(reference.key)
+    return base64.b64decode(encoded).decode().strip() if encoded is not None else None
+
+
+def _artifacts(router: ModelRouter, cluster: Cluster) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for scorer in router.scorers:
+        reference = scorer.artifact.config_map_ref if scorer.artifact else None
+        if reference is None:
+            continue
+        config_map = cluster.config_maps.get((router.metadata.namespace or "", reference.name), {})
+        address = f"configmap://{reference.name}/{reference.key}"
+        if reference.key in config_map.get("binaryData", {}):
+            found[address] = base64.b64decode(config_map["binaryData"][reference.key])
+        elif reference.key in config_map.get("data", {}):
+            found[address] = config_map["data"][reference.key].encode()
+    return found
+
+
+def _condition(pool: ModelPool, kind: ConditionType) -> Condition | None:
+    conditions = pool.status.conditions if pool.status else ()
+    return next((condition for condition in conditions if condition.type == kind), None)
