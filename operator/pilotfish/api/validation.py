@@ -1,7 +1,8 @@
 """From a manifest's value to a typed resource, or to every fault in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -57,6 +58,14 @@ def parse_resource(value: object) -> tuple[Resource | None, tuple[Fault, ...]]:
         return None, tuple(fault for detail in error.errors(include_url=False) for fault in _faults(detail))
 
 
+def _length_faults(path: Path, length: int, context: Mapping[str, Any]) -> list[Fault]:
+    least, most = context.get("min_length", 0), context.get("max_length", length)
+    if least <= length <= most:
+        return []  # pydantic counts good items alone; what is wrong with the others is told with them
+    bound = f"at least {least}" if length < least else f"at most {most}"
+    return [Fault(path, f"must have {bound} items; it has {length}")]
+
+
 def _faults(detail: ErrorDetails) -> list[Fault]:
     path: Path = tuple(detail["loc"])
     context = detail.get("ctx", {})
@@ -72,5 +81,7 @@ def _faults(detail: ErrorDetails) -> list[Fault]:
             return [Fault(path, f"{advice}; it is {detail['input']!r}")]
         case "enum" | "literal_error":
             return [Fault(path, f"must be {context['expected']}; it is {detail['input']!r}")]
+        case "too_short" | "too_long" if isinstance(detail["input"], Sized):
+            return _length_faults(path, len(detail["input"]), context)
     message = detail["msg"]
     return [Fault(path, message[0].lower() + message[1:])]

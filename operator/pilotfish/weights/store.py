@@ -39,7 +39,7 @@ class Entry:
         """The place of what `identity` (JSON values) tells apart; the address gives it a name that a human knows."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", uri.partition("://")[2])[-64:].strip("-.")
-        return cls(cache, f"{readable}-{digest}")
+        return cls(cache, f"{readable or 'model'}-{digest}")
 
     @property
     def model(self) -> Path:
@@ -57,7 +57,7 @@ class Entry:
 
         The lock goes with the last process that has the descriptor, so a killed holder leaves nothing behind.
         """
-        self.work.mkdir(parents=True, exist_ok=True)
+        self.work.parent.mkdir(parents=True, exist_ok=True)
         with self.work.with_name(f"{self.name}.lock").open("a") as file:
             while not _try_lock(file.fileno()):
                 report(Progress(Phase.WAITING))
