@@ -62,6 +62,8 @@ async def test_a_pool_answers_by_its_own_name_and_says_why_it_cannot(house: Hous
     assert {name: model["state"] for name, model in listed.items()} == {
         "assistant": "Ready", "small": "Ready", "large": "NotReady",
     }  # fmt: skip
+    assert (await house.get("/v1/models/large")).json == listed["large"]
+    assert (await house.get("/v1/models/none")).status == 404
     assert listed["assistant"]["owned_by"] == "pilotfish-router"
     assert listed["large"]["reason"] == "No module named 'flash_attn'"
 

@@ -54,18 +54,19 @@ class Answering:
         """
         route = self.table.routes.get(model)
         if route is None:
-            names = sorted(self.table.routes)
-            told = ", ".join(names[:NAMES_TOLD]) + (
-                f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-            )
-            raise ModelNotFound(
-                f"the model {model!r} does not exist; there are: {told or 'none'}",
-                code="model_not_found",
-                param="model",
-            )
+            raise self.no_such_model(model)
         if route.fault:
             raise ModelUnavailable(route.fault)
         return route
+
+    def no_such_model(self, model: str) -> ModelNotFound:
+        """The error that tells the names that exist."""
+        names = sorted(self.table.routes)
+        more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+        told = ", ".join(names[:NAMES_TOLD]) or "none"
+        return ModelNotFound(
+            f"the model {model!r} does not exist; there are: {told}{more}", code="model_not_found", param="model"
+        )
 
     @asynccontextmanager
     async def answer(

@@ -31,6 +31,7 @@ from pilotfish.upstream.client import ModelServers
 from pilotfish.upstream.sse import event
 
 UNKNOWN = "unknown"
+MODELS = "/v1/models/"
 CLIENT_LEFT = "499"
 STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
 JSON = "application/json"
@@ -84,6 +85,8 @@ class GatewayServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         handler = self._handlers.get((request.method, request.path))
+        if handler is None and request.method == "GET" and request.path.startswith(MODELS):
+            handler = self._model
         try:
             if handler is None:
                 raise self._no_such_path(request)
@@ -174,19 +177,26 @@ class GatewayServer:
             return _json(await self._answering.explain(parsed, route, incoming, INVALID_SPAN))
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
-        snapshot = self._answering.table.snapshot
-        listed = [
-            {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": route.target.owner,
-                "state": "Ready" if can_answer(route, snapshot) else "NotReady",
-                **({"reason": reason} if (reason := _reason(route)) else {}),
-            }
-            for name, route in sorted(self._answering.table.routes.items())
-        ]
+        listed = [self._told(name, route) for name, route in sorted(self._answering.table.routes.items())]
         return _json({"object": "list", "data": listed})
+
+    async def _model(self, request: web.BaseRequest) -> web.StreamResponse:
+        name = request.path.removeprefix(MODELS)
+        route = self._answering.table.routes.get(name)
+        if route is None:
+            raise self._answering.no_such_model(name)
+        return _json(self._told(name, route))
+
+    def _told(self, name: str, route: Route) -> dict[str, str | int]:
+        reason = _reason(route)
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": route.target.owner,
+            "state": "Ready" if can_answer(route, self._answering.table.snapshot) else "NotReady",
+            **({"reason": reason} if reason else {}),
+        }
 
     async def _healthz(self, request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text="ok\n")
