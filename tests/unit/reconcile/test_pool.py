@@ -1,0 +1,249 @@
+"""ModelPool: a table of what is there and what should be."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from resource_builders import (
+    a_context,
+    a_pod,
+    a_policy,
+    a_pool,
+    an_external,
+    children,
+    condition,
+    says,
+)
+
+from pilotfish.api import ModelPool
+from pilotfish.api.validation import Fault
+from pilotfish.reconcile.drift import needs_apply
+from pilotfish.reconcile.outcome import ExternalCheck, ObjectKey, ObservedPool
+from pilotfish.reconcile.pool import desired_state
+from pilotfish.reconcile.scaling import ScalingMemory
+
+
+def kinds(outcome):
+    return [manifest["kind"] for manifest in outcome.manifests]
+
+
+def revision_of(outcome):
+    return outcome.status["revision"]
+
+
+def settled(pool, **pods):
+    """The outcome, and an observation in which all of it is made and the pods are as said."""
+    first = desired_state(pool, ObservedPool(), a_context())
+    seen = ObservedPool(children=children(first), pods=(a_pod(revision=revision_of(first), **pods),))
+    return desired_state(pool, seen, a_context()), seen
+
+
+def test_a_new_pool_gets_its_objects_and_waits():
+    outcome = desired_state(a_pool(), ObservedPool(), a_context())
+    assert kinds(outcome) == ["NetworkPolicy", "Service", "Deployment"]
+    assert says(outcome, "Accepted") == ("True", "Accepted")
+    assert says(outcome, "Ready") == ("False", "Loading")
+    assert says(outcome, "Reconciling") == ("True", "Scaling")
+    assert outcome.status["observedGeneration"] == 3
+    assert all(m["metadata"]["ownerReferences"][0]["uid"] == "uid-small" for m in outcome.manifests)
+
+
+def test_ready_means_that_a_replica_has_answered():
+    outcome, _ = settled(a_pool(), ready=True)
+    assert {kind: says(outcome, kind)[0] for kind in ("Ready", "EngineReady", "WeightsAvailable", "Scaled")} == {
+        "Ready": "True",
+        "EngineReady": "True",
+        "WeightsAvailable": "True",
+        "Scaled": "True",
+    }
+    assert says(outcome, "Reconciling") == ("False", "Settled")
+    assert outcome.status["url"] == "http://small-pool.team.svc:8000/v1"
+
+
+ENDED = {"ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient gpu."}
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason", "words"),
+    [
+        ({"conditions": [UNSCHEDULABLE]}, "Unschedulable", "0/1 nodes are available: 1 Insufficient gpu."),
+        (
+            {"containers": [ENDED | {"lastState": {"terminated": {"exitCode": 1, "message": "log\nno such dtype"}}}]},
+            "EngineFailed",
+            "no such dtype",
+        ),
+        (
+            {"init": [{"ready": False, "state": {"terminated": {"exitCode": 1, "message": "sha256 differs"}}}]},
+            "FetchFailed",
+            "sha256 differs",
+        ),
+        (
+            {
+                "containers": [
+                    {"ready": False, "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}
+                ]
+            },
+            "ContainerWaiting",
+            "no such image",
+        ),
+        (
+            {"containers": [{"ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}]},
+            "Loading",
+            "no replica has answered yet",
+        ),
+    ],
+)
+def test_a_replica_that_does_not_come_up_is_quoted(pods, reason, words):
+    outcome, _ = settled(a_pool(), **pods)
+    assert says(outcome, "Ready") == ("False", reason)
+    assert words in condition(outcome, "Ready")["message"]
+
+
+def test_a_rollout_that_fails_leaves_the_pool_ready_and_degraded():
+    pool = a_pool(engine={"args": {"dtype": "float99"}})
+    outcome = desired_state(pool, ObservedPool(), a_context())
+    old = a_pod("old", revision="before", ready=True)
+    new = a_pod("new", revision=revision_of(outcome), conditions=[UNSCHEDULABLE])
+    outcome = desired_state(pool, ObservedPool(children=children(outcome), pods=(old, new)), a_context())
+    assert says(outcome, "Ready") == ("True", "Answering")
+    assert says(outcome, "Degraded") == ("True", "RolloutFailing")
+    assert says(outcome, "Reconciling")[0] == "True"
+
+
+def test_at_zero_a_pool_is_ready_once_it_has_answered():
+    answered, _ = settled(a_pool(), ready=True)
+    fresh = desired_state(a_pool(replicas=0), ObservedPool(), a_context())
+    after = desired_state(a_pool(replicas=0, status=dict(answered.status)), ObservedPool(), a_context())
+    assert says(fresh, "Ready") == ("False", "ScaledToZero")
+    assert says(after, "Ready") == ("True", "ScaledToZero")
+
+
+def test_the_same_observation_gives_the_same_outcome_and_no_drift():
+    outcome, seen = settled(a_pool(), ready=True)
+    again = desired_state(a_pool(status=dict(outcome.status)), seen, replace(a_context(), now="2030-01-01T00:00:00Z"))
+    assert again.status == outcome.status
+    assert not any(needs_apply(m, seen.children[ObjectKey.of(m)]) for m in again.manifests)
+
+
+def test_the_number_of_replicas_does_not_change_what_a_pod_runs():
+    one = desired_state(a_pool(replicas=1), ObservedPool(), a_context())
+    five = desired_state(a_pool(replicas=5), ObservedPool(), a_context())
+    by_policy = desired_state(
+        a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"}),
+        ObservedPool(policy=a_policy()),
+        a_context(),
+    )
+    assert revision_of(one) == revision_of(five) == revision_of(by_policy)
+    assert [m["spec"]["replicas"] for o in (one, five) for m in o.manifests if m["kind"] == "Deployment"] == [1, 5]
+
+
+def test_a_deployment_follows_its_load():
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
+    policy = a_policy(behavior={"upscaleDelaySeconds": 0})
+    seen = ObservedPool(policy=policy, scaling=ScalingMemory(((9.0, 40.0),)), clock=10.0)
+    outcome = desired_state(pool, seen, a_context())
+    assert outcome.status["desiredReplicas"] == 3
+    assert outcome.scaling.samples == ((9.0, 40.0),)
+
+
+def test_a_policy_that_is_missing_holds_the_pool_back():
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "nobody"})
+    outcome = desired_state(pool, ObservedPool(), a_context())
+    assert not outcome.manifests
+    assert says(outcome, "ResolvedRefs") == ("False", "NotFound")
+    assert says(outcome, "Stalled") == ("True", "NotFound")
+    assert "AutoscalingPolicy 'nobody'" in condition(outcome, "Ready")["message"]
+
+
+def test_what_plugins_refuse_is_not_accepted_and_what_runs_is_left_alone():
+    made = desired_state(a_pool(), ObservedPool(), a_context())
+    fault = Fault(("spec", "model", "uri"), "no installed source is called ftp://")
+    outcome = desired_state(a_pool(), ObservedPool(faults=(fault,), children=children(made)), a_context())
+    assert says(outcome, "Accepted") == ("False", "UnknownSource")
+    assert condition(outcome, "Accepted")["message"].startswith("spec.model.uri: ")
+    assert not outcome.manifests
+    assert not outcome.deletions
+
+
+def test_the_api_servers_refusal_is_quoted():
+    outcome = desired_state(a_pool(), ObservedPool(refusal="quota exceeded"), a_context())
+    assert says(outcome, "Scaled") == ("False", "Refused")
+    assert condition(outcome, "Scaled")["message"] == "quota exceeded"
+
+
+def test_an_external_pool_deploys_nothing_and_says_what_its_api_said():
+    silent = desired_state(an_external(), ObservedPool(), a_context())
+    there = desired_state(an_external(), ObservedPool(external=ExternalCheck(True, "lists it")), a_context())
+    away = desired_state(an_external(), ObservedPool(external=ExternalCheck(False, "no route")), a_context())
+    assert not there.manifests
+    assert there.requeue_after
+    assert [says(outcome, "Ready")[0] for outcome in (silent, there, away)] == ["Unknown", "True", "False"]
+    assert there.status["runtime"] == "External"
+
+
+def test_a_pool_that_becomes_external_lets_its_objects_go():
+    made = desired_state(a_pool("frontier"), ObservedPool(), a_context())
+    outcome = desired_state(an_external(), ObservedPool(children=children(made)), a_context())
+    assert set(outcome.deletions) == set(children(made))
+
+
+def test_the_runtime_is_kept_unless_the_spec_names_another():
+    made = desired_state(a_pool(), ObservedPool(), a_context())
+    kuberay = a_context(kuberay=True)
+    kept = desired_state(a_pool(), ObservedPool(children=children(made)), kuberay)
+    fresh = desired_state(a_pool(), ObservedPool(), kuberay)
+    moved = desired_state(a_pool(runtime="RayService"), ObservedPool(children=children(made)), kuberay)
+    assert kept.status["runtime"] == "Deployment"
+    assert fresh.status["runtime"] == moved.status["runtime"] == "RayService"
+    assert {key.kind for key in moved.deletions} == {"Deployment", "Service"}
+
+
+def test_without_kuberay_a_pool_of_several_nodes_says_what_it_needs():
+    pool = a_pool(nodes=2, engine={"pipelineParallelSize": 2}, accelerator={"type": "nvidia-h100", "count": 1})
+    outcome = desired_state(pool, ObservedPool(), a_context())
+    assert says(outcome, "Accepted") == ("False", "InvalidSpec")
+    assert "spec.nodes" in condition(outcome, "Accepted")["message"]
+    assert "install KubeRay" in condition(outcome, "Accepted")["message"]
+    assert not outcome.manifests
+
+
+def rayservice(outcome):
+    return next(manifest for manifest in outcome.manifests if manifest["kind"] == "RayService")
+
+
+def test_a_policys_bounds_change_a_rayservice_in_numbers_alone():
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
+    few, many = (
+        desired_state(pool, ObservedPool(policy=a_policy(maxReplicas=most)), a_context(kuberay=True)) for most in (2, 9)
+    )
+    assert revision_of(few) == revision_of(many)
+    configs = [json.loads(rayservice(o)["spec"]["serveConfigV2"])["applications"][0] for o in (few, many)]
+    assert configs[0]["args"] == configs[1]["args"]
+    assert configs[0]["runtime_env"] == configs[1]["runtime_env"]
+    assert configs[0]["deployments"] != configs[1]["deployments"]
+
+
+def test_recreate_replaces_a_rayservice_where_surge_would_run_two():
+    pool = a_pool(rollout={"type": "Recreate"}, accelerator={"type": "nvidia-l4", "count": 1})
+    context = a_context(kuberay=True)
+    made = desired_state(pool, ObservedPool(), context)
+    changed = ModelPool.model_validate(
+        pool.to_manifest() | {"spec": pool.to_manifest()["spec"] | {"pod": {"env": [{"name": "A", "value": "1"}]}}}
+    )
+    outcome = desired_state(changed, ObservedPool(children=children(made)), context)
+    assert [key.kind for key in outcome.deletions] == ["RayService"]
+    assert "RayService" not in kinds(outcome)
+    assert "RayService" in kinds(desired_state(changed, ObservedPool(), context))
+
+
+def test_a_rayservice_whose_operator_is_gone_says_so():
+    context = a_context(kuberay=True)
+    made = children(desired_state(a_pool(), ObservedPool(), context))
+    live = {
+        key: {**child, "metadata": {**child["metadata"], "generation": 2}, "status": {"observedGeneration": 1}}
+        for key, child in made.items()
+    }
+    outcome = desired_state(a_pool(), ObservedPool(children=live), context)
+    assert says(outcome, "Ready")[0] == "False"
+    assert "KubeRay has not acted" in condition(outcome, "Ready")["message"]
