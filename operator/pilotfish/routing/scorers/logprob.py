@@ -1,25 +1,41 @@
 """`logprob`: how likely the model found its own tokens.
 
-A statistic of the tokens' natural-log probabilities, put on the scale of a probability: permille = 1000 · exp(statistic).
-The mean is the length-normalised sequence probability of Malinin and Gales, "Uncertainty Estimation in Autoregressive
-Structured Prediction", ICLR 2021; quantiles over tokens are those of Gupta et al., "Language Model Cascades: Token-level
-Uncertainty and Beyond", ICLR 2024.
+One statistic of the tokens' natural-log probabilities, from 0 to 1, as permille; or `combination`, a learned logistic
+head over all of them. The mean, 1000 · exp(mean), is the length-normalised sequence probability of Malinin and Gales,
+"Uncertainty Estimation in Autoregressive Structured Prediction", ICLR 2021; quantiles over tokens and their
+combination are those of Gupta et al., "Language Model Cascades: Token-level Uncertainty and Beyond", ICLR 2024. The
+other statistics: see tokenstats.
 """
 
 import math
-from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pilotfish.api.common import Model
-from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Bounds, RunningScore, Score, Settings, TokenLogprobs
+from pilotfish.routing.boundaries import Boundaries
+from pilotfish.routing.scorers.heads import LogisticHead
+from pilotfish.routing.scorers.support import read_artifact, read_config
+from pilotfish.routing.scorers.tokenstats import (
+    LEAST_LOGPROB,
+    MeanEntropy,
+    MeanLikelihood,
+    MeanMargin,
+    Minimum,
+    Quantile,
+    TokenStatistic,
+)
 
-LEAST_LOGPROB = -100.0
-"""What -inf (and anything below this) counts as, so that one impossible token does not make a mean meaningless."""
+__all__ = ["COMBINED", "KIND", "LEAST_LOGPROB", "Config", "LogprobScorer", "Statistic", "signals"]
+
+KIND = "logprob"
+ALTERNATIVES = 5
+"""Likeliest tokens at each place that entropy and margin ask for; vLLM's own limit is 20 unless told otherwise."""
+LONGEST_COUNTED = 4096
+"""An answer's length counts up to here in a combination."""
 
 
 class Statistic(StrEnum):
@@ -28,6 +44,9 @@ class Statistic(StrEnum):
     MEAN = "mean"
     MINIMUM = "minimum"
     QUANTILE = "quantile"
+    ENTROPY = "entropy"
+    MARGIN = "margin"
+    COMBINATION = "combination"
 
 
 class Config(Model):
@@ -37,116 +56,134 @@ class Config(Model):
     permille: Annotated[int, Field(ge=0, le=1000)] = 100
 
 
-class _Statistic(Protocol):
-    """A statistic over log-probabilities, none above 0, that grows with each of them."""
-
-    def add(self, logprob: float) -> None:
-        """Take one token."""
-
-    def value(self, *, certain: int) -> float:
-        """The statistic over the tokens taken and `certain` more of log-probability 0."""
-
-
-class _Mean:
-    def __init__(self) -> None:
-        self._sum = 0.0
-        self._count = 0
-
-    def add(self, logprob: float) -> None:
-        self._sum += logprob
-        self._count += 1
-
-    def value(self, *, certain: int) -> float:
-        return self._sum / (self._count + certain)
+COMBINED: dict[str, Callable[[], TokenStatistic]] = {
+    "mean": MeanLikelihood,
+    "minimum": Minimum,
+    "quantile100": lambda: Quantile(100),
+    "quantile500": lambda: Quantile(500),
+    "entropy": MeanEntropy,
+    "margin": MeanMargin,
+}
+"""The signals of a combination, in the order of its head; the answer's length is one more, the last."""
+SIGNAL_NAMES = (*COMBINED, "length")
 
 
-class _Minimum:
-    def __init__(self) -> None:
-        self._least = 0.0
-
-    def add(self, logprob: float) -> None:
-        self._least = min(self._least, logprob)
-
-    def value(self, *, certain: int) -> float:  # noqa: ARG002 - a certain token never is the least
-        return self._least
+def signals(tokens: Sequence[TokenLogprobs]) -> list[float]:
+    """The signals of a combination for a whole answer of at least one token, in the order of SIGNAL_NAMES."""
+    statistics = [make() for make in COMBINED.values()]
+    for token in tokens:
+        for statistic in statistics:
+            statistic.add(token)
+    return [*(statistic.value() for statistic in statistics), _length(len(tokens))]
 
 
-class _Quantile:
-    """The lower empirical quantile: the ceil(q·n)-th smallest value, the smallest for q = 0."""
-
-    def __init__(self, permille: int) -> None:
-        self._permille = permille
-        self._sorted: list[float] = []
-
-    def add(self, logprob: float) -> None:
-        insort(self._sorted, logprob)
-
-    def value(self, *, certain: int) -> float:
-        count = len(self._sorted) + certain
-        rank = max(1, -(-self._permille * count // 1000))
-        return self._sorted[rank - 1] if rank <= len(self._sorted) else 0.0
+def _length(tokens: int | None) -> float:
+    """A length from 0 (none) to 1 (LONGEST_COUNTED or more; None: unknown), on a logarithmic scale."""
+    counted = LONGEST_COUNTED if tokens is None else min(tokens, LONGEST_COUNTED)
+    return math.log1p(counted) / math.log1p(LONGEST_COUNTED)
 
 
-def to_permille(logprob: float) -> int:
-    """1000 · exp(logprob), rounded; logprob is at most 0."""
-    return round(1000 * math.exp(min(0.0, logprob)))
+def _permille(value: float) -> int:
+    return round(1000 * value)
 
 
-class _Running(RunningScore):
-    def __init__(self, statistic: _Statistic, name: Statistic) -> None:
+class _Single(RunningScore):
+    """The running score of one statistic."""
+
+    def __init__(self, statistic: TokenStatistic, name: Statistic) -> None:
         self._statistic = statistic
         self._name = name
         self._count = 0
 
     def add(self, tokens: Sequence[TokenLogprobs]) -> None:
         for token in tokens:
-            self._statistic.add(max(LEAST_LOGPROB, min(0.0, token.logprob)))
+            self._statistic.add(token)
         self._count += len(tokens)
 
     def score(self) -> Score:
         if not self._count:
             return Score(0, {"tokens": 0})
-        value = self._statistic.value(certain=0)
-        return Score(to_permille(value), {"tokens": self._count, self._name.value: round(value, 4)})
+        value = self._statistic.value()
+        return Score(_permille(value), {"tokens": self._count, self._name.value: round(value, 4)})
 
     def bounds(self, remaining: int | None) -> Bounds:
         if not self._count:
-            return Bounds()
-        if remaining == 0:
-            now = self.score().permille
-            return Bounds(now, now)
-        # Every statistic here grows with each token's probability, so tokens that are certain give the most it can become.
-        most = self._statistic.value(certain=remaining) if remaining is not None else self._supremum()
-        return Bounds(0, max(to_permille(most), self.score().permille))
+            return Bounds(0, 0 if remaining == 0 else 1000)
+        low, high = self._statistic.interval(remaining)
+        return Bounds(_permille(low), _permille(high))
 
-    def _supremum(self) -> float:
-        return self._statistic.value(certain=0) if isinstance(self._statistic, _Minimum) else 0.0
+
+class _Combined(RunningScore):
+    """The running score of a learned combination."""
+
+    def __init__(self, head: LogisticHead) -> None:
+        self._head = head
+        self._statistics = [make() for make in COMBINED.values()]
+        self._count = 0
+
+    def add(self, tokens: Sequence[TokenLogprobs]) -> None:
+        for token in tokens:
+            for statistic in self._statistics:
+                statistic.add(token)
+        self._count += len(tokens)
+
+    def score(self) -> Score:
+        if not self._count:
+            return Score(0, {"tokens": 0})
+        values = [*(statistic.value() for statistic in self._statistics), _length(self._count)]
+        details = {"tokens": self._count, "contributions": self._head.contributions(values)}
+        return Score(_permille(self._head.probability(values)), details)
+
+    def bounds(self, remaining: int | None) -> Bounds:
+        if not self._count:
+            return Bounds(0, 0 if remaining == 0 else 1000)
+        intervals = [statistic.interval(remaining) for statistic in self._statistics]
+        longest = None if remaining is None else self._count + remaining
+        low, high = self._head.interval([*intervals, (_length(self._count), _length(longest))])
+        return Bounds(_permille(low), _permille(high))
 
 
 class LogprobScorer:
-    """Scores an answer by its tokens' log-probabilities. Config: `statistic` mean, minimum or quantile (with `permille`)."""
+    """Scores an answer by its tokens' log-probabilities. Config: `statistic`; `permille` with quantile.
 
-    top_logprobs = 0
+    An artifact is needed by `combination` alone. With any statistic it may carry stopping boundaries.
+    """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, head: LogisticHead | None = None, boundaries: Boundaries | None = None) -> None:
+        needs_alternatives = config.statistic in (Statistic.ENTROPY, Statistic.MARGIN, Statistic.COMBINATION)
+        self.top_logprobs = ALTERNATIVES if needs_alternatives else 0
+        self.boundaries = boundaries
         self._config = config
+        self._head = head
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Raises ConfigError for a statistic or permille that does not exist."""
-        try:
-            return cls(Config.model_validate(dict(settings.config)))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ConfigError("config" + "".join(f".{part}" for part in first["loc"]), first["msg"]) from error
+        """Raises ConfigError for a statistic or permille that does not exist, or an artifact that does not fit."""
+        config = read_config(Config, settings)
+        combined = config.statistic is Statistic.COMBINATION
+        if settings.artifact is None and not combined:
+            return cls(config)
+        arrays = read_artifact(settings, KIND)
+        boundaries = Boundaries.from_arrays(arrays) if "boundaries" in arrays else None
+        if not combined:
+            return cls(config, boundaries=boundaries)
+        head = LogisticHead.from_arrays(arrays)
+        head.expect(SIGNAL_NAMES)
+        return cls(config, head, boundaries)
 
     def start(self) -> RunningScore:
         """A fresh score, for one answer."""
+        if self._head is not None:
+            return _Combined(self._head)
         match self._config.statistic:
-            case Statistic.MEAN:
-                statistic: _Statistic = _Mean()
             case Statistic.MINIMUM:
-                statistic = _Minimum()
+                statistic: TokenStatistic = Minimum()
             case Statistic.QUANTILE:
-                statistic = _Quantile(self._config.permille)
-        return _Running(statistic, self._config.statistic)
+                statistic = Quantile(self._config.permille)
+            case Statistic.ENTROPY:
+                statistic = MeanEntropy()
+            case Statistic.MARGIN:
+                statistic = MeanMargin()
+            case _:
+                statistic = MeanLikelihood()
+        return _Single(statistic, self._config.statistic)

@@ -1,0 +1,88 @@
+"""`combined`: several judges of one answer, joined by a calibrated head.
+
+The head is a logistic regression that `pilotfish calibrate` learns from a log in which every member's score was
+recorded, as in Gupta et al., "Language Model Cascades: Token-level Uncertainty and Beyond", ICLR 2024, where a
+post-hoc model joins several uncertainties.
+"""
+
+from typing import Annotated, Self
+
+from pilotfish.api.common import EntryPointName, Model, Opaque, ordered_list
+from pilotfish.base.errors import ConfigError
+from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Models, Question, Score, Settings
+from pilotfish.routing.scorers.agreement import AgreementScorer
+from pilotfish.routing.scorers.heads import LogisticHead
+from pilotfish.routing.scorers.logprob import LogprobScorer
+from pilotfish.routing.scorers.selfcheck import SelfCheckScorer
+from pilotfish.routing.scorers.support import permille, read_artifact, read_config
+from pilotfish.routing.scorers.verifier import VerifierScorer
+
+KIND = "combined"
+MEMBERS: dict[str, type[AnswerScorer] | type[JudgeScorer]] = {
+    "agreement": AgreementScorer,
+    "logprob": LogprobScorer,
+    "self-check": SelfCheckScorer,
+    "verifier": VerifierScorer,
+}
+
+
+class Member(Model):
+    """One scorer of the combination; `config` is that scorer's own."""
+
+    name: EntryPointName
+    config: Opaque = {}
+
+
+class Config(Model):
+    """The scorers to combine. Their pools are the router's `poolRefs`, shared by role."""
+
+    members: Annotated[tuple[Member, ...], ordered_list(minimum=2, maximum=8)]
+
+
+class CombinedScorer:
+    """Scores an answer by several scorers at once. Cannot bound its score from a prefix: such a stage is held."""
+
+    def __init__(self, members: tuple[AnswerScorer | JudgeScorer, ...], head: LogisticHead) -> None:
+        self._members = members
+        self._head = head
+        needed = [member.top_logprobs for member in members if member.top_logprobs is not None]
+        self.top_logprobs: int | None = max(needed, default=None)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Raises ConfigError for a member that does not exist or fit, or an artifact learned for other members."""
+        config = read_config(Config, settings)
+        head = LogisticHead.from_arrays(read_artifact(settings, KIND))
+        head.expect(signal_names(config))
+        return cls(tuple(_member(member, place) for place, member in enumerate(config.members)), head)
+
+    async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
+        """The head's probability over the members' scores, asked one after the other."""
+        scores = [await _score(member, question, answer, models) for member in self._members]
+        signals = [score.permille / 1000 for score in scores]
+        parts = self._head.contributions(signals)
+        members = {name: dict(score.details) for name, score in zip(self._head.names, scores, strict=True)}
+        return Score(permille(self._head.probability(signals)), {"contributions": parts, "members": members})
+
+
+def signal_names(config: Config) -> tuple[str, ...]:
+    """Names of the members' signals in the head: place and scorer."""
+    return tuple(f"{place}-{member.name}" for place, member in enumerate(config.members))
+
+
+def _member(member: Member, place: int) -> AnswerScorer | JudgeScorer:
+    path = f"config.members.{place}"
+    if member.name not in MEMBERS:
+        raise ConfigError(f"{path}.name", f"{member.name!r} cannot be combined; these can: {', '.join(MEMBERS)}")
+    try:
+        return MEMBERS[member.name].from_settings(Settings(config=member.config))
+    except ConfigError as error:
+        raise ConfigError(f"{path}.{error.field}", error.message) from error
+
+
+async def _score(member: AnswerScorer | JudgeScorer, question: Question, answer: Answer, models: Models) -> Score:
+    if isinstance(member, JudgeScorer):
+        return await member.judge(question=question, answer=answer, models=models)
+    running = member.start()
+    running.add(answer.tokens)
+    return running.score()
