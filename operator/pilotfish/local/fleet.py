@@ -19,7 +19,7 @@ from pilotfish.routing.snapshot import Endpoint, Key, PoolState, PoolView
 from pilotfish.upstream.probe import probe
 from pilotfish.upstream.ray_serve import Application, Replica
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 """Between two looks at what Serve says."""
 PATIENCE = 20
 """Times in a row that Serve may fail to say anything."""
@@ -117,6 +117,7 @@ class Fleet:
     async def watch(self) -> None:
         """Follow what Serve says until cancelled. Raises RuntimeFailure when Ray stops answering altogether."""
         while True:
+            self._surface_crashes()
             if any(member.application for member in self._members.values()):
                 states = await self._ask()
                 async with self._looked:
@@ -124,6 +125,12 @@ class Fleet:
                     self._looks += 1
                     self._looked.notify_all()
             await asyncio.sleep(POLL_SECONDS)
+
+    def _surface_crashes(self) -> None:
+        """Raise what ended the care for a pool and is no fault of its manifest or engine: a bug."""
+        for member in self._members.values():
+            if member.task and member.task.done() and not member.task.cancelled():
+                member.task.result()
 
     async def _ask(self) -> dict[str, Application]:
         for _ in range(PATIENCE):
@@ -136,8 +143,10 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop looking after the pools. Engines end with their Ray."""
-        for key in list(self._members):
-            await self._leave(key)
+        tasks = [member.task for member in self._members.values() if member.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def begin_again(self) -> None:
         """Bring every pool with an engine up anew: the Ray below them is another one."""

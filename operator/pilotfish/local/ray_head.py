@@ -183,6 +183,8 @@ class RayHead:
                 # Makes Ray take loopback for its own address, as on the systems that the name speaks of.
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                 "RAY_USAGE_STATS_ENABLED": "0",
+                # Engines answer people; Ray would run them at a niceness of 15.
+                "RAY_worker_niceness": "0",
                 # With as many schedulable CPUs, Ray would keep idle workers, each with torch loaded.
                 "RAY_num_workers_soft_limit": "1",
                 "RAY_raylet_start_wait_time_s": str(int(START_SECONDS)),
