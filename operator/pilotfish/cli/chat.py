@@ -1,7 +1,6 @@
 """`pilotfish chat`: talk to a model, see who answered and how sure it was."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pilotfish.base.errors import ModelUnavailable, PilotfishError
-from pilotfish.local import state
+from pilotfish.cli.client import checked, gateway_address, session
 
 DATA = b"data: "
 DONE = b"[DONE]"
@@ -30,22 +29,13 @@ def chat(
     """Talk to a model; Ctrl-D ends."""
     console = Console(highlight=False, soft_wrap=True)
     try:
-        talk = _Talk(_address(url), console, {"max_tokens": max_tokens, "temperature": temperature})
+        talk = _Talk(gateway_address(url), console, {"max_tokens": max_tokens, "temperature": temperature})
         asyncio.run(talk.run(prompt, model))
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, EOFError):
         console.print()
-
-
-def _address(url: str | None) -> str:
-    if url:
-        return url.rstrip("/").removesuffix("/v1")
-    runs = state.running(state.state_folder(os.environ))
-    if not runs:
-        raise ModelUnavailable("no `pilotfish up` runs here: start it, or give --url")
-    return runs[0].url
 
 
 @dataclass
@@ -56,11 +46,8 @@ class _Talk:
     messages: list[dict[str, str]] = field(default_factory=list)
 
     async def run(self, prompt: str | None, model: str | None) -> None:
-        key = os.environ.get("PILOTFISH_API_KEYS", "").partition(",")[0]
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         try:
-            async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+            async with session() as http:
                 model = model or await self._first_model(http)
                 if prompt is not None:
                     await self._ask(http, model, prompt)
@@ -75,7 +62,7 @@ class _Talk:
 
     async def _first_model(self, http: aiohttp.ClientSession) -> str:
         async with http.get(f"{self.url}/v1/models") as answer:
-            models = (await _checked(answer))["data"]
+            models = (await checked(answer))["data"]
         if not models:
             raise ModelUnavailable(f"{self.url} serves no model")
         ranked = sorted(models, key=lambda entry: (entry["owned_by"] != "pilotfish-router", entry["id"]))
@@ -90,7 +77,7 @@ class _Talk:
         decision: dict[str, Any] = {}
         async with http.post(f"{self.url}/v1/chat/completions", json=body) as answer:
             if answer.status != 200:
-                await _checked(answer)
+                await checked(answer)
             async for event in _events(answer):
                 decision = event.get("pilotfish") or decision
                 for choice in event.get("choices", ()):
@@ -112,18 +99,6 @@ class _Talk:
             f"{stage['pool']} {stage['seconds']:.1f} s" for stage in decision.get("stages", ()) if "pool" in stage
         ]
         self.console.print(f"[dim]{', '.join(word for word in [*words, *seconds] if word)}[/]")
-
-
-async def _checked(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    raw = await answer.read()
-    try:
-        body: dict[str, Any] = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        body = {}
-    if answer.status != 200:
-        message = body.get("error", {}).get("message") or raw.decode(errors="replace")[:500]
-        raise ModelUnavailable(f"{answer.status}: {message}")
-    return body
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

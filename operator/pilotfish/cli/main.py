@@ -2,7 +2,21 @@
 
 import typer
 
-from pilotfish.cli import chat, crds, doctor, fetch, gateway, operator, plan, plugins, serve_pool, status, up, validate
+from pilotfish.cli import (
+    chat,
+    crds,
+    doctor,
+    explain,
+    fetch,
+    gateway,
+    operator,
+    plan,
+    plugins,
+    serve_pool,
+    status,
+    up,
+    validate,
+)
 
 app = typer.Typer(
     name="pilotfish",
@@ -14,6 +28,7 @@ app.command("up")(up.up)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("chat")(chat.chat)
+app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("validate")(validate.validate)
 app.command("plugins")(plugins.plugins)

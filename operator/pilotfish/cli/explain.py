@@ -1,0 +1,77 @@
+"""`pilotfish explain`: why a prompt is answered by the model that answers it."""
+
+import asyncio
+from typing import Annotated, Any
+
+import aiohttp
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pilotfish.base.errors import ModelUnavailable, PilotfishError
+from pilotfish.cli.client import checked, gateway_address, session
+
+
+def explain(
+    prompt: Annotated[str, typer.Argument(help="What a client would ask.")],
+    model: Annotated[str, typer.Option("-m", "--model", help="The router.")],
+    url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer of a stage, in tokens.", min=1)] = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the gateway says, as it is.")] = False,
+) -> None:
+    """Run every stage of a router on a prompt and tell scores, thresholds, costs, and what the scores rest on."""
+    console = Console(highlight=False, soft_wrap=True)
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "temperature": 0,
+        "max_tokens": max_tokens,
+    }
+    try:
+        told = asyncio.run(_ask(gateway_address(url), body))
+    except PilotfishError as error:
+        console.print(f"error: {error}", markup=False)
+        raise typer.Exit(1) from error
+    if as_json:
+        console.print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(), markup=False)
+    else:
+        _tell(console, told)
+
+
+async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        async with session() as http, http.post(f"{url}/pilotfish/v1/explain", json=body) as answer:
+            return await checked(answer)
+    except aiohttp.ClientError as error:
+        raise ModelUnavailable(f"{url} does not answer: {error}") from error
+
+
+def _tell(console: Console, told: dict[str, Any]) -> None:
+    console.print(f"{told['route']} ({told['strategy']}): answered by [bold]{told['answered_by']}[/]")
+    if prediction := told.get("prediction"):
+        console.print(f"the prompt alone scores {prediction['score']}: {prediction['pool']}", markup=False)
+        _details(console, prediction["details"])
+    table = Table("pool", "verdict", "score", "threshold", "tokens", "seconds", "cost", box=None, pad_edge=False)
+    for stage in told["stages"]:
+        cost = stage.get("cost")
+        table.add_row(
+            stage["pool"],
+            stage["verdict"],
+            str(stage.get("score", "")),
+            str(stage.get("threshold", "")),
+            str(stage.get("completion_tokens", "")),
+            str(stage.get("seconds", "")),
+            f"{cost['amount']} {cost['currency']}" if cost else "",
+        )
+    console.print(table)
+    for stage in told["stages"]:
+        console.print(f"\n[bold]{stage['pool']}[/]", end=" ")
+        console.print(stage.get("answer") or stage.get("error", ""), markup=False)
+        _details(console, stage.get("details", {}))
+
+
+def _details(console: Console, details: dict[str, Any]) -> None:
+    for name, value in details.items():
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        console.print(f"  {name}: {text}", markup=False, style="dim")
