@@ -83,6 +83,8 @@ OTHER: dict[Path, Any] = {
     ("pools", "runtime"): "Deployment",
     ("imagePullSecrets",): ["other"],
     ("watchNamespaces",): ["other"],
+    ("operator", "logLevel"): "debug",
+    ("gateway", "logLevel"): "debug",
     ("operator", "env"): [{"name": "OTHER", "value": "1"}],
     ("gateway", "env"): [{"name": "OTHER", "value": "1"}],
     ("operator", "tolerations"): [{"key": "other"}],

@@ -57,6 +57,8 @@ capabilities:
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: PILOTFISH_WATCH_NAMESPACES
   value: {{ join "," .root.Values.watchNamespaces | quote }}
+- name: PILOTFISH_LOG_LEVEL
+  value: {{ .values.logLevel }}
 {{- with .root.Values.telemetry.otlpEndpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ . | quote }}
