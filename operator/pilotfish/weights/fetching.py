@@ -93,7 +93,10 @@ class _Work:
         if single is not None and is_gguf(single):
             folder = entry.work / "model"
             folder.mkdir(exist_ok=True)
-            convert(single, folder, lock=lock, report=self.report)
+            try:
+                convert(single, folder, lock=lock, report=self.report)
+            except WeightsError as error:
+                raise WeightsError(f"{self.source.uri}: {error}") from error
         elif not any((folder / config).is_file() for config in _CONFIGS):
             raise WeightsError(f"{self.source.uri}: is no GGUF file, and no folder with weights and a config.json")
         (folder / "pilotfish.json").write_text(json.dumps(identity, indent=1))

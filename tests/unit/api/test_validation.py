@@ -27,9 +27,8 @@ def pool(**spec: Any) -> dict[str, Any]:
 
 
 def external(**spec: Any) -> dict[str, Any]:
-    return manifest(
-        "ModelPool", {"tier": "Large", "external": {"baseURL": "https://a.example/v1", "model": "m"}} | spec
-    )
+    model = {"baseURL": "https://a.example/v1", "model": "m"}
+    return manifest("ModelPool", {"tier": "Large", "external": model} | spec)
 
 
 def stage(pool: str, **accept: Any) -> dict[str, Any]:
@@ -197,11 +196,8 @@ def test_an_unknown_field_is_a_fault_at_its_path(value: dict[str, Any], data: st
     changed = copy.deepcopy(value)
     inner: Any = changed
     opaque = {"args", "config", "nodeSelector", "labels"}
-    path = data.draw(
-        st.sampled_from([p for p in _paths(value) if not opaque & set(p)]).filter(
-            lambda p: isinstance(_at(value, p), dict)
-        )
-    )
+    mappings = [path for path in _paths(value) if not opaque & set(path) and isinstance(_at(value, path), dict)]
+    path = data.draw(st.sampled_from(mappings))
     for part in path:
         inner = inner[part]
     inner["notAField"] = 1

@@ -10,7 +10,7 @@ import pytest
 from pilotfish.base.errors import WeightsError
 from pilotfish.plugin_api.sources import Access, Location
 from pilotfish.plugins.sources.local import FileSource, VolumeSource
-from pilotfish.plugins.sources.remote import GoogleStorageSource, HuggingFaceSource, ObjectStoreSource, S3Source, below
+from pilotfish.plugins.sources.remote import HuggingFaceSource, ObjectStoreSource, below
 
 
 class MemoryStore(ObjectStoreSource):
@@ -74,11 +74,6 @@ def test_a_commit_needs_no_question_and_pins_the_path() -> None:
     assert source.root(resolved) == f"org/model@{commit}/sub/m.gguf"
     with pytest.raises(WeightsError, match="must name a repository"):
         source.resolve(Location("hf://model"), Access())
-
-
-def test_errors_of_optional_libraries_are_known() -> None:
-    for source in (S3Source(), GoogleStorageSource(), HuggingFaceSource()):
-        assert all(issubclass(error, Exception) for error in source.foreign_errors())
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, shelf: type[Shel
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="model: .* are needed in .*: make room, or choose another cache folder"):
+    with pytest.raises(WeightsError, match=r"model: .* are needed in .*: make room, or choose another cache folder"):
         need_room(tmp_path, 1 << 60, "model")
 
 

@@ -152,14 +152,12 @@ class HuggingFaceSource(RemoteSource):
 
     def resolve(self, location: Location, access: Access) -> Resolved:
         """Ask for the commit that the revision (main when left out) is at; a commit is taken as it is."""
-        revision = location.revision
+        repository, revision = self._repository(location), location.revision
         if revision is None or not _COMMIT.match(revision):
             from huggingface_hub import HfApi  # noqa: PLC0415 - an optional dependency
 
             with self._told(location):
-                revision = str(
-                    HfApi(token=access.credential).model_info(self._repository(location), revision=revision).sha
-                )
+                revision = str(HfApi(token=access.credential).model_info(repository, revision=revision).sha)
         return Resolved(location, access, revision)
 
     def root(self, resolved: Resolved) -> str:
