@@ -20,8 +20,8 @@ class Present(PathFinder):
         return None if name.partition(".")[0] in absent else super().find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Present
-from pilotfish.cli.main import app
-app(["--help"])
+from pilotfish.cli.main import application
+application()(["--help"])
 """
 
 

@@ -1,44 +1,49 @@
-"""The `pilotfish` command."""
+"""The `pilotfish` command. Only the subcommand that was asked for is imported: each brings much of its own."""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
 
 import typer
 
-from pilotfish.cli import (
-    chat,
-    crds,
-    doctor,
-    explain,
-    fetch,
-    gateway,
-    operator,
-    plan,
-    plugins,
-    serve_pool,
-    status,
-    up,
-    validate,
+COMMANDS = (
+    "up",
+    "plan",
+    "status",
+    "chat",
+    "explain",
+    "validate",
+    "doctor",
+    "plugins",
+    "fetch",
+    "crds",
+    "operator",
+    "gateway",
+    "serve-pool",
 )
+"""Each is the function of the same name in the module of the same name, dashes being underscores."""
 
-app = typer.Typer(
-    name="pilotfish",
-    help="Serve small and large language models as one.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("up")(up.up)
-app.command("plan")(plan.plan)
-app.command("status")(status.status)
-app.command("chat")(chat.chat)
-app.command("explain")(explain.explain)
-app.command("doctor")(doctor.doctor)
-app.command("validate")(validate.validate)
-app.command("plugins")(plugins.plugins)
-app.command("fetch")(fetch.fetch)
-app.command("crds")(crds.crds)
-app.command("operator")(operator.operator)
-app.command("gateway")(gateway.gateway)
-app.command("serve-pool")(serve_pool.serve_pool)
+
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these subcommands."""
+    app = typer.Typer(
+        name="pilotfish",
+        help="Serve small and large language models as one.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_group)
+    for name in names:
+        attribute = name.replace("-", "_")
+        app.command(name)(getattr(import_module(f"pilotfish.cli.{attribute}"), attribute))
+    return app
+
+
+def _group() -> None:
+    """Serve small and large language models as one."""
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    application((asked,) if asked in COMMANDS else COMMANDS)()
