@@ -18,4 +18,4 @@ def adapter_model(pool: ModelPool, adapter: str) -> str:
 
 def engine_deployment(pool: ModelPool) -> str:
     """The deployment whose replicas hold engines. Ray derives it from the model's name in this way."""
-    return "LLMServer:" + served_model(pool).replace("/", "--").replace(".", "_")
+    return "PoolServer:" + served_model(pool).replace("/", "--").replace(".", "_")

@@ -15,6 +15,7 @@ from pilotfish.api.modelpool import Speculative, SpeculativeType, Task
 from pilotfish.render.names import INGRESS_DEPLOYMENT, adapter_model, engine_deployment, served_model
 
 IMPORT_PATH = "ray.serve.llm:build_openai_app"
+SERVER_CLASS = "pilotfish.engine.server:PoolServer"
 TRACE_EXPORTER = "pilotfish.telemetry.serve_exporter:span_processors"
 
 MAX_ONGOING_REQUESTS = 1000
@@ -146,7 +147,14 @@ def _bounds(minimum: int, maximum: int, target: int) -> dict[str, Any]:
 
 
 def _llm_config(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
+    # Ray gathers streamed tokens for 50 ms unless told not to, which is most of what it adds to the first token.
+    experimental: dict[str, Any] = {"stream_batching_interval_ms": 0}
+    if context.adapters:
+        experimental["pilotfish_adapters"] = {
+            adapter_model(pool, name): folder for name, folder in sorted(context.adapters.items())
+        }
     return {
+        "server_cls": SERVER_CLASS,
         "model_loading_config": {"model_id": served_model(pool), "model_source": context.weights},
         "engine_kwargs": engine_arguments(pool, context),
         "placement_group_config": _placement(pool),
@@ -154,8 +162,7 @@ def _llm_config(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
             "ray_actor_options": {"num_cpus": REPLICA_CPUS},
             "health_check_timeout_s": HEALTH_CHECK_SECONDS,
         },
-        # Ray gathers streamed tokens for 50 ms unless told not to, which is most of what it adds to the first token.
-        "experimental_configs": {"stream_batching_interval_ms": 0},
+        "experimental_configs": experimental,
     }
 
 
@@ -179,9 +186,6 @@ def engine_arguments(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
         arguments["speculative_config"] = _speculative(engine.speculative, context)
     if context.adapters:
         arguments["enable_lora"] = True
-        arguments["lora_modules"] = [
-            {"name": adapter_model(pool, name), "path": folder} for name, folder in sorted(context.adapters.items())
-        ]
     if context.traces_endpoint:
         arguments["otlp_traces_endpoint"] = context.traces_endpoint
     return arguments | engine.args

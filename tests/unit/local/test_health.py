@@ -5,7 +5,7 @@ import pytest
 from pilotfish.local.health import Verdict, judge
 from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 
-ENGINE = "LLMServer:small"
+ENGINE = "PoolServer:small"
 FAILED_ONCE = "The deployment failed to start 1 times in a row. Retrying 2 more time(s)."
 
 
