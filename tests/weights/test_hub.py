@@ -1,4 +1,4 @@
-"""`hf://` against a stand-in hub on this machine: pinned to a commit, resumed by range, faults told. No hub is reached."""
+"""`hf://` against a stand-in hub on this machine: pinned to a commit, resumed by range, faults told."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+TOKEN = "open-sesame"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 100_000, "tokenizer.json": b"[]"}
 
@@ -49,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        if self.headers.get("Authorization") != "Bearer open-sesame":
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._send({"error": "Invalid credentials"}, status=401)
         elif path in {"/api/models/org/m/revision/main", f"/api/models/org/m/revision/{COMMIT}", "/api/models/org/m"}:
             self._send({"id": "org/m", "modelId": "org/m", "sha": COMMIT, "siblings": [], "tags": []})
@@ -98,7 +99,7 @@ def hub() -> Iterator[Hub]:
     server.server_close()
 
 
-def fetch(hub: Hub, cache: Path, *more: str, token: str = "open-sesame") -> "subprocess.CompletedProcess[str]":
+def fetch(hub: Hub, cache: Path, *more: str, token: str = TOKEN) -> "subprocess.CompletedProcess[str]":
     program = Path(sys.executable).with_name("pilotfish")
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     environment |= {"PILOTFISH_CREDENTIAL": token, "HF_HOME": str(cache.parent / "hf")}
@@ -133,7 +134,7 @@ def test_a_branch_is_pinned_fetched_and_resumed(hub: Hub, tmp_path: Path) -> Non
 
 
 def test_faults_name_the_address_and_never_the_token(hub: Hub, tmp_path: Path) -> None:
-    for uri, token in [("hf://org/none", "open-sesame"), ("hf://org/m", "wrong-token")]:
+    for uri, token in [("hf://org/none", TOKEN), ("hf://org/m", "wrong-token")]:
         done = fetch(hub, tmp_path / "cache", "--uri", uri, token=token)
         assert done.returncode == 1
         assert f"error: {uri}: cannot be read: " in done.stderr
