@@ -12,13 +12,11 @@ from pilotfish.plugins.registry import Registry
 from pilotfish.weights.convert import convert, is_gguf
 from pilotfish.weights.copying import copy, verify
 from pilotfish.weights.progress import Phase, Progress, Report, ignore
-from pilotfish.weights.selection import wanted
+from pilotfish.weights.selection import is_model, wanted
 from pilotfish.weights.store import Entry
 
 CONVERTER_VERSION = "1"
 """Part of every cache key: raise it when converted models come out otherwise."""
-
-_CONFIGS = ("config.json", "adapter_config.json")
 
 
 def ensure(
@@ -58,7 +56,7 @@ class _Work:
     def in_place(self, resolved: Resolved) -> Path | None:
         """The folder on this machine that is a model as it stands, if it is one."""
         path = resolved.in_place
-        if path is None or not path.is_dir() or not any((path / config).is_file() for config in _CONFIGS):
+        if path is None or not path.is_dir() or not is_model(file.name for file in path.iterdir()):
             return None
         if self.source.sha256 is not None:
             raise self._sha256_of_many()
@@ -87,6 +85,8 @@ class _Work:
         files = wanted(self.source.uri, self.plugin.files(resolved))
         if self.source.sha256 is not None and len(files) > 1:
             raise self._sha256_of_many()
+        if len(files) > 1 and not is_model(file.path for file in files):
+            raise self._no_model()
         single = self._single(resolved, files, folder)
         if single is not None and self.source.sha256 is not None:
             self._verified(single, resolved)
@@ -97,8 +97,8 @@ class _Work:
                 convert(single, folder, lock=lock, report=self.report)
             except WeightsError as error:
                 raise WeightsError(f"{self.source.uri}: {error}") from error
-        elif not any((folder / config).is_file() for config in _CONFIGS):
-            raise WeightsError(f"{self.source.uri}: is no GGUF file, and no folder with weights and a config.json")
+        elif single is not None:
+            raise self._no_model()
         (folder / "pilotfish.json").write_text(json.dumps(identity, indent=1))
         entry.publish(folder)
 
@@ -120,6 +120,9 @@ class _Work:
             if single != resolved.in_place:
                 single.unlink()  # a damaged copy is fetched anew
             raise
+
+    def _no_model(self) -> WeightsError:
+        return WeightsError(f"{self.source.uri}: is no GGUF file, and no folder with weights and a config.json")
 
     def _sha256_of_many(self) -> WeightsError:
         return WeightsError(f"{self.source.uri}: spec.model.sha256 is of one file, the address names many: remove it")

@@ -1,6 +1,6 @@
 """Which files of a location make a model: the smallest set that an engine loads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from pilotfish.base.errors import WeightsError
@@ -31,6 +31,13 @@ def wanted(uri: str, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
         names = ", ".join(file.path for file in quantised[:8])
         raise WeightsError(f"{uri}: holds several models: name one of its files ({names})")
     raise WeightsError(f"{uri}: holds no weights: *.safetensors, *.bin or *.gguf are looked for")
+
+
+def is_model(names: Iterable[str]) -> bool:
+    """Whether files of these names, side by side, are a model (or an adapter) that an engine loads."""
+    listed = frozenset(names)
+    weights = any(PurePosixPath(name).suffix in _FORMATS for name in listed)
+    return weights and bool(listed & {"config.json", "adapter_config.json"})
 
 
 def _suffix(file: RemoteFile) -> str:
