@@ -1,15 +1,9 @@
 """One real API server for the whole run, with the CRDs in it."""
 
 from collections.abc import Iterator
-from http import HTTPStatus
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from controlplane import Api, ControlPlane, Refused, Unavailable, find_programs
-
-CRDS = Path(__file__).parents[2] / "crds"
+from controlplane import Api, ControlPlane, Unavailable, find_programs, install_crds, our_crds
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +15,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         pytest.skip(str(error))
     with ControlPlane(programs, tmp_path_factory.mktemp("controlplane")) as plane:
         with plane.api() as api:
-            install_crds(api)
+            install_crds(api, our_crds())
         yield plane
 
 
@@ -36,22 +30,3 @@ def api(control_plane: ControlPlane) -> Iterator[Api]:
 def namespace(api: Api) -> str:
     """A namespace for one test alone."""
     return api.namespace()
-
-
-def install_crds(api: Api) -> None:
-    """Apply crds/ and return when every kind is served."""
-    for path in sorted(CRDS.glob("*.yaml")):
-        crd = yaml.safe_load(path.read_text())
-        api.apply(crd)
-        api.wait(f"{crd['metadata']['name']} being served", lambda crd=crd: _is_served(api, crd))
-
-
-def _is_served(api: Api, crd: dict[str, Any]) -> bool:
-    spec = crd["spec"]
-    try:
-        api.request("GET", f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}")
-    except Refused as error:
-        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS):
-            raise
-        return False
-    return True

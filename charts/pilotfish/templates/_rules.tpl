@@ -3,7 +3,7 @@
 # follows what is declared
 - apiGroups: ["pilotfish.dev"]
   resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 # reports state
 - apiGroups: ["pilotfish.dev"]
   resources: ["adaptationplugins/status", "autoscalingpolicies/status", "modelpools/status", "modelrouters/status"]
@@ -27,7 +27,7 @@
 # reads why a replica does not start
 - apiGroups: [""]
   resources: ["pods"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 # asks external models, with their key, which models they have
 - apiGroups: [""]
   resources: ["secrets"]
@@ -51,7 +51,7 @@
 # follows what is declared
 - apiGroups: ["pilotfish.dev"]
   resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 # balances over a pool's replicas
 - apiGroups: ["discovery.k8s.io"]
   resources: ["endpointslices"]

@@ -24,13 +24,13 @@ class Grant:
 
 
 OPERATOR = (
-    Grant(GROUP, _KINDS, _READ, "follows what is declared"),
+    Grant(GROUP, _KINDS, ("list", "watch"), "follows what is declared"),
     Grant(GROUP, tuple(f"{kind}/status" for kind in _KINDS), ("patch",), "reports state"),
     Grant("apps", ("deployments",), _OWN, "makes and mends pools"),
     Grant("ray.io", ("rayservices",), _OWN, "makes and mends pools where KubeRay runs them"),
     Grant("", ("services",), _OWN, "gives a pool's replicas one name"),
     Grant("networking.k8s.io", ("networkpolicies",), _OWN, "lets nobody but gateway and operator reach a pool"),
-    Grant("", ("pods",), _READ, "reads why a replica does not start"),
+    Grant("", ("pods",), ("list", "watch"), "reads why a replica does not start"),
     Grant("", ("secrets",), ("get",), "asks external models, with their key, which models they have"),
     Grant("events.k8s.io", ("events",), ("create",), "tells a human once"),
 )
@@ -43,7 +43,7 @@ OPERATOR_HOME = (
 """In the operator's own namespace."""
 
 GATEWAY = (
-    Grant(GROUP, _KINDS, _READ, "follows what is declared"),
+    Grant(GROUP, _KINDS, ("list", "watch"), "follows what is declared"),
     Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "balances over a pool's replicas"),
     Grant("", ("configmaps", "secrets"), ("get",), "reads the documents, artifacts and keys that a resource names"),
 )

@@ -2,6 +2,17 @@
 
 from controlplane.binaries import Unavailable, find_programs
 from controlplane.client import Api, Refused
+from controlplane.crds import install_crds, open_crd, our_crds
 from controlplane.server import ControlPlane, Request
 
-__all__ = ["Api", "ControlPlane", "Refused", "Request", "Unavailable", "find_programs"]
+__all__ = [
+    "Api",
+    "ControlPlane",
+    "Refused",
+    "Request",
+    "Unavailable",
+    "find_programs",
+    "install_crds",
+    "open_crd",
+    "our_crds",
+]

@@ -105,7 +105,7 @@ class ControlPlane:
     def requests(self, user: str = "") -> list[Request]:
         """What was asked for so far by `user`, or by anyone but the administrator; watches count once they began."""
         entries = (json.loads(line) for line in self._audit_log.read_text().splitlines())
-        return [_request(entry) for entry in entries if not user or _name_of(entry) == user]
+        return [_request(entry) for entry in entries if _counts(entry) and (not user or _name_of(entry) == user)]
 
     @property
     def _audit_log(self) -> Path:
@@ -193,6 +193,10 @@ class ControlPlane:
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
+
+
+def _counts(entry: dict[str, Any]) -> bool:
+    return bool(entry["stage"] == ("ResponseStarted" if entry["verb"] == "watch" else "ResponseComplete"))
 
 
 def _name_of(entry: dict[str, Any]) -> str:
