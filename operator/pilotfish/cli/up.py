@@ -214,7 +214,7 @@ def _recorded(run: LocalRun, url: str, port: int, paths: tuple[Path, ...]) -> It
     pid, started = state.this_process()
     given = tuple(str(path) for path in paths)
     written = state.write(
-        state.state_folder(os.environ), state.RunState(pid, started, url, port, run.head.dashboard_url, given)
+        state.state_folder(os.environ), state.RunState(pid, started, url, port, run.head.metrics_url, given)
     )
     try:
         yield

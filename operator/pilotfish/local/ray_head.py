@@ -73,6 +73,11 @@ class RayHead:
         return self._guardian.pid if self._guardian else None
 
     @property
+    def metrics_url(self) -> str:
+        """Metrics of Ray and of all engines, as Prometheus reads them."""
+        return f"http://{LOOPBACK}:{self.ports.metrics}/metrics"
+
+    @property
     def dashboard_url(self) -> str:
         """Ray's dashboard, which asks for this run's token."""
         return f"http://{LOOPBACK}:{self.ports.dashboard}"

@@ -23,6 +23,8 @@ from pilotfish.upstream.ray_serve import Application, Replica
 
 MOST_RESTARTS = 3
 """Times that Ray is started again in one run."""
+TIMED_OUT = "timed out during startup"
+"""What Ray says when it missed its own limit, which cannot be set."""
 CORES_PER_START = 4
 """Cores that one more engine needs to start beside another."""
 
@@ -71,8 +73,16 @@ class LocalRun:
         return self._head
 
     async def start(self) -> None:
-        """Start Ray. Raises RuntimeFailure."""
-        await self._head.start()
+        """Start Ray, again where a busy machine let it time out. Raises RuntimeFailure."""
+        for _ in range(MOST_RESTARTS - 1):
+            try:
+                return await self._head.start()
+            except RuntimeFailure as failure:
+                if TIMED_OUT not in str(failure):
+                    raise
+            await self._head.stop()
+            self._head = self._new_head()
+        return await self._head.start()
 
     async def apply(self, loaded: Loaded) -> LocalPlan:
         """Make these manifests what runs. Raises ConfigError where a Secret is missing; then nothing has changed."""
@@ -89,7 +99,7 @@ class LocalRun:
             self._fleet.fail_all(reason)
             await self._head.stop()
             self._head = self._new_head()
-            await self._head.start()
+            await self.start()
             await self._fleet.begin_again()
         raise RuntimeFailure(f"Ray stopped {MOST_RESTARTS} times: {await self._until_ray_ends()}")
 

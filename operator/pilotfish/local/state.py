@@ -18,7 +18,8 @@ class RunState:
     started: float
     url: str
     port: int
-    ray_dashboard: str
+    ray_metrics: str
+    """Where engines' metrics are, as Prometheus reads them."""
     paths: tuple[str, ...]
 
 

@@ -1,0 +1,5 @@
+"""`python -m pilotfish`."""
+
+from pilotfish.cli.main import main
+
+main()

