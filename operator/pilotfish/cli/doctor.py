@@ -9,6 +9,7 @@ from rich.console import Console
 from pilotfish.cli.local_options import Cache, Host, Port, cache_folder, load_or_exit, needs_of, print_findings
 from pilotfish.local.machine import Needs, examine
 from pilotfish.local.run import wanted_of
+from pilotfish.local.sizes import sizes_of
 from pilotfish.reconcile.local_plan import Wanted, plan
 
 
@@ -22,9 +23,9 @@ def doctor(
     console = Console(highlight=False, soft_wrap=True)
     folder = cache_folder(cache)
     if paths:
-        needs = needs_of(
-            plan(wanted_of(load_or_exit(paths, console)), Wanted({}, {})), host=host, port=port, cache=folder
-        )
+        wanted = wanted_of(load_or_exit(paths, console))
+        planned = plan(wanted, Wanted({}, {}), sizes_of(wanted.pools.values()))
+        needs = needs_of(planned, host=host, port=port, cache=folder)
     else:
         needs = Needs(host=host, port=port, cache=folder)
     if print_findings(examine(needs), console):

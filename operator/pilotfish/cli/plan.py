@@ -30,7 +30,8 @@ def plan(paths: Paths) -> None:
 
 
 def _pools(planned: LocalPlan) -> Table:
-    table = Table("pool", "tier", "does", "what", "on", "replicas", "memory", "weights", box=None, pad_edge=False)
+    table = Table("pool", "tier", "task", "action", "on", "replicas", "memory", box=None, pad_edge=False)
+    table.add_column("weights", overflow="fold")
     for step in planned.pools:
         if step.pool:
             spec = step.pool.spec

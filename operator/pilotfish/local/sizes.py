@@ -10,8 +10,8 @@ from pilotfish.routing.snapshot import Key, namespace_of
 
 LOCAL_SCHEMES = frozenset({"package", "file"})
 """Schemes whose sources ask nobody else."""
-GGUF_GROWTH = 3.2
-"""A 4-bit GGUF becomes bfloat16: about 16 bits for each 5."""
+GGUF_GROWTH = 2.8
+"""A GGUF of 4 to 6 bits a weight becomes bfloat16."""
 
 
 def sizes_of(pools: Iterable[ModelPool], registry: Registry | None = None) -> dict[Key, int]:

@@ -11,7 +11,7 @@ from pilotfish.render.serve_application import EngineContext, serve_application
 from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key, namespace_of
 
 GIB = 1024**3
-PROCESS_BYTES = 3 * GIB
+PROCESS_BYTES = 7 * GIB // 2
 """Of a replica without its weights: its own process, the engine's two, and the pool's share of Ray."""
 RAY_BYTES = 1 * GIB
 """Of Ray and the gateway themselves."""
