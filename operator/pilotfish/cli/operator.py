@@ -83,7 +83,9 @@ def _assemble(
     )
 
     async def work(key: Key) -> float | None:
-        await kuberay.refresh()
+        if await kuberay.changed():
+            logger.warning("KubeRay has come or gone: stopping, to be started anew with watches that fit")
+            stopping.set()
         return await reconciler.reconcile(key)
 
     async def in_flight() -> Mapping[str, float]:

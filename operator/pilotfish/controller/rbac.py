@@ -49,6 +49,9 @@ GATEWAY = (
 )
 """In every namespace that is served. Nothing is written."""
 
+WEBHOOK = (Grant(GROUP, ("modelpools",), ("get",), "sees which task a router's pools do"),)
+"""In every namespace that is watched. Nothing is written."""
+
 VIEWER = (
     Grant(GROUP, (*_KINDS, *(f"{kind}/status" for kind in _KINDS), "modelpools/scale"), _READ, "sees what is declared"),
 )
@@ -61,6 +64,7 @@ ROLES = {
     "operator": OPERATOR,
     "operatorHome": OPERATOR_HOME,
     "gateway": GATEWAY,
+    "webhook": WEBHOOK,
     "viewer": VIEWER,
     "editor": EDITOR,
 }

@@ -118,6 +118,8 @@ def _index(registry: kopf.OperatorRegistry) -> None:
 def configure(settings: kopf.OperatorSettings) -> None:
     """Bound Kopf's workers, keep it from writing anything, and let a watch that hangs be opened anew."""
     settings.posting.enabled = False
+    # Rights to watch CRDs are not needed: a KubeRay that comes or goes ends the process, and the next one sees it.
+    settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.queueing.worker_limit = _EVENT_WORKERS
     settings.queueing.idle_timeout = _IDLE_SECONDS

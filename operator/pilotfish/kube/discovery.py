@@ -16,9 +16,11 @@ class KubeRay:
         self.known = False
         """Whether it did when last asked."""
 
-    async def refresh(self) -> None:
-        """Ask again if the last answer is a minute old. Raises KubeError."""
-        now = self._clock()
-        if self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS:
-            self._asked_at = now
-            self.known = await self._client.serves(RAY_SERVICES)
+    async def changed(self) -> bool:
+        """Ask again if the last answer is a minute old; whether it is another one now. Raises KubeError."""
+        now, first = self._clock(), self._asked_at is None
+        if self._asked_at is not None and now - self._asked_at < _FRESH_SECONDS:
+            return False
+        self._asked_at = now
+        before, self.known = self.known, await self._client.serves(RAY_SERVICES)
+        return not first and before != self.known

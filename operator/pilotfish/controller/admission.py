@@ -1,0 +1,54 @@
+"""Admission: what the API server is told of a resource that its schema accepts. One AdmissionReview in, one out.
+
+Refused is what can never work here: a config that its plugin refuses, an engine argument that has a field of its own,
+a router whose pools differ in task. What may only be missing yet, such as a plugin, is a warning.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pilotfish.api import ModelPool, ModelRouter, Resource
+from pilotfish.api.validation import Fault, parse_resource
+from pilotfish.reconcile.acceptance import reason_of
+from pilotfish.reconcile.conditions import Reason
+from pilotfish.reconcile.tasks import task_faults
+
+Review = dict[str, Any]
+FindPools = Callable[[str, Iterable[str]], Awaitable[Mapping[str, ModelPool]]]
+"""The pools of a namespace (first) that have one of the names (second), by name."""
+
+_MAY_COME = frozenset({Reason.UNKNOWN_PLUGIN, Reason.UNKNOWN_SOURCE})
+_WARNINGS = 8
+_WARNING_LENGTH = 256
+"""Longer warnings, and more of them, are cut by the API server."""
+
+
+class Admission:
+    """Judges resources by what is installed and by the pools that are there."""
+
+    def __init__(self, faults: Callable[[Resource], Sequence[Fault]], find_pools: FindPools) -> None:
+        self._faults, self._find_pools = faults, find_pools
+
+    async def review(self, review: Mapping[str, Any]) -> Review:
+        """The answer to an AdmissionReview of admission.k8s.io/v1. Raises KubeError when pools cannot be read."""
+        request = review["request"]
+        resource, _ = parse_resource(request.get("object"))
+        # what does not parse is the schema's to refuse, which the API server does in its own words
+        faults = [] if resource is None else [*self._faults(resource), *await self._of_tasks(resource)]
+        refused = [fault for fault in faults if reason_of(fault) not in _MAY_COME]
+        warnings = [fault for fault in faults if reason_of(fault) in _MAY_COME]
+        answer: Review = {"uid": request["uid"], "allowed": not refused}
+        if refused:
+            message = "; ".join(map(str, refused))
+            answer["status"] = {"code": HTTPStatus.UNPROCESSABLE_ENTITY, "reason": "Invalid", "message": message}
+        if warnings:
+            answer["warnings"] = [str(fault)[:_WARNING_LENGTH] for fault in warnings[:_WARNINGS]]
+        return {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer}
+
+    async def _of_tasks(self, resource: Resource) -> Sequence[Fault]:
+        if not isinstance(resource, ModelRouter):
+            return ()
+        fallback = [entry.pool_ref.name for entry in resource.spec.fallback]
+        names = dict.fromkeys([*resource.strategy_pools, *fallback])
+        return task_faults(resource, await self._find_pools(resource.metadata.namespace or "", names))

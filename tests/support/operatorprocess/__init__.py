@@ -1,0 +1,7 @@
+"""The operator as a process of its own, and a proxy before the API server that does bad things to it when told to."""
+
+from operatorprocess.account import Account
+from operatorprocess.process import OperatorProcess
+from operatorprocess.proxy import PASS, Gate, Verdict, proxy
+
+__all__ = ["PASS", "Account", "Gate", "OperatorProcess", "Verdict", "proxy"]
