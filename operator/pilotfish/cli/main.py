@@ -12,6 +12,8 @@ COMMANDS = (
     "status",
     "chat",
     "explain",
+    "calibrate",
+    "replay",
     "validate",
     "doctor",
     "plugins",
@@ -19,6 +21,7 @@ COMMANDS = (
     "crds",
     "operator",
     "gateway",
+    "webhook",
     "serve-pool",
 )
 """Each is the function of the same name in the module of the same name, dashes being underscores."""

@@ -1,10 +1,11 @@
 """Stopping boundaries for EarlyExit, learned from recorded per-token scores.
 
 As in group-sequential testing (Lan and DeMets, "Discrete Sequential Boundaries for Clinical Trials", Biometrika
-1983), an error is spent over looks: at each of a few token counts a prefix whose score lies outside two boundaries is
-decided at once. The error is that the prefix's verdict is not the one that the whole answer (or its first
-`decideWithinTokens` tokens) would have got. Each boundary is the boldest one whose share of wrong verdicts has a
-Clopper-Pearson bound within its look's share of the error.
+1983), there are a few looks, and at each a prefix whose score lies outside two boundaries is decided at once. Half of
+the examples says how far scores still move after each look; boundaries leave room for all but the share g of these
+moves. The other half tests ever bolder g in a fixed sequence (Angelopoulos et al., "Learn then Test", 2021), each by
+the Clopper-Pearson bound of the share of all verdicts that come out otherwise than without boundaries, until the
+bound exceeds what is allowed.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from pilotfish.routing.calibration.bounds import clopper_pearson
 from pilotfish.routing.calibration.table import Integers
 
 LOOKS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+BOLDNESS = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
+"""Shares g that are tried, most cautious first."""
+SPLIT_SEED = 20_240_905
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,61 +38,70 @@ class Stopping:
     mean_tokens_without: float
 
 
-def learn(
-    prefixes: Integers,
-    final: Integers,
-    lengths: Integers,
-    looks: Sequence[int],
-    *,
-    threshold: int,
-    limit: float,
-    error: float,
-) -> Stopping:
-    """Learn boundaries for `threshold`.
+@dataclass(frozen=True)
+class Prefixes:
+    """n answers whose beginnings were scored.
 
-    `prefixes` [n, looks]: the score of each answer's first tokens, as many as the look; `final` [n]: the score that
-    decides without boundaries; `lengths` [n]: after how many tokens. `limit`: share of all verdicts that may change;
-    it holds with probability 1 - `error`.
+    `scores` [n, looks]: of an answer's first tokens, as many as the look; `final` [n]: the score that decides without
+    boundaries; `lengths` [n]: after how many tokens that is.
     """
-    accept = final >= threshold
-    open_ = np.ones(len(final), bool)
-    judged = lengths.copy()
-    changed = np.zeros(len(final), bool)
-    rows: list[tuple[int, int, int]] = []
-    share, part = limit / (2 * len(looks)), error / (2 * len(looks))
-    for look, tokens in enumerate(looks):
-        # Answers decided at an earlier look still count here: else a boundary would hang on the ones before it, and the
-        # bound would hold for none of them.
-        reached = lengths > tokens
-        reject_below = _boldest(prefixes[reached, look], accept[reached], len(final), share, part)
-        accept_from = 1001 - _boldest(1000 - prefixes[reached, look], ~accept[reached], len(final), share, part)
-        accept_from = max(accept_from, reject_below)
-        rows.append((tokens, reject_below, accept_from))
-        here = open_ & reached
-        rejected, accepted = here & (prefixes[:, look] < reject_below), here & (prefixes[:, look] >= accept_from)
+
+    looks: Sequence[int]
+    scores: Integers
+    final: Integers
+    lengths: Integers
+
+    def rows(self, places: Integers) -> "Prefixes":
+        """The same of some of the answers."""
+        return Prefixes(self.looks, self.scores[places], self.final[places], self.lengths[places])
+
+
+def learn(answers: Prefixes, *, threshold: int, limit: float, error: float) -> Stopping | None:
+    """Learn boundaries for `threshold`: at most the share `limit` of all verdicts changes, with probability 1 -
+    `error`.
+
+    None where the examples are too few to promise that of any boundary.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(answers.final))
+    shape, test = answers.rows(order[: len(order) // 2]), answers.rows(order[len(order) // 2 :])
+    best: Stopping | None = None
+    for boldness in BOLDNESS:
+        boundaries = _shaped(shape, threshold, boldness)
+        changed, judged = _applied(boundaries, test)
+        if clopper_pearson(int(changed.sum()), len(changed), error)[1] > limit:
+            break
+        early = float((judged < test.lengths).mean())
+        best = Stopping(
+            boundaries, limit, float(changed.mean()), early, float(judged.mean()), float(test.lengths.mean())
+        )
+    return best
+
+
+def _shaped(answers: Prefixes, threshold: int, boldness: float) -> Boundaries:
+    """Boundaries that leave room for all but the share `boldness` of the moves from each look to the end."""
+    rows = []
+    for column, tokens in enumerate(answers.looks):
+        reached = answers.lengths > tokens
+        if not reached.any():
+            break
+        moves = answers.final[reached] - answers.scores[reached, column]
+        fall, rise = np.quantile(moves, [boldness, 1 - boldness], method="inverted_cdf")
+        # score + rise < threshold: too low to be accepted; score + fall >= threshold: too high to be rejected.
+        reject_below, accept_from = threshold - int(max(rise, 0)), threshold - int(min(fall, 0))
+        rows.append((tokens, max(0, reject_below), min(1001, max(accept_from, reject_below))))
+    return Boundaries(threshold, tuple(rows))
+
+
+def _applied(boundaries: Boundaries, answers: Prefixes) -> tuple[NDArray[np.bool_], Integers]:
+    """Whether each answer's verdict changes, and after how many tokens it falls."""
+    accept = answers.final >= boundaries.threshold
+    changed, judged = np.zeros(len(accept), bool), answers.lengths.copy()
+    undecided = np.ones(len(accept), bool)
+    for column, (tokens, reject_below, accept_from) in enumerate(boundaries.rows):
+        score = answers.scores[:, column]
+        here = undecided & (answers.lengths > tokens)
+        rejected, accepted = here & (score < reject_below), here & (score >= accept_from)
         changed |= (rejected & accept) | (accepted & ~accept)
         judged[rejected | accepted] = tokens
-        open_ &= ~(rejected | accepted)
-    early = float((~open_).mean())
-    return Stopping(
-        Boundaries(threshold, tuple(rows)),
-        limit,
-        float(changed.mean()),
-        early,
-        float(judged.mean()),
-        float(lengths.mean()),
-    )
-
-
-def _boldest(scores: Integers, wrong: NDArray[np.bool_], total: int, share: float, error: float) -> int:
-    """The greatest bound b (0 to 1001) such that `score < b` is wrong for at most `share` of all requests."""
-    order = np.argsort(scores, kind="stable")
-    ordered, mistakes = scores[order], np.cumsum(wrong[order])
-    best = 0
-    # Cautious first, as in fixed-sequence testing: the first bound that fails ends it.
-    for bound in [*np.unique(ordered).tolist(), 1001]:
-        below = int(np.searchsorted(ordered, bound))
-        if clopper_pearson(int(mistakes[below - 1]) if below else 0, total, error)[1] > share:
-            break
-        best = int(bound)
-    return best
+        undecided &= ~(rejected | accepted)
+    return changed, judged

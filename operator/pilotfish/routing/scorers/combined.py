@@ -5,6 +5,7 @@ recorded, as in Gupta et al., "Language Model Cascades: Token-level Uncertainty 
 post-hoc model joins several uncertainties.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
 from pilotfish.api.common import EntryPointName, Model, Opaque, ordered_list
@@ -56,9 +57,22 @@ class CombinedScorer:
         head.expect(signal_names(config))
         return cls(tuple(_member(member, place) for place, member in enumerate(config.members)), head)
 
+    @property
+    def members(self) -> frozenset[str]:
+        """Names of the scorers that are combined."""
+        return frozenset(name.partition("-")[2] for name in self._head.names)
+
     async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
         """The head's probability over the members' scores, asked one after the other."""
-        scores = [await _score(member, question, answer, models) for member in self._members]
+        return self._joined([await _score(member, question, answer, models) for member in self._members])
+
+    def recorded(self, scores: Mapping[str, int]) -> Score:
+        """The same from members' recorded scores, permille by scorer name. Raises KeyError for one that is not
+        there.
+        """
+        return self._joined([Score(scores[name.partition("-")[2]]) for name in self._head.names])
+
+    def _joined(self, scores: Sequence[Score]) -> Score:
         signals = [score.permille / 1000 for score in scores]
         parts = self._head.contributions(signals)
         members = {name: dict(score.details) for name, score in zip(self._head.names, scores, strict=True)}

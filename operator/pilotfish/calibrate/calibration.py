@@ -1,0 +1,142 @@
+"""`pilotfish calibrate` without its files: learn what has to be learned, choose thresholds, say what they are worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from pilotfish.api import ModelRouter
+from pilotfish.api.modelrouter import Accept, Streaming
+from pilotfish.calibrate.evaluate import AnyScorer, Evaluated, evaluate, make_scorer, score_all
+from pilotfish.calibrate.learning import train, trainable
+from pilotfish.calibrate.log import Entry
+from pilotfish.plugin_api.scorers import AnswerScorer, Settings
+from pilotfish.plugins.registry import Registry
+from pilotfish.routing.calibration.choose import Choice, Goal, Verdict, choose
+from pilotfish.routing.calibration.diagnose import Note, not_finite, shift
+from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, learn
+from pilotfish.routing.scorers import logprob
+from pilotfish.routing.scorers.support import read_artifact, write_artifact
+
+SPLIT_SEED = 20_240_611
+FLIPPED_VERDICTS = 0.02
+"""Share of verdicts that stopping boundaries may change."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What came of it. `artifacts` by the place of the scorer among the router's.
+
+    `learned_from`: how many requests taught the scorers; thresholds rest on others.
+    """
+
+    router: ModelRouter
+    goal: Goal
+    choice: Choice
+    evaluated: Evaluated
+    artifacts: Mapping[int, bytes]
+    learned_from: int = 0
+    stopping: Mapping[int, Stopping] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+def calibrate(
+    entries: Sequence[Entry],
+    router: ModelRouter,
+    goal: Goal,
+    registry: Registry,
+    *,
+    artifacts: Mapping[int, bytes],
+    today: Sequence[Entry] = (),
+) -> Calibrated:
+    """Thresholds for the goal from a log. Scorers that need an artifact and have none are learned from half of the
+    log first.
+
+    `today`: requests of now, to be told whether scores have moved since the log. Raises ConfigError as `evaluate`
+    does.
+    """
+    untrained = [place for place, scorer in enumerate(router.scorers) if place not in artifacts and trainable(scorer)]
+    learning, calibrating = _halves(entries) if untrained else ([], list(entries))
+    learned = dict(artifacts)
+    for place in untrained:
+        learned[place] = train(learning, router, place)
+    evaluated = evaluate(calibrating, router, registry, learned)
+    choice = choose(evaluated.table, goal)
+    stopping = {}
+    if choice.verdict is Verdict.ROUTE:
+        scorers = {i: make_scorer(scorer, registry, learned.get(i)) for i, scorer in enumerate(router.scorers)}
+        stopping = _boundaries(calibrating, router, scorers, choice, goal)
+        learned |= {place: _with_boundaries(router, place, learned, found) for place, found in stopping.items()}
+    notes = [*_finite_notes(calibrating, router)]
+    if today:
+        now = score_all(today, router, registry, learned)
+        for stage in range(now.shape[1]):
+            before = evaluated.table.scores[:, stage].astype(np.float64)
+            notes += shift(before, now[:, stage].astype(np.float64), name=f"stage {stage + 1}")
+    return Calibrated(router, goal, choice, evaluated, learned, len(learning), stopping, tuple(notes))
+
+
+def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(entries))
+    half = len(entries) // 2
+    return [entries[place] for place in order[:half]], [entries[place] for place in order[half:]]
+
+
+def _boundaries(
+    entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, goal: Goal
+) -> dict[int, Stopping]:
+    """Stopping boundaries of every stage that decides early and whose scorer can carry them (`logprob`)."""
+    cascade = router.spec.strategy.cascade
+    if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT:
+        return {}
+    accepts = [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept]
+    found = {}
+    for place, (pool, accept) in enumerate(accepts):
+        if accept.scorer.name != logprob.KIND:
+            continue
+        scorer = scorers[place]
+        answers = _prefixes(entries, pool, accept, scorer) if isinstance(scorer, AnswerScorer) else None
+        if answers is None:
+            continue
+        stopping = learn(answers, threshold=choice.thresholds[place], limit=FLIPPED_VERDICTS, error=goal.error)
+        if stopping is not None:
+            found[place] = stopping
+    return found
+
+
+def _prefixes(entries: Sequence[Entry], pool: str, accept: Accept, scorer: AnswerScorer) -> Prefixes | None:
+    """Scores of every answer's beginnings; None where the log has no tokens."""
+    most = accept.decide_within_tokens
+    answers = [stage.tokens(most) for entry in entries if (stage := entry.stage(pool)) is not None and stage.logprobs]
+    looks = [look for look in LOOKS if look < max((len(tokens) for tokens in answers), default=0)]
+    if not looks:
+        return None
+    scores = np.zeros((len(answers), len(looks)), np.int64)
+    final = np.zeros(len(answers), np.int64)
+    for row, tokens in enumerate(answers):
+        running = scorer.start()
+        for column, (start, end) in enumerate(pairwise((0, *looks))):
+            running.add(tokens[start:end])
+            scores[row, column] = running.score().permille
+        running.add(tokens[looks[-1] :])
+        final[row] = running.score().permille
+    return Prefixes(looks, scores, final, np.array([len(tokens) for tokens in answers], np.int64))
+
+
+def _with_boundaries(router: ModelRouter, place: int, learned: Mapping[int, bytes], found: Stopping) -> bytes:
+    scorer = router.scorers[place]
+    arrays: dict[str, Any] = {}
+    if place in learned:
+        arrays = read_artifact(Settings(scorer.config, learned[place]), logprob.KIND)
+    return write_artifact(logprob.KIND, {**arrays, **found.boundaries.to_arrays()})
+
+
+def _finite_notes(entries: Sequence[Entry], router: ModelRouter) -> list[Note]:
+    notes: list[Note] = []
+    for pool in router.strategy_pools[:-1]:
+        stages = (entry.stage(pool) for entry in entries)
+        logprobs = [logprob for stage in stages if stage is not None for logprob in stage.logprobs or ()]
+        notes += not_finite(logprobs, name=f"pool {pool!r}")
+    return notes

@@ -1,0 +1,154 @@
+"""From a log and a router to a table of outcomes: every request scored by the router's own scorers, as in the
+gateway.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pilotfish.api import ModelRouter
+from pilotfish.api.modelrouter import Accept, Scorer, Streaming
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibrate.log import Entry, Stage
+from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer, Settings
+from pilotfish.plugins.registry import Registry
+from pilotfish.routing.calibration.table import Integers, Table
+from pilotfish.routing.scorers.combined import CombinedScorer
+
+AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A router's table, the ids of its requests, the pools in order, and how many requests of the log did not fit."""
+
+    table: Table
+    ids: tuple[str, ...]
+    pools: tuple[str, ...]
+    left_out: int
+
+
+class RecordedVectors:
+    """The pools of a scorer, as a log knows them: the prompt's vector, and no more."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """The recorded vector for the one text. Raises ConfigError where there is none."""
+        if self._entry.vector is None or len(texts) != 1:
+            raise ConfigError(
+                "log", f"request {self._entry.id!r} has no vector of the pool of role {role!r}: record it"
+            )
+        return [self._entry.vector]
+
+    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **_: Any) -> Mapping[str, Any]:
+        """Raises ConfigError: a log cannot be asked anew."""
+        raise ConfigError("log", f"a scorer asks role {role!r}, whose answers are not in the log")
+
+    async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Raises ConfigError: a log cannot be asked anew."""
+        raise ConfigError("log", f"a scorer asks role {role!r}, whose answers are not in the log")
+
+
+def evaluate(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> Evaluated:
+    """Score every request in which all pools of the router answered and were judged.
+
+    `artifacts`: bytes by the place of the scorer among the router's. Raises ConfigError where the strategy has no
+    scores, or the log lacks what a scorer needs.
+    """
+    pools = router.strategy_pools
+    kept = [entry for entry in entries if _complete(entry, pools)]
+    if not kept:
+        raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
+    scores = score_all(kept, router, registry, artifacts)
+    stages = [[_of(entry, pool) for pool in pools] for entry in kept]
+    table = Table(
+        scores=scores,
+        quality=np.array([[stage.quality for stage in row] for row in stages], np.float64),
+        cost=np.array([[stage.cost or 0.0 for stage in row] for row in stages], np.float64),
+        seconds=np.array([[stage.seconds or 0.0 for stage in row] for row in stages], np.float64),
+        cumulative=router.spec.strategy.cascade is not None,
+    )
+    return Evaluated(table, tuple(entry.id for entry in kept), pools, len(entries) - len(kept))
+
+
+def score_all(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> Integers:
+    """Permille [n, pools - 1] of every request by the router's scorers; 0 where a stage did not answer."""
+    strategy = router.spec.strategy
+    if strategy.cascade:
+        accepts = [(stage.pool_ref.name, stage.accept) for stage in strategy.cascade.stages if stage.accept]
+        early = strategy.cascade.streaming is Streaming.EARLY_EXIT
+        columns = [
+            _stage_scores(
+                entries, pool, accept, make_scorer(accept.scorer, registry, artifacts.get(place)), early=early
+            )
+            for place, (pool, accept) in enumerate(accepts)
+        ]
+        return np.array(columns, np.int64).T
+    if strategy.predictive:
+        scorer = make_scorer(strategy.predictive.scorer, registry, artifacts.get(0))
+        if not isinstance(scorer, PromptScorer):
+            raise ConfigError("spec.strategy.predictive.scorer", "does not score prompts: name linear or embedding")
+        column = asyncio.run(_predictions(entries, scorer))
+        return np.repeat(np.array(column, np.int64)[:, None], len(strategy.predictive.candidates) - 1, axis=1)
+    raise ConfigError("spec.strategy", f"router {router.name!r} is neither Cascade nor Predictive: it has no scores")
+
+
+def make_scorer(scorer: Scorer, registry: Registry, artifact: bytes | None) -> AnyScorer:
+    """The scorer that a manifest names. Raises ConfigError or PluginError."""
+    return registry.scorer(scorer.name).from_settings(Settings(scorer.config, artifact))
+
+
+def judged_tokens(accept: Accept, *, early: bool) -> int | None:
+    """How many tokens of an answer are judged; None: all."""
+    return accept.decide_within_tokens if early else None
+
+
+def _stage_scores(entries: Sequence[Entry], pool: str, accept: Accept, scorer: AnyScorer, *, early: bool) -> list[int]:
+    most = judged_tokens(accept, early=early)
+    name = accept.scorer.name
+    return [
+        _answer_score(entry.id, stage, scorer, name, most) if (stage := entry.stage(pool)) is not None else 0
+        for entry in entries
+    ]
+
+
+def _answer_score(request: str, stage: Stage, scorer: AnyScorer, name: str, most: int | None) -> int:
+    if isinstance(scorer, AnswerScorer) and stage.logprobs is not None:
+        running = scorer.start()
+        running.add(stage.tokens(most))
+        return running.score().permille
+    if name in stage.scores:
+        return stage.scores[name]
+    if isinstance(scorer, CombinedScorer) and scorer.members <= stage.scores.keys():
+        return scorer.recorded(stage.scores).permille
+    lacks = "logprobs" if isinstance(scorer, AnswerScorer) else f"scores.{name}"
+    raise ConfigError(
+        "log", f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"
+    )
+
+
+async def _predictions(entries: Sequence[Entry], scorer: PromptScorer) -> list[int]:
+    return [
+        (await scorer.predict(question=entry.question, models=RecordedVectors(entry))).permille for entry in entries
+    ]
+
+
+def _complete(entry: Entry, pools: Sequence[str]) -> bool:
+    stages = [entry.stage(pool) for pool in pools]
+    return all(stage is not None and stage.quality is not None for stage in stages)
+
+
+def _of(entry: Entry, pool: str) -> Stage:
+    stage = entry.stage(pool)
+    if stage is None:
+        raise AssertionError(f"{entry.id} was checked to have {pool}")
+    return stage

@@ -1,0 +1,67 @@
+"""What scorers learn from a log."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pilotfish.api import ModelRouter
+from pilotfish.api.modelrouter import Scorer
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibrate.log import Entry, Stage
+from pilotfish.calibrate.train import Outcomes, train_embedding, train_head, train_linear
+from pilotfish.plugin_api.scorers import Settings
+from pilotfish.routing.scorers import combined, embedding, linear, logprob
+from pilotfish.routing.scorers.heads import LogisticHead
+from pilotfish.routing.scorers.support import Floats, question_text, read_config, write_artifact
+
+
+def trainable(scorer: Scorer) -> bool:
+    """Whether the scorer is one of those that this module can teach and that cannot do without."""
+    if scorer.name == logprob.KIND:
+        return scorer.config.get("statistic") == logprob.Statistic.COMBINATION.value
+    return scorer.name in (linear.KIND, embedding.KIND, combined.KIND)
+
+
+def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> bytes:
+    """The artifact of the scorer at `place`, learned from the log. Raises ConfigError where it cannot be."""
+    scorer = router.scorers[place]
+    pools = router.strategy_pools
+    candidate = pools[place] if router.spec.strategy.cascade else pools[0]
+    pairs = [(entry, entry.stage(candidate), entry.stage(pools[-1])) for entry in entries]
+    known = [
+        (entry, small, large.quality)
+        for entry, small, large in pairs
+        if small is not None and large is not None and small.quality is not None and large.quality is not None
+    ]
+    outcomes = Outcomes(
+        np.array([small.quality for _, small, _ in known], np.float64),
+        np.array([quality for _, _, quality in known], np.float64),
+    )
+    if scorer.name == linear.KIND:
+        return train_linear([question_text(entry.question) for entry, _, _ in known], outcomes).to_bytes()
+    if scorer.name == embedding.KIND:
+        return train_embedding(_vectors([entry for entry, _, _ in known]), outcomes).to_bytes()
+    head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
+    return write_artifact(kind, head.to_arrays())
+
+
+def _vectors(entries: Sequence[Entry]) -> Floats:
+    lacking = next((entry.id for entry in entries if entry.vector is None), None)
+    if lacking is not None:
+        raise ConfigError("log", f"request {lacking!r} has no vector: scorer embedding learns from recorded vectors")
+    return np.array([entry.vector for entry in entries], np.float64)
+
+
+def _train_head(scorer: Scorer, stages: Sequence[Stage], outcomes: Outcomes) -> tuple[LogisticHead, str]:
+    if scorer.name == logprob.KIND:
+        rows = [logprob.signals(stage.tokens()) for stage in stages if stage.logprobs]
+        good = np.array([value for stage, value in zip(stages, outcomes.as_good, strict=True) if stage.logprobs])
+        return train_head(logprob.SIGNAL_NAMES, np.array(rows), good), logprob.KIND
+    config = read_config(combined.Config, Settings(scorer.config))
+    names = [member.name for member in config.members]
+    rows = [
+        [stage.scores[name] / 1000 for name in names] for stage in stages if all(name in stage.scores for name in names)
+    ]
+    if len(rows) < len(stages):
+        raise ConfigError("log", f"{len(stages) - len(rows)} answers lack a score of {', '.join(names)}: record them")
+    return train_head(combined.signal_names(config), np.array(rows), outcomes.as_good), combined.KIND

@@ -1,0 +1,141 @@
+"""Logs of requests: JSONL (also gzipped) or Parquet, one row a request. docs/log-schema.md tells every field."""
+
+import gzip
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pilotfish.base.errors import ConfigError
+from pilotfish.plugin_api.scorers import Question, TokenLogprobs
+
+
+def _impossible(value: object) -> object:
+    return -math.inf if value is None else value
+
+
+Logprob = Annotated[float, BeforeValidator(_impossible)]
+"""JSON knows no infinity: null stands for an impossible token."""
+
+
+class Row(BaseModel):
+    """Fields that are not known are kept out: another program may have written more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Stage(Row):
+    """What one pool answered. `scores`: permille by scorer name; `quality` 0 to 1; `cost` in the log's one currency."""
+
+    pool: Annotated[str, Field(min_length=1)]
+    answer: str | None = None
+    logprobs: tuple[Logprob, ...] | None = None
+    top_logprobs: tuple[tuple[Logprob, ...], ...] | None = None
+    scores: dict[str, int] = {}
+    quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    cost: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def tokens(self, most: int | None = None) -> tuple[TokenLogprobs, ...]:
+        """The answer's first `most` tokens (None: all) as scorers take them."""
+        logprobs = (self.logprobs or ())[:most]
+        tops = self.top_logprobs or ((),) * len(logprobs)
+        return tuple(TokenLogprobs(logprob, top) for logprob, top in zip(logprobs, tops, strict=False))
+
+
+class Entry(Row):
+    """One request. `action` is the pool whose answer was given, `propensity` the chance with which that was so."""
+
+    id: str
+    prompt: str | None = None
+    messages: tuple[dict[str, Any], ...] | None = None
+    vector: tuple[float, ...] | None = None
+    category: str | None = None
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    action: str | None = None
+    propensity: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def question(self) -> Question:
+        """What was asked, as scorers take it."""
+        return Question(self.messages or ({"role": "user", "content": self.prompt or ""},))
+
+    def stage(self, pool: str) -> Stage | None:
+        """What the pool answered, if it was asked."""
+        return next((stage for stage in self.stages if stage.pool == pool), None)
+
+
+def read_log(path: Path) -> list[Entry]:
+    """Every row of a log. Raises ConfigError with the row's number for one that does not fit, or a file that cannot
+    be read.
+    """
+    entries = [_entry(raw, f"{path}:{number}") for number, raw in _rows(path)]
+    if not entries:
+        raise ConfigError(str(path), "holds no request")
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.id in seen:
+            raise ConfigError(str(path), f"request {entry.id!r} is there twice")
+        seen.add(entry.id)
+    return entries
+
+
+def _rows(path: Path) -> Iterator[tuple[int, object]]:
+    try:
+        if path.suffix == ".parquet":
+            yield from _parquet(path)
+            return
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(str(path), f"line {number} is no JSON: {error}") from error
+    except (OSError, EOFError) as error:
+        raise ConfigError(str(path), f"cannot be read: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, object]]:
+    from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - large, and needed for this format alone
+
+    try:
+        yield from enumerate(parquet.read_table(path).to_pylist(), 1)
+    except ArrowInvalid as error:
+        raise ConfigError(str(path), f"is no Parquet file: {error}") from error
+
+
+def _entry(raw: object, where: str) -> Entry:
+    if isinstance(raw, Mapping):
+        # Parquet writes what is absent as null, in every row.
+        raw = _without_nulls(raw)
+    try:
+        return Entry.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(where, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+
+
+def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: entry for name, entry in value.items() if entry is not None}
+    if isinstance(kept.get("stages"), list):
+        kept["stages"] = [_without_nulls(stage) if isinstance(stage, Mapping) else stage for stage in kept["stages"]]
+    if isinstance(kept.get("scores"), Mapping):
+        kept["scores"] = _without_nulls(kept["scores"])
+    return kept
+
+
+def write_jsonl(path: Path, entries: Iterable[Entry]) -> None:
+    """Write a log; what is not known is left out."""
+    with path.open("wb") as file:
+        for entry in entries:
+            file.write(line_of(entry))
+
+
+def line_of(entry: Entry) -> bytes:
+    """The entry as one line of JSON."""
+    return orjson.dumps(entry.model_dump(exclude_none=True, exclude_defaults=True), option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,106 @@
+"""The calibrated router as manifests: thresholds set, artifacts beside it in a ConfigMap, or as a file where they
+are too large.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pilotfish.api import ModelRouter
+from pilotfish.calibrate.calibration import Calibrated
+from pilotfish.routing.calibration.choose import Verdict
+from pilotfish.routing.calibration.control import NEVER
+
+LARGEST_IN_CONFIG_MAP = 700_000
+"""Bytes before base64; a ConfigMap holds 1 MiB in all."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Manifest documents, and files by name that belong beside them."""
+
+    documents: tuple[dict[str, Any], ...]
+    files: Mapping[str, bytes]
+
+
+def rewrite(calibrated: Calibrated, folder: Path) -> Written:
+    """The router's manifest after calibration, and the ConfigMaps and files that it names. `folder`: where they will
+    be.
+    """
+    router = calibrated.router
+    document = router.to_manifest()
+    verdict = calibrated.choice.verdict
+    if verdict is not Verdict.ROUTE:
+        pool = router.strategy_pools[0 if verdict is Verdict.SMALL_ALONE else -1]
+        document["spec"]["strategy"] = {"type": "Direct", "direct": {"poolRef": {"name": pool}}}
+        return Written((document,), {})
+    _set_thresholds(document["spec"]["strategy"], calibrated.choice.thresholds)
+    documents: list[dict[str, Any]] = [document]
+    files: dict[str, bytes] = {}
+    for place, scorer in _scorers(document["spec"]["strategy"]).items():
+        artifact = calibrated.artifacts.get(place)
+        if artifact is None or ("artifact" in scorer and place not in calibrated.stopping):
+            continue
+        name = f"{router.name}-scorer-{place}"
+        if len(artifact) <= LARGEST_IN_CONFIG_MAP:
+            scorer["artifact"] = {"configMapRef": {"name": name, "key": "scorer.npz"}}
+            documents.append(_config_map(name, router.metadata.namespace, artifact))
+        else:
+            scorer["artifact"] = {
+                "uri": f"file://{(folder / f'{name}.npz').resolve()}",
+                "sha256": hashlib.sha256(artifact).hexdigest(),
+            }
+            files[f"{name}.npz"] = artifact
+    if "cascade" in document["spec"]["strategy"]:
+        _drop_idle_stages(document["spec"]["strategy"]["cascade"])
+    return Written(tuple(documents), files)
+
+
+def to_yaml(written: Written) -> str:
+    """The documents as one YAML text."""
+    return yaml.safe_dump_all(written.documents, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _set_thresholds(strategy: dict[str, Any], thresholds: tuple[int, ...]) -> None:
+    if "cascade" in strategy:
+        for stage, threshold in zip(strategy["cascade"]["stages"], thresholds, strict=False):
+            stage["accept"]["thresholdPermille"] = threshold
+    else:
+        for candidate, threshold in zip(strategy["predictive"]["candidates"], thresholds, strict=False):
+            candidate["thresholdPermille"] = threshold
+
+
+def _drop_idle_stages(cascade: dict[str, Any]) -> None:
+    """Stages that never accept only cost: what is left out of a cascade is not asked."""
+    cascade["stages"] = [
+        stage for stage in cascade["stages"] if stage.get("accept", {}).get("thresholdPermille") != NEVER
+    ]
+
+
+def _scorers(strategy: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    if "cascade" in strategy:
+        accepts = [stage["accept"] for stage in strategy["cascade"]["stages"] if "accept" in stage]
+        return {place: accept["scorer"] for place, accept in enumerate(accepts)}
+    return {0: strategy["predictive"]["scorer"]}
+
+
+def _config_map(name: str, namespace: str | None, artifact: bytes) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
+        "binaryData": {"scorer.npz": base64.b64encode(artifact).decode()},
+    }
+
+
+def find_router(routers: list[ModelRouter], name: str | None) -> ModelRouter | None:
+    """The router of that name; the only one that has scores where no name is given; None where there is no such one."""
+    if name is not None:
+        return next((router for router in routers if router.name == name), None)
+    scored = [router for router in routers if router.scorers]
+    return scored[0] if len(scored) == 1 else None

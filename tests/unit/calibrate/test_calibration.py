@@ -1,0 +1,162 @@
+import numpy as np
+import orjson
+import pytest
+import yaml
+from tests.unit.calibrate.conftest import make_log
+from typer.testing import CliRunner
+
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibrate.calibration import calibrate
+from pilotfish.calibrate.log import write_jsonl
+from pilotfish.calibrate.replay import estimate, replay
+from pilotfish.cli.main import application
+from pilotfish.manifests import load
+from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugins.registry import Registry
+from pilotfish.routing.calibration.choose import Goal, Verdict, Wish
+from pilotfish.routing.calibration.diagnose import Finding
+from pilotfish.routing.scorers.logprob import LogprobScorer
+
+GOAL = Goal(Wish.QUALITY_LOSS, 0.05, 0.9)
+REGISTRY = Registry.installed()
+
+
+@pytest.mark.parametrize("name", ["assistant", "combination", "picker"])
+def test_a_score_with_signal_saves_within_the_promise(log, routers, name):
+    found = calibrate(log, routers[name], GOAL, REGISTRY, artifacts={})
+    assert found.choice.verdict is Verdict.ROUTE
+    fresh = make_log(1500, seed=99)
+    router = routers[name]
+    document = router.to_manifest()
+    strategy = document["spec"]["strategy"]
+    if "cascade" in strategy:
+        strategy["cascade"]["stages"][0]["accept"]["thresholdPermille"] = found.choice.thresholds[0]
+    else:
+        strategy["predictive"]["candidates"][0]["thresholdPermille"] = found.choice.thresholds[0]
+    told = replay(fresh, type(router).model_validate(document), REGISTRY, found.artifacts)
+    alone = replay(fresh, routers["plain"], REGISTRY, {})
+    assert alone.quality[0] - told.quality[0] < 0.05
+    assert told.cost[0] < 0.8 * alone.cost[0]
+
+
+def test_thresholds_of_a_prefix_are_calibrated_on_prefixes_and_carry_boundaries(log, routers):
+    found = calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={})
+    scorer = LogprobScorer.from_settings(Settings({"statistic": "mean"}, found.artifacts[0]))
+    assert scorer.boundaries.threshold == found.choice.thresholds[0]
+    running = scorer.start()
+    running.add(log[0].stages[0].tokens(48))
+    assert found.evaluated.table.scores[0, 0] == running.score().permille
+    assert found.stopping[0].mean_tokens < found.stopping[0].mean_tokens_without
+
+
+def test_a_self_check_that_is_noise_is_told_and_not_deployed(log, routers):
+    found = calibrate(log, routers["checked"], GOAL, REGISTRY, artifacts={})
+    assert found.choice.verdict is Verdict.LARGE_ALONE
+    assert Finding.NO_SIGNAL in {note.finding for note in found.choice.notes}
+
+
+def test_scores_that_moved_since_the_log_are_told(log, routers):
+    tired = [
+        entry.model_copy(
+            update={
+                "stages": (
+                    entry.stages[0].model_copy(
+                        update={"logprobs": tuple(value - 0.5 for value in entry.stages[0].logprobs)}
+                    ),
+                    entry.stages[1],
+                )
+            }
+        )
+        for entry in make_log(200, seed=3)
+    ]
+    findings = [
+        {note.finding for note in calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}, today=now).notes}
+        for now in (make_log(200, seed=3), tired)
+    ]
+    assert [Finding.SHIFT in found for found in findings] == [False, True]
+
+
+def test_a_log_without_what_the_scorer_needs_is_refused(log, routers):
+    bare = [
+        entry.model_copy(
+            update={"stages": (entry.stages[0].model_copy(update={"logprobs": None, "scores": {}}), entry.stages[1])}
+        )
+        for entry in log[:50]
+    ]
+    for name, said in (("assistant", "lacks logprobs"), ("checked", r"lacks scores\.self-check")):
+        with pytest.raises(ConfigError, match=said):
+            calibrate(bare, routers[name], GOAL, REGISTRY, artifacts={})
+
+
+def test_off_policy_estimates_agree_with_the_whole_log(log, routers):
+    random = np.random.default_rng(0)
+    partial = []
+    for entry in log:
+        escalate = random.random() < 0.5
+        stages = entry.stages if escalate else entry.stages[:1]
+        action = "large" if escalate else "small"
+        partial.append(entry.model_copy(update={"stages": stages, "action": action, "propensity": 0.5}))
+    truth = replay(log, routers["assistant"], REGISTRY, {}).quality[0]
+    for found in estimate(partial, routers["assistant"], REGISTRY, {}):
+        assert found.low < truth < found.high
+        assert found.high - found.low < 0.3
+        assert 300 < found.effective_requests < 700
+
+
+def test_a_weighted_router_is_the_mean_of_its_pools(log, routers):
+    told = replay(log, routers["canary"], REGISTRY, {})
+    assert told.cost[0] == pytest.approx(1000 * (0.25 * 0.001 + 0.75 * 0.02))
+
+
+def run(*arguments):
+    return CliRunner().invoke(application(["calibrate", "replay"]), [str(argument) for argument in arguments])
+
+
+def test_the_command_writes_a_manifest_that_loads_and_holds_its_promise(tmp_path, log, manifests):
+    write_jsonl(tmp_path / "log.jsonl", log)
+    out = tmp_path / "out"
+    options = ("--max-quality-loss", "5%", "--confidence", "90%", "--out", out)
+    result = run("calibrate", tmp_path / "log.jsonl", manifests, "--router", "picker", *options)
+    assert result.exit_code == 0, result.output
+    assert "Accept from" in result.output
+    loaded = load([out / "router.yaml"])
+    assert not loaded.problems
+    assert [document["kind"] for document in yaml.safe_load_all((out / "router.yaml").read_text())] == [
+        "ModelRouter",
+        "ConfigMap",
+    ]
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert "<img" in (out / "report.html").read_text()
+    replayed = run("replay", tmp_path / "log.jsonl", out / "router.yaml", "--json")
+    assert replayed.exit_code == 0, replayed.output
+    told = orjson.loads(replayed.stdout)[0]
+    assert told["requests"] == 1000
+    assert 0 < told["escalated"] < 1
+
+
+def test_do_not_cascade_makes_the_manifest_direct(tmp_path, log, manifests):
+    write_jsonl(tmp_path / "log.jsonl", log)
+    options = ("--router", "checked", "--max-quality-loss", "2%", "--out", tmp_path)
+    result = run("calibrate", tmp_path / "log.jsonl", manifests, *options)
+    assert result.exit_code == 0, result.output
+    assert "do not cascade" in result.output
+    document = yaml.safe_load((tmp_path / "router.yaml").read_text())
+    assert document["spec"]["strategy"] == {"type": "Direct", "direct": {"poolRef": {"name": "large"}}}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "exactly one"),
+        (("--max-quality-loss", "2%", "--max-spend", "3"), "exactly one"),
+        (("--max-quality-loss", "two"), "no share"),
+        (("--max-quality-loss", "200%"), "not between"),
+        (("--max-spend", "3", "--in-expectation"), "goes with"),
+        (("--max-quality-loss", "2%"), "--router"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(tmp_path, log, manifests, options, said):
+    write_jsonl(tmp_path / "log.jsonl", log[:3])
+    result = run("calibrate", tmp_path / "log.jsonl", manifests, *options)
+    assert result.exit_code == 1
+    assert said in result.output

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose, mean_loss
+from pilotfish.routing.calibration.diagnose import Finding, shift
+from pilotfish.routing.calibration.table import Table, play, play_one
+
+
+def make(count, seed, *, signal=True, small_cost=0.1, large=0.9, inverted=False):
+    """Requests whose small answer is right with its score's probability; without signal, the score is noise."""
+    random = np.random.default_rng(seed)
+    sure = random.random(count)
+    quality = np.column_stack([random.random(count) < sure, random.random(count) < large]).astype(float)
+    shown = sure if signal else random.random(count)
+    scores = np.round(1000 * (1 - shown if inverted else shown)).astype(np.int64)[:, None]
+    cost = np.tile([small_cost, 1.0], (count, 1))
+    return Table(scores, quality, cost, cost * 2)
+
+
+def goal(limit=0.05, confidence=0.9):
+    return Goal(Wish.QUALITY_LOSS, limit, confidence)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=40), st.integers(0, 1000), st.integers(0, 200))
+def test_a_higher_threshold_sends_more_to_the_large_pool(scores, threshold, more):
+    column = np.array(scores)[:, None]
+    table = Table(column, np.ones((len(scores), 2)), np.ones((len(scores), 2)), np.ones((len(scores), 2)))
+    cautious, bold = play(table, (threshold + more,)), play(table, (threshold,))
+    assert (cautious.pool >= bold.pool).all()
+    assert (cautious.cost >= bold.cost).all()
+
+
+def test_a_cascade_pays_for_every_stage_that_it_reaches():
+    scores = np.array([[900, 0], [100, 900], [100, 100]])
+    costs = np.tile([1.0, 2.0, 4.0], (3, 1))
+    table = Table(scores, np.tile([0.1, 0.2, 0.3], (3, 1)), costs, costs)
+    played = play(table, (500, 500))
+    assert played.pool.tolist() == [0, 1, 2]
+    assert played.cost.tolist() == [1.0, 3.0, 7.0]
+    assert play(Table(scores, table.quality, costs, costs, cumulative=False), (500, 500)).cost.tolist() == [
+        1.0,
+        2.0,
+        4.0,
+    ]
+    assert play_one(table, 2).cost.tolist() == [4.0] * 3
+
+
+def test_the_promise_is_kept_as_often_as_promised():
+    """Calibrated on 400 of a population again and again, the loss over all of it exceeds the limit in at most one of
+    ten.
+    """
+    population = make(20_000, 1)
+    random = np.random.default_rng(2)
+    draws, broken, routed = 80, 0, 0
+    for _ in range(draws):
+        found = choose(population.rows(random.choice(20_000, 400, replace=False)), goal())
+        if found.verdict is Verdict.ROUTE:
+            routed += 1
+            broken += mean_loss(population, found.thresholds) > 0.05
+    assert routed > draws / 2
+    assert broken <= stats.binom.ppf(0.999, draws, 0.1)
+
+
+def test_expected_harm_is_kept_by_conformal_risk_control():
+    population = make(20_000, 3)
+    random = np.random.default_rng(4)
+    harms = []
+    for _ in range(100):
+        found = choose(population.rows(random.choice(20_000, 300, replace=False)), goal(0.05, None))
+        lost = population.quality[:, 1] - play(population, found.thresholds).quality
+        harms.append(float(np.maximum(lost, 0).mean()))
+    assert np.mean(harms) <= 0.05 + 3 * np.std(harms) / 10
+
+
+@pytest.mark.parametrize(
+    ("table", "verdict", "finding"),
+    [
+        (make(2000, 5), Verdict.ROUTE, None),
+        (make(2000, 6, signal=False), Verdict.LARGE_ALONE, Finding.NO_SIGNAL),
+        (make(2000, 7, inverted=True), Verdict.LARGE_ALONE, Finding.INVERTED),
+        (make(2000, 8, small_cost=0.95), Verdict.LARGE_ALONE, None),
+        (make(2000, 9, large=0.4), Verdict.SMALL_ALONE, None),
+        (make(20, 10), Verdict.LARGE_ALONE, Finding.TOO_FEW),
+    ],
+    ids=["pays", "no signal", "inverted", "small too dear", "small as good", "too few"],
+)
+def test_the_verdict_fits_the_requests(table, verdict, finding):
+    found = choose(table, goal())
+    assert found.verdict is verdict
+    assert finding is None or finding in {note.finding for note in found.notes}
+    assert bool(found.thresholds) == (verdict is Verdict.ROUTE)
+
+
+def test_ties_are_told():
+    table = make(500, 11)
+    tied = Table(np.where(table.scores > 300, 700, table.scores), table.quality, table.cost, table.seconds)
+    assert Finding.TIES in {note.finding for note in choose(tied, goal()).notes}
+
+
+@pytest.mark.parametrize(("wish", "limit"), [(Wish.SPEND, 500.0), (Wish.LARGE_SHARE, 0.3)])
+def test_a_budget_is_kept_and_used(wish, limit):
+    table = make(3000, 12)
+    found = choose(table, Goal(wish, limit, 0.95))
+    played = play(table, found.thresholds)
+    used = 1000 * played.cost.mean() if wish is Wish.SPEND else (played.pool == 1).mean()
+    assert 0.8 * limit < used < limit
+    assert found.verdict is Verdict.ROUTE
+
+
+def test_a_budget_without_signal_is_better_left_to_a_coin():
+    found = choose(make(3000, 13, signal=False), Goal(Wish.LARGE_SHARE, 0.3, 0.95))
+    assert found.verdict is Verdict.SMALL_ALONE
+    assert "coin" in found.reason
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_three_stages_keep_the_promise_on_what_they_were_tested_on(seed):
+    random = np.random.default_rng(seed)
+    sure = random.random((900, 2))
+    quality = np.column_stack([random.random((900, 2)) < sure, random.random(900) < 0.9]).astype(float)
+    cost = np.tile([0.05, 0.2, 1.0], (900, 1))
+    table = Table(np.round(1000 * sure).astype(np.int64), quality, cost, cost)
+    found = choose(table, goal(0.1))
+    assert found.verdict in (Verdict.ROUTE, Verdict.LARGE_ALONE)
+    assert found.examples == 450
+    for tested in found.tested:
+        assert tested.loss <= 0.1
+        assert tested.p_value <= 0.1 + 1e-9
+
+
+def test_scores_that_moved_are_told_and_others_not():
+    random = np.random.default_rng(14)
+    before, same, moved = random.normal(500, 50, 400), random.normal(500, 50, 400), random.normal(540, 50, 400)
+    assert not shift(before, same, name="stage 1")
+    assert [note.finding for note in shift(before, moved, name="stage 1")] == [Finding.SHIFT]
