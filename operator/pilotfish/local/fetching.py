@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.modelpool import ModelSource
+from pilotfish.local import engine_arguments
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.secrets import Secrets
 from pilotfish.render.serve_application import EngineContext
@@ -40,10 +41,11 @@ class Fetcher:
     traces_endpoint: str | None = None
 
     async def prepare(self, pool: ModelPool, policy: AutoscalingPolicy | None) -> EngineContext:
-        """Fetch all weights of the pool, one after another. Raises WeightsError and ConfigError."""
+        """Fetch all weights of the pool, one after another. Raises WeightsError, PluginError and ConfigError."""
         key = (namespace_of(pool), pool.name)
         model, speculative = pool.spec.model, pool.engine.speculative
         assert model is not None  # noqa: S101 - the API has it that a pool without a model is external
+        engine_arguments.check(pool.engine.args)
         draft = speculative.draft_model if speculative else None
         adapters = {
             adapter.name: str(await self._fetch(key, adapter.model, f"spec.adapters[{adapter.name}].model"))

@@ -16,6 +16,7 @@ _LOG_PREFIX = re.compile(
 )
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _KILLED = re.compile(r"(killed due to memory pressure|memory used.*exceeds|OOM|out of memory)", re.IGNORECASE)
+_SYMPTOM = "health check failed"
 _WAITING = ("have taken more than", "This may be caused by", "waiting for", "pending")
 
 
@@ -26,7 +27,7 @@ def reason_from_message(message: str) -> str | None:
         found = _EXCEPTION.match(line)
         if found and not any(text in line for text in _LOOK_ELSEWHERE) and found["kind"] != "RayTaskError":
             return _cut(_readable(found))
-    if not lines or any(text in lines[-1] for text in (*_LOOK_ELSEWHERE, *_WAITING)):
+    if not lines or any(text in lines[-1] for text in (*_LOOK_ELSEWHERE, *_WAITING, _SYMPTOM)):
         return None
     return None if lines[-1].startswith(("The deployment", "Deployment")) else _cut(lines[-1])
 
