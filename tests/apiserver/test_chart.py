@@ -85,6 +85,7 @@ def may(control_plane: ControlPlane, account: str, namespace: str, method: str, 
             "networkPolicy": {"gatewayFrom": [{"namespaceSelector": {}}], "metricsFrom": [{"podSelector": {}}]},
             "telemetry": {"otlpEndpoint": "https://collector.example"},
             "watchNamespaces": ["default"],
+            "webhook": {"enabled": True},
         },
     ],
     ids=["plain", "everything"],
@@ -139,11 +140,13 @@ def test_with_namespaces_nothing_is_seen_elsewhere(helm: Helm, control_plane: Co
         helm("uninstall", RELEASE)
 
 
-@pytest.mark.parametrize("component", ["operator", "gateway"])
+@pytest.mark.parametrize("component", ["operator", "gateway", "webhook"])
 def test_pods_pass_the_restricted_standard(api: Api, namespace: str, component: str) -> None:
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     api.merge({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, label)
-    template = pick(render(), "Deployment", f"pilotfish-{component}")["spec"]["template"]
+    template = pick(render(values={"webhook": {"enabled": True}}), "Deployment", f"pilotfish-{component}")["spec"][
+        "template"
+    ]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,5 +1,6 @@
 """What the chart makes: who may do what, who may talk to whom, and what is left out when it would hurt."""
 
+import base64
 import inspect
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 from helm import CHART, KUBERNETES, find_helm, pick, render
 
 import pilotfish.settings
@@ -15,8 +17,8 @@ from pilotfish.controller import rbac
 
 @pytest.fixture(scope="module")
 def plain() -> list[dict[str, Any]]:
-    """The chart with its own values."""
-    return render()
+    """The chart with its own values, and the webhook."""
+    return render(values={"webhook": {"enabled": True}})
 
 
 def test_every_variable_that_is_set_is_read(plain: list[dict[str, Any]]) -> None:
@@ -33,7 +35,7 @@ def test_lint_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("role", ["operator", "gateway", "viewer", "editor"])
+@pytest.mark.parametrize("role", ["operator", "gateway", "webhook", "viewer", "editor"])
 def test_a_role_is_its_table(plain: list[dict[str, Any]], role: str) -> None:
     rules = pick(plain, "ClusterRole", f"pilotfish-{role}")["rules"]
     assert [(r["apiGroups"], r["resources"], r["verbs"]) for r in rules] == [
@@ -49,8 +51,21 @@ def test_no_role_has_a_wildcard_or_reaches_into_pods(plain: list[dict[str, Any]]
         assert not {"pods/exec", "pods/portforward", "nodes", "namespaces"} & set(rule["resources"])
 
 
-def test_the_gateway_writes_nothing() -> None:
-    assert {verb for grant in rbac.GATEWAY for verb in grant.verbs} <= {"get", "list", "watch"}
+def test_gateway_and_webhook_write_nothing() -> None:
+    assert {verb for grant in rbac.GATEWAY + rbac.WEBHOOK for verb in grant.verbs} <= {"get", "list", "watch"}
+
+
+def test_a_self_made_certificate_is_the_one_that_the_api_server_trusts(plain: list[dict[str, Any]]) -> None:
+    secret = pick(plain, "Secret", "pilotfish-webhook-certificate")["data"]
+    (hook,) = pick(plain, "ValidatingWebhookConfiguration", "pilotfish-webhook")["webhooks"]
+    assert hook["clientConfig"]["caBundle"] == secret["ca.crt"]
+    certificate, authority = (
+        x509.load_pem_x509_certificate(base64.b64decode(secret[f"{k}.crt"])) for k in ("tls", "ca")
+    )
+    certificate.verify_directly_issued_by(authority)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["pilotfish-webhook.pilotfish-system.svc"]
+    assert hook["failurePolicy"] == "Ignore"
 
 
 def test_with_namespaces_no_right_reaches_beyond_them() -> None:

@@ -61,6 +61,12 @@
   resources: ["configmaps", "secrets"]
   verbs: ["get"]
 {{- end }}
+{{- define "pilotfish.rules.webhook" -}}
+# sees which task a router's pools do
+- apiGroups: ["pilotfish.dev"]
+  resources: ["modelpools"]
+  verbs: ["get"]
+{{- end }}
 {{- define "pilotfish.rules.viewer" -}}
 # sees what is declared
 - apiGroups: ["pilotfish.dev"]

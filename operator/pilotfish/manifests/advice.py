@@ -77,7 +77,7 @@ class Advisor:
         except PluginError as error:
             yield Fault((*path, "name"), str(error))
         except ConfigError as error:
-            yield Fault((*path, "config", *filter(None, error.field.split("."))), error.message)
+            yield Fault((*path, *error.field.split(".")), error.message)
 
     def _reference(self, path: FieldPath, kind: type[Resource], name: str) -> Iterator[Fault]:
         if not self.holds(kind.__name__, name):

@@ -10,7 +10,7 @@ def accepted(faults: Sequence[Fault]) -> Finding:
     """Accepted: True without faults, else all of them with their fields' paths, and the first one's reason."""
     if not faults:
         return Finding.true(Reason.ACCEPTED)
-    return Finding.false(_reason(faults[0]), "; ".join(map(str, faults)))
+    return Finding.false(reason_of(faults[0]), "; ".join(map(str, faults)))
 
 
 def resolved(missing: Iterable[tuple[str, str]], namespace: str) -> Finding:
@@ -21,7 +21,8 @@ def resolved(missing: Iterable[tuple[str, str]], namespace: str) -> Finding:
     return Finding.false(Reason.NOT_FOUND, f"not in namespace {namespace!r}: {', '.join(names)}")
 
 
-def _reason(fault: Fault) -> Reason:
+def reason_of(fault: Fault) -> Reason:
+    """Which reason a fault is, told from its field."""
     path = fault.path
     if path[-1:] == ("uri",):
         return Reason.UNKNOWN_SOURCE

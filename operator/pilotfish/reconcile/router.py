@@ -9,6 +9,7 @@ from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Finding, Findings, Reason
 from pilotfish.reconcile.outcome import Context, Outcome
 from pilotfish.reconcile.pool_status import dump_status
+from pilotfish.reconcile.tasks import task_faults
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class ObservedRouter:
 def desired_state(router: ModelRouter, seen: ObservedRouter, context: Context) -> Outcome:
     """The status of the router; nothing is deployed for it."""
     findings = Findings()
-    findings.mark(ConditionType.ACCEPTED, accepted(seen.faults))
-    if not seen.faults:
+    faults = (*seen.faults, *task_faults(router, {pool.name: pool for pool in seen.pools}))
+    findings.mark(ConditionType.ACCEPTED, accepted(faults))
+    if not faults:
         findings.mark(ConditionType.ACCEPTED, _name(router, seen))
     findings.mark(ConditionType.RESOLVED_REFS, resolved(_missing(router, seen), router.metadata.namespace or ""))
     answering = {pool.name for pool in seen.pools if is_ready(pool.status)}

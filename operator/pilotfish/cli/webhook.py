@@ -1,0 +1,56 @@
+"""`pilotfish webhook`: tells the API server what its schema cannot see. Optional; nothing depends on it."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pilotfish.api import ModelPool
+from pilotfish.api.validation import parse_resource
+from pilotfish.base.errors import PilotfishError
+from pilotfish.controller.admission import Admission
+from pilotfish.controller.webhook import Certificate, serve
+from pilotfish.kube.client import KubeClient
+from pilotfish.kube.credentials import find_credentials
+from pilotfish.kube.resources import MODEL_POOLS
+from pilotfish.manifests.advice import Advisor
+from pilotfish.plugins.registry import Registry
+from pilotfish.settings import log_level
+
+logger = logging.getLogger(__name__)
+
+
+def webhook(
+    certificates: Annotated[Path, typer.Option(help="Folder with tls.crt and tls.key.")] = Path("/tls"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the API server calls
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9443,
+) -> None:
+    """Answer the API server's admission reviews: plugin configs, engine arguments, tasks of a router's pools."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        logging.getLogger().setLevel(log_level(os.environ))
+        asyncio.run(_serve(Certificate(certificates), host, port))
+    except PilotfishError as error:
+        logger.error("%s", error)  # noqa: TRY400 - a fault for the user, told in a line
+        raise typer.Exit(1) from error
+
+
+async def _serve(certificate: Certificate, host: str, port: int) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    # what is referred to may come later: only the operator, which sees it come, says that it is missing
+    advisor = Advisor(registry=Registry.installed(), holds=lambda _kind, _name: True)
+    async with KubeClient(find_credentials(os.environ)) as client:
+
+        async def find_pools(namespace: str, names: Iterable[str]) -> Mapping[str, ModelPool]:
+            found = [await client.find(MODEL_POOLS, namespace, name) for name in names]
+            parsed = [parse_resource(each)[0] for each in found if each is not None]
+            return {pool.name: pool for pool in parsed if isinstance(pool, ModelPool)}
+
+        await serve(Admission(advisor.advise, find_pools).review, certificate, host, port, stopping)
