@@ -45,7 +45,7 @@ def judge(application: Application | None, engine: str) -> Judgement:
 
 
 def _has_failed_once(deployment: Deployment) -> bool:
-    return not deployment.running and ("failed to start" in deployment.message or bool(deployment.dead))
+    return not deployment.running and "failed to start" in deployment.message
 
 
 def _suspects(deployment: Deployment | None) -> tuple[Replica, ...]:

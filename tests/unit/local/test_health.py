@@ -24,7 +24,8 @@ def application(status, deployment_status="UPDATING", message="", states=(), dea
         (application("DEPLOYING", states=["RUNNING"]), Verdict.STARTING, False),
         (application("RUNNING", "HEALTHY", states=["RUNNING"]), Verdict.RUNNING, False),
         (application("DEPLOYING", message=FAILED_ONCE, states=["STARTING"]), Verdict.BROKEN, False),
-        (application("DEPLOYING", states=["STARTING"], dead=1), Verdict.BROKEN, False),
+        # The replica of before, which an edit made obsolete, is no failure of the new one.
+        (application("DEPLOYING", states=["STARTING"], dead=1), Verdict.STARTING, False),
         (application("UNHEALTHY", "UNHEALTHY"), Verdict.BROKEN, False),
         (application("DEPLOY_FAILED", "UNHEALTHY", "why"), Verdict.BROKEN, True),
         (Application("a", "DEPLOY_FAILED", "no builder", {}), Verdict.BROKEN, True),
@@ -36,5 +37,5 @@ def test_verdicts(seen, verdict, final):
 
 
 def test_a_broken_engine_names_those_whose_logs_may_tell():
-    judgement = judge(application("DEPLOYING", states=["STARTING"], dead=1), ENGINE)
+    judgement = judge(application("DEPLOYING", message=FAILED_ONCE, states=["STARTING"], dead=1), ENGINE)
     assert [replica.pid for replica in judgement.replicas] == [20, 10]
