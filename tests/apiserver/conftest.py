@@ -1,9 +1,12 @@
 """One real API server for the whole run, with the CRDs in it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from controlplane import Api, ControlPlane, Unavailable, find_programs, install_crds, our_crds
+from helm import Unavailable as NoHelm
+from helm import find_helm
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +33,12 @@ def api(control_plane: ControlPlane) -> Iterator[Api]:
 def namespace(api: Api) -> str:
     """A namespace for one test alone."""
     return api.namespace()
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> Path:
+    """Helm, for tests that install or render the chart."""
+    try:
+        return find_helm()
+    except NoHelm as error:
+        pytest.skip(str(error))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from controlplane import Api, ControlPlane, Refused
-from helm import CHART, Unavailable, find_helm, pick, render
+from helm import CHART, pick, render
 
 RELEASE = "pilotfish"
+pytestmark = pytest.mark.usefixtures("helm_program")
 
 
 class Helm:
@@ -28,13 +29,9 @@ class Helm:
 
 
 @pytest.fixture
-def helm(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Helm:
+def helm(helm_program: Path, control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Helm:
     """Helm in a namespace of the test's own."""
-    try:
-        program = find_helm()
-    except Unavailable as error:
-        pytest.skip(str(error))
-    return Helm(program, control_plane.kubeconfig(tmp_path / "kubeconfig"), namespace)
+    return Helm(helm_program, control_plane.kubeconfig(tmp_path / "kubeconfig"), namespace)
 
 
 @pytest.fixture

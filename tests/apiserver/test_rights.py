@@ -1,25 +1,29 @@
-"""The operator's rights are enough, and each is used: both are read off the API server's audit log."""
+"""The rights of operator and gateway are enough, and each is used: the API server's audit log tells."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
-from controlplane import Api, ControlPlane, find_programs, install_crds, open_crd, our_crds
+from controlplane import Api, ControlPlane, Request, find_programs, install_crds, open_crd, our_crds
+from helm import render
 from operatorprocess import Account, OperatorProcess
 
-from pilotfish.controller.rbac import OPERATOR, OPERATOR_HOME
+from pilotfish.controller.rbac import GATEWAY, OPERATOR, OPERATOR_HOME, Grant
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""
 
-GRANTED = {
-    (grant.group, resource, verb)
-    for grant in (*OPERATOR, *OPERATOR_HOME)
-    for resource in grant.resources
-    for verb in grant.verbs
-}
+RBAC = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+
+
+def rights(grants: Iterable[Grant]) -> set[Right]:
+    return {(grant.group, resource, verb) for grant in grants for resource in grant.resources for verb in grant.verbs}
 
 
 @pytest.fixture(scope="module")
@@ -116,18 +120,71 @@ def test_rights_are_enough_and_every_one_is_used(plane: ControlPlane, tmp_path: 
         kubeconfig = plane.kubeconfig(tmp_path / "kubeconfig", token=account.token)
         with OperatorProcess(kubeconfig, account.namespace, tmp_path / "operator.log") as operator:
             Day(api, api.namespace()).live()
-            api.wait("the gateway's load being asked for", lambda: bool(_used(plane, account, "endpointslices")))
+            api.wait("the gateway's load being asked for", lambda: bool(used(plane, account.user, "endpointslices")))
             assert operator.stop() == 0, operator.words
-    denied = [each for each in plane.requests(account.user) if each.code == HTTPStatus.FORBIDDEN]
-    assert denied == []
-    assert _used(plane, account) == GRANTED
+    assert denied(plane, account.user) == []
+    assert used(plane, account.user) == rights((*OPERATOR, *OPERATOR_HOME))
 
 
-def _used(plane: ControlPlane, account: Account, only: str = "") -> set[Right]:
+@pytest.mark.usefixtures("helm_program")
+def test_the_gateways_rights_are_enough_and_every_one_is_used(plane: ControlPlane, tmp_path: Path) -> None:
+    with plane.api() as api:
+        home, served = api.namespace(), api.namespace()
+        token = gateways_token(api, home)
+        user = f"system:serviceaccount:{home}:pilotfish-gateway"
+        external = {"baseURL": "http://127.0.0.1:9/v1", "model": "m", "apiKeySecretRef": {"name": "keys", "key": "key"}}
+        api.create(ours("ModelPool", "far", served, {"tier": "Large", "external": external}))
+        api.create(ours("ModelRouter", "picker", served, {"strategy": {"type": "Predictive", "predictive": _PICKS}}))
+        kubeconfig = plane.kubeconfig(tmp_path / "kubeconfig", token=token)
+        with gateway(kubeconfig, served, tmp_path / "gateway.log") as process:
+            for named in ("secrets", "configmaps"):
+                api.wait(f"{named} being read", lambda named=named: bool(used(plane, user, named)), seconds=60)
+            assert process.poll() is None
+    assert denied(plane, user) == []
+    assert used(plane, user) == rights(GATEWAY)
+
+
+@contextmanager
+def gateway(kubeconfig: Path, namespace: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`pilotfish gateway` on a free port, for one namespace."""
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PILOTFISH_PORT": "0"}
+    environment["PILOTFISH_WATCH_NAMESPACES"] = namespace
+    command = [sys.executable, "-c", "from pilotfish.cli.main import main; main()", "gateway"]
+    with log.open("wb") as words, subprocess.Popen(command, env=environment, stdout=words, stderr=words) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def gateways_token(api: Api, namespace: str) -> str:
+    """The gateway's service account and roles as the chart makes them, and a token of the account."""
+    for manifest in render(namespace=namespace):
+        if manifest["kind"] in RBAC and "gateway" in manifest["metadata"]["name"]:
+            manifest["metadata"].setdefault("namespace", namespace)
+            if manifest["kind"].startswith("Cluster"):
+                del manifest["metadata"]["namespace"]
+            api.apply(manifest)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": None}}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/pilotfish-gateway/token"
+    return str(api.request("POST", path, json=request)["status"]["token"])
+
+
+_PICKS = {
+    "scorer": {"name": "linear", "artifact": {"configMapRef": {"name": "learned", "key": "scorer.npz"}}},
+    "candidates": [{"poolRef": {"name": "far"}, "thresholdPermille": 500}, {"poolRef": {"name": "far"}}],
+}
+
+
+def denied(plane: ControlPlane, user: str) -> list[Request]:
+    return [each for each in plane.requests(user) if each.code == HTTPStatus.FORBIDDEN]
+
+
+def used(plane: ControlPlane, user: str, only: str = "") -> set[Right]:
     """The rights that were used; to apply what is not there takes the right to create it, too."""
     return {
         (each.group, f"{each.resource}/{each.subresource}".rstrip("/"), verb)
-        for each in plane.requests(account.user)
+        for each in plane.requests(user)
         if each.resource and only in each.resource
         for verb in ((each.verb, "create") if each.code == HTTPStatus.CREATED else (each.verb,))
     }
