@@ -1,0 +1,199 @@
+"""The fleet against a stand-in for Serve, where order and failure are the thing: no engine, a real HTTP probe."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from pilotfish.api import ModelPool
+from pilotfish.local import fleet as fleet_module
+from pilotfish.local.fleet import Fleet
+from pilotfish.reconcile.local_plan import Wanted
+from pilotfish.render.names import engine_deployment
+from pilotfish.render.serve_application import EngineContext
+from pilotfish.routing.snapshot import PoolState
+from pilotfish.upstream.ray_serve import Application, Deployment, Replica
+
+FAILED_ONCE = "The deployment failed to start 1 times in a row. Error:\nRuntimeError: {}"
+
+
+def pool(name="small", **spec):
+    base = {"tier": "Small", "model": {"uri": f"file:///{name}"}, "replicas": 1}
+    return ModelPool.model_validate(
+        {"apiVersion": "pilotfish.dev/v1alpha1", "kind": "ModelPool", "metadata": {"name": name}, "spec": base | spec}
+    )
+
+
+class Changes:
+    """Lets tests wait for something to become true."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def tell(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():
+                await self._event.wait()
+
+
+class StandInServe:
+    """Knows applications by name; a test says what becomes of each."""
+
+    def __init__(self) -> None:
+        self.changes = Changes()
+        self.deployed: dict[str, dict] = {}
+        self.deployments: list[list[str]] = []
+        self.fate: dict[str, str] = {}
+        self.answers: Counter[str] = Counter()
+        self._server: TestServer | None = None
+
+    async def __aenter__(self) -> "StandInServe":
+        app = web.Application()
+        app.router.add_post("/{name}/v1/chat/completions", self._answer)
+        self._server = TestServer(app)
+        await self._server.start_server()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.close()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.answers[request.match_info["name"]] += 1
+        return web.json_response({"choices": []})
+
+    async def deploy(self, applications):
+        self.deployed = {entry["name"]: entry for entry in applications}
+        self.deployments.append(sorted(self.deployed))
+        self.changes.tell()
+
+    async def applications(self):
+        return {name: self._state(name) for name in self.deployed}
+
+    def base_url(self, route_prefix):
+        return str(self._server.make_url(f"{route_prefix}/v1"))
+
+    def _state(self, name):
+        fate = self.fate.get(name, "runs")
+        engine = engine_deployment(pool(name))
+        replica = (Replica("r", "RUNNING" if fate == "runs" else "STARTING", 1, "w"),)
+        if fate == "runs":
+            return Application(name, "RUNNING", "", {engine: Deployment(engine, "HEALTHY", "", replica, ())})
+        status = {"starts": "UPDATING", "dies": "UNHEALTHY"}.get(fate, "UPDATING")
+        message = {"starts": "", "dies": "A replica's health check failed."}.get(fate, FAILED_ONCE.format(fate))
+        return Application(name, "DEPLOYING", "", {engine: Deployment(engine, status, message, replica, ())})
+
+
+class Harness:
+    """A fleet on the stand-in, and a way to wait for what it says."""
+
+    def __init__(self, serve: StandInServe) -> None:
+        self._changes = serve.changes
+        self.fleet = Fleet(
+            serve,
+            prepare=self._prepare,
+            explain=self._explain,
+            on_event=lambda event: None,
+            on_change=serve.changes.tell,
+        )
+
+    async def _prepare(self, manifest, policy):
+        return EngineContext(weights=f"/{manifest.name}", route_prefix=f"/{manifest.name}", policy=policy)
+
+    async def _explain(self, message, replicas):
+        return message.splitlines()[-1]
+
+    async def apply(self, *pools):
+        return await self.fleet.apply(Wanted.of(pools, []), lambda external: None)
+
+    def state(self, name):
+        return next((view.state for view in self.fleet.views if view.pool.name == name), None)
+
+    def reason(self, name):
+        return next(view.reason for view in self.fleet.views if view.pool.name == name)
+
+    async def until(self, name, state):
+        await self._changes.until(lambda: self.state(name) is state)
+
+
+@pytest.fixture
+async def serve(monkeypatch) -> AsyncIterator[StandInServe]:
+    monkeypatch.setattr(fleet_module, "POLL_SECONDS", 0.01)
+    async with StandInServe() as serve:
+        yield serve
+
+
+@pytest.fixture
+async def harness(serve) -> AsyncIterator[Harness]:
+    harness = Harness(serve)
+    watching = asyncio.create_task(harness.fleet.watch())
+    yield harness
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await harness.fleet.stop()
+
+
+async def test_pools_start_one_after_another_and_small_before_large(harness, serve):
+    serve.fate = {"big": "starts", "small": "starts"}
+    await harness.apply(pool("big", tier="Large"), pool("small"))
+    await serve.changes.until(lambda: serve.deployments)
+    assert serve.deployments == [["small"]]
+    serve.fate["small"] = "runs"
+    await harness.until("small", PoolState.READY)
+    serve.fate["big"] = "runs"
+    await harness.until("big", PoolState.READY)
+    assert serve.deployments == [["small"], ["big", "small"]]
+    assert serve.answers == {"small": 1, "big": 1}
+
+
+async def test_a_hopeless_pool_is_withdrawn_and_makes_way_for_the_next(harness, serve):
+    serve.fate = {"first": "bad argument"}
+    await harness.apply(pool("first"), pool("second"))
+    await harness.until("second", PoolState.READY)
+    assert (harness.state("first"), harness.reason("first")) == (PoolState.FAILED, "RuntimeError: bad argument")
+    assert sorted(serve.deployed) == ["second"]
+
+
+async def test_a_pool_without_memory_is_told_and_tried_again(harness, serve):
+    serve.fate = {"small": "killed due to memory pressure"}
+    await harness.apply(pool())
+    await harness.until("small", PoolState.FAILED)
+    assert "small" in serve.deployed
+    serve.fate["small"] = "runs"
+    await harness.until("small", PoolState.READY)
+
+
+async def test_an_engine_that_dies_is_told_and_warmed_again(harness, serve):
+    await harness.apply(pool())
+    await harness.until("small", PoolState.READY)
+    serve.fate["small"] = "dies"
+    await harness.until("small", PoolState.FAILED)
+    serve.fate["small"] = "runs"
+    await harness.until("small", PoolState.READY)
+    assert serve.answers["small"] == 2
+
+
+async def test_a_pool_that_is_still_loading_can_be_removed(harness, serve):
+    serve.fate = {"small": "starts"}
+    await harness.apply(pool())
+    await serve.changes.until(lambda: serve.deployed)
+    await harness.apply()
+    assert serve.deployed == {}
+    assert harness.fleet.views == ()
+
+
+async def test_a_new_ray_gets_every_pool_again(harness, serve):
+    await harness.apply(pool())
+    await harness.until("small", PoolState.READY)
+    harness.fleet.fail_all("Ray stopped")
+    assert harness.reason("small") == "Ray stopped"
+    serve.deployed = {}
+    await harness.fleet.begin_again()
+    await harness.until("small", PoolState.READY)
+    assert sorted(serve.deployed) == ["small"]
