@@ -1,6 +1,8 @@
 """A proxy before the API server: it passes requests on, or does what a gate says instead."""
 
 import asyncio
+import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +18,13 @@ _HOP = frozenset({"transfer-encoding", "content-encoding", "content-length", "co
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a request: `status` is answered instead of passing it on; `after` runs once it was passed on."""
+    """What becomes of a request: `status` is answered instead of passing it on; `after` runs once it was passed on.
+
+    With `event` the refusal comes as a watch tells it, inside an answer of 200.
+    """
 
     status: int | None = None
+    event: bool = False
     after: Callable[[], None] | None = None
 
 
@@ -62,10 +68,8 @@ class _Server:
         self._url, self._certificate, self._gate = url, certificate, gate
 
     async def start(self) -> str:
-        import ssl  # noqa: PLC0415 - used here alone
-
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=self._certificate), limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        self._session = aiohttp.ClientSession(connector=connector)
         app = web.Application(client_max_size=32 * 2**20)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
@@ -77,17 +81,19 @@ class _Server:
     async def stop(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
+        # aiohttp returns before the TLS connections are closed and offers nothing to wait for
+        await asyncio.sleep(0.25)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         verdict = self._gate.decide(request)
         if verdict.status is not None:
-            return _refusal(verdict.status)
+            return _refusal(verdict.status, event=verdict.event)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         try:
             async with self._session.request(
                 request.method,
                 f"{self._url}{request.raw_path}",
-                data=await request.read(),
+                data=await request.read() or None,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as answer:
@@ -106,6 +112,8 @@ class _Server:
             return _refusal(HTTPStatus.BAD_GATEWAY)
 
 
-def _refusal(status: int) -> web.Response:
+def _refusal(status: int, *, event: bool = False) -> web.Response:
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": "the test says no"}
+    if event:
+        return web.Response(body=json.dumps({"type": "ERROR", "object": body}).encode() + b"\n")
     return web.json_response(body, status=status)

@@ -1,0 +1,114 @@
+"""From what a cluster holds to what a gateway answers from."""
+
+import base64
+
+from resource_builders import a_plugin, a_pool, a_router, an_external
+
+from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
+from pilotfish.kube.views import Cluster, needed, snapshot_of
+from pilotfish.routing.snapshot import PoolState
+
+
+def by_name(*resources):
+    found = {}
+    for resource in resources:
+        raw = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
+        raw["metadata"]["managedFields"] = [{"what": "ever"}]
+        found.setdefault(resource.kind, {})[("team", resource.name)] = raw
+    return found
+
+
+def a_slice(service, *addresses, ready=True, port="http"):
+    return {
+        "metadata": {"namespace": "team", "name": f"{service}-x", "labels": {SERVICE_LABEL: service}},
+        "endpoints": [{"addresses": [address], "conditions": {"ready": ready}} for address in addresses],
+        "ports": [{"name": port, "port": 8000}],
+    }
+
+
+def status(reason, truth="False", runtime="Deployment"):
+    told = {"type": "Ready", "status": truth, "reason": reason, "message": "words", "lastTransitionTime": "t"}
+    return {"runtime": runtime, "conditions": [told]}
+
+
+def view(pool, **cluster):
+    return snapshot_of(Cluster(by_name(pool), **cluster)).pool("team", pool.name)
+
+
+def test_every_ready_pod_is_an_endpoint():
+    found = view(a_pool(), slices=[a_slice("small-pool", "10.0.0.2", "10.0.0.1"), a_slice("other", "10.0.0.9")])
+    assert found.state is PoolState.READY
+    assert [endpoint.base_url for endpoint in found.endpoints] == ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]
+
+
+def test_a_rayservice_is_reached_through_its_serve_service():
+    pool = a_pool(status=status("Loading", runtime="RayService"))
+    found = view(pool, slices=[a_slice("small-pool-serve-svc", "10.0.0.1", port="serve")])
+    assert found.state is PoolState.READY
+
+
+def test_a_pool_without_endpoints_says_why():
+    states = {
+        reason: view(a_pool(status=status(reason)), slices=[a_slice("small-pool", "10.0.0.1", ready=False)])
+        for reason in ("Loading", "EngineFailed", "ScaledToZero")
+    }
+    assert {reason: found.state for reason, found in states.items()} == {
+        "Loading": PoolState.LOADING,
+        "EngineFailed": PoolState.FAILED,
+        "ScaledToZero": PoolState.SCALED_TO_ZERO,
+    }
+    assert states["EngineFailed"].reason == "words"
+    assert view(a_pool()).state is PoolState.LOADING
+
+
+def with_key(**external):
+    reference = {"name": "key", "key": "api"}
+    base = {"baseURL": "https://api.example.com/v1", "model": "m", "apiKeySecretRef": reference}
+    return a_pool("frontier", model=None, replicas=None, external=base | external)
+
+
+def test_an_external_pool_has_its_key_or_says_that_it_is_missing():
+    secret = {("team", "key"): {"data": {"api": base64.b64encode(b"s3cret\n").decode()}}}
+    there, missing = view(with_key(), secrets=secret), view(with_key())
+    assert there.endpoints[0].api_key == "s3cret"
+    assert "s3cret" not in repr(there)
+    assert missing.state is PoolState.FAILED
+    assert "spec.external.apiKeySecretRef" in missing.reason
+    assert view(an_external()).state is PoolState.READY
+
+
+ARTIFACT = {"configMapRef": {"name": "weights", "key": "scorer.npz"}}
+
+
+def predictive():
+    scorer = {"name": "linear", "artifact": ARTIFACT}
+    candidates = [{"poolRef": {"name": "a"}, "thresholdPermille": 1}, {"poolRef": {"name": "b"}}]
+    strategy = {"type": "Predictive", "predictive": {"scorer": scorer, "candidates": candidates}}
+    return a_router("r", "a", strategy=strategy)
+
+
+def test_what_is_needed_besides_is_named_and_taken_in():
+    plugin = a_plugin(sources=[{"name": "pages", "configMapRef": {"name": "handbook"}}])
+    cluster = Cluster(
+        by_name(with_key(), predictive(), plugin),
+        config_maps={("team", "weights"): {"binaryData": {"scorer.npz": base64.b64encode(b"\x00\x01").decode()}}},
+    )
+    wanted = needed(cluster)
+    assert wanted.secrets == {("team", "key")}
+    assert wanted.config_maps == {("team", "weights"), ("team", "handbook")}
+    router = snapshot_of(cluster).routers["team", "r"]
+    assert router.artifacts == {"configmap://weights/scorer.npz": b"\x00\x01"}
+
+
+def test_what_cannot_be_read_leaves_the_rest_alone():
+    resources = by_name(a_pool())
+    resources["ModelPool"]["team", "broken"] = {
+        "apiVersion": "pilotfish.dev/v1alpha1",
+        "kind": "ModelPool",
+        "metadata": {"name": "broken"},
+    }
+    assert set(snapshot_of(Cluster(resources)).pools) == {("team", "small")}
+
+
+def test_addresses_of_both_families():
+    assert ready_addresses([a_slice("s", "fd00::1", "10.0.0.1")], "http") == ("10.0.0.1:8000", "[fd00::1]:8000")

@@ -1,0 +1,147 @@
+"""What is made of a pool, as Kubernetes would take it: security, sizes, secrets, placement."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from resource_builders import a_context, a_pool
+
+from pilotfish.render import labels
+from pilotfish.render.deployment import APPLICATION_VARIABLE, deployment
+from pilotfish.render.netpol import network_policy
+from pilotfish.render.rayservice import rayservice
+
+APPLICATION = {"name": "small", "args": {}}
+
+
+def made(pool, **render):
+    return deployment(pool, a_context(**render).render, APPLICATION, 2)
+
+
+def pod(pool, **render):
+    return made(pool, **render)[0]["spec"]["template"]["spec"]
+
+
+def containers(spec):
+    return [*spec["initContainers"], *spec["containers"]]
+
+
+SECRET = {"name": "token", "key": "value"}
+RICH = {
+    "model": {"uri": "hf://org/model", "revision": "main", "credentialsSecretRef": SECRET},
+    "engine": {
+        "tensorParallelSize": 4,
+        "speculative": {"type": "DraftModel", "draftModel": {"uri": "pvc://drafts/small"}, "tokens": 4},
+    },
+    "accelerator": {"type": "nvidia-h100", "count": 4},
+    "adapters": [{"name": "legal", "model": {"uri": "s3://models/legal"}}],
+    "pod": {
+        "labels": {"team": "a", labels.POOL_LABEL: "another"},
+        "nodeSelector": {"pool": "gpu"},
+        "serviceAccountName": "reader",
+        "env": [{"name": "PLAIN", "value": "1"}, {"name": "HIDDEN", "secretKeyRef": SECRET}],
+    },
+}
+
+
+@pytest.mark.parametrize("pool", [a_pool(), a_pool(**RICH)])
+def test_pods_keep_to_the_restricted_standard(pool):
+    spec = pod(pool)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    for container in containers(spec):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["readOnlyRootFilesystem"] is True
+    kinds = {next(key for key in volume if key != "name") for volume in spec["volumes"]}
+    assert kinds <= {"emptyDir", "persistentVolumeClaim"}
+    mounted = {mount["name"] for container in containers(spec) for mount in container["volumeMounts"]}
+    assert mounted <= {volume["name"] for volume in spec["volumes"]}
+
+
+def test_an_accelerator_is_asked_for_tolerated_and_given_room():
+    spec = pod(a_pool(**RICH))
+    resources = spec["containers"][0]["resources"]
+    assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "4"
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert spec["nodeSelector"] == {"pool": "gpu"}
+    assert next(v for v in spec["volumes"] if v["name"] == "shm")["emptyDir"]["medium"] == "Memory"
+    assert "nvidia.com/gpu" not in str(spec["initContainers"])
+
+
+def test_weights_are_fetched_each_by_a_container_that_knows_its_secret_by_name_alone():
+    fetches = {container["name"]: container for container in pod(a_pool(**RICH))["initContainers"]}
+    assert set(fetches) == {"fetch-model", "fetch-draft", "fetch-adapters-legal"}
+    command = fetches["fetch-model"]["command"]
+    assert command[:2] == ["pilotfish", "fetch"]
+    assert command[command.index("--uri") + 1] == "hf://org/model"
+    assert command[command.index("--revision") + 1] == "main"
+    reference = {"name": "PILOTFISH_CREDENTIAL", "valueFrom": {"secretKeyRef": SECRET}}
+    assert reference in fetches["fetch-model"]["env"]
+    assert "--volume" in fetches["fetch-draft"]["command"]
+    assert reference not in fetches["fetch-draft"]["env"]
+
+
+def test_what_a_user_says_of_pods_cannot_take_our_labels_away():
+    template = made(a_pool(**RICH))[0]["spec"]["template"]
+    assert template["metadata"]["labels"]["team"] == "a"
+    assert template["metadata"]["labels"][labels.POOL_LABEL] == "small"
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_replicas_are_no_part_of_the_revision(few, many):
+    one = deployment(a_pool(), a_context().render, APPLICATION, few)
+    two = deployment(a_pool(), a_context().render, APPLICATION, many)
+    assert one[1] == two[1]
+    assert one[0]["spec"]["template"] == two[0]["spec"]["template"]
+
+
+def test_what_a_pod_runs_is_its_revision():
+    before, after = made(a_pool()), deployment(a_pool(), a_context().render, APPLICATION | {"args": {"a": 1}}, 2)
+    assert before[1] != after[1]
+    variables = {entry["name"]: entry.get("value") for entry in pod(a_pool())["containers"][0]["env"]}
+    assert json.loads(variables[APPLICATION_VARIABLE]) == APPLICATION
+
+
+@pytest.mark.parametrize(
+    ("rollout", "strategy"),
+    [
+        (None, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        ({"type": "Recreate"}, {"type": "Recreate"}),
+    ],
+)
+def test_a_rollout(rollout, strategy):
+    assert made(a_pool(rollout=rollout))[0]["spec"]["strategy"] == strategy
+
+
+def test_a_claim_for_weights_is_shared_by_all_pods():
+    spec = pod(a_pool(), cache_claim="weights")
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "weights"}} in spec["volumes"]
+    assert all("/models/cache" in str(container["volumeMounts"]) for container in containers(spec))
+
+
+def test_a_rayservice_spans_the_nodes_of_its_replicas():
+    pool = a_pool(nodes=2, engine={"pipelineParallelSize": 2}, accelerator={"type": "nvidia-h100", "count": 1})
+    manifest, _ = rayservice(pool, a_context().render, APPLICATION, minimum=1, maximum=3)
+    cluster = manifest["spec"]["rayClusterConfig"]
+    group = cluster["workerGroupSpecs"][0]
+    assert (group["minReplicas"], group["maxReplicas"]) == (2, 6)
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["authOptions"] == {"mode": "token"}
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    assert "nvidia.com/gpu" not in str(head)
+    assert head["initContainers"] == []
+    assert json.loads(manifest["spec"]["serveConfigV2"]) == {"applications": [APPLICATION]}
+    assert len(manifest["metadata"]["name"]) <= 47
+
+
+@pytest.mark.parametrize("spans_pods", [False, True])
+def test_only_gateway_and_operator_reach_a_pool(spans_pods):
+    rules = network_policy(a_pool(), a_context().render, spans_pods=spans_pods)["spec"]["ingress"]
+    assert all(rule["from"] for rule in rules)
+    dashboard = [rule for rule in rules if any(port["port"] == labels.DASHBOARD_PORT for port in rule.get("ports", []))]
+    assert bool(dashboard) is spans_pods
+    assert all(peer["podSelector"]["matchLabels"] for rule in rules for peer in rule["from"])
