@@ -68,11 +68,13 @@ def evaluate(
         raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
     scores = score_all(kept, router, registry, artifacts)
     stages = [[_of(entry, pool) for pool in pools] for entry in kept]
+    judges = [scorer.name for scorer in router.scorers] if router.spec.strategy.cascade else []
+    judges += [""] * (len(pools) - len(judges))
     table = Table(
         scores=scores,
         quality=np.array([[stage.quality for stage in row] for row in stages], np.float64),
-        cost=np.array([[stage.cost or 0.0 for stage in row] for row in stages], np.float64),
-        seconds=np.array([[stage.seconds or 0.0 for stage in row] for row in stages], np.float64),
+        cost=np.array([[_cost(stage, name) for stage, name in zip(row, judges, strict=True)] for row in stages]),
+        seconds=np.array([[_seconds(stage, name) for stage, name in zip(row, judges, strict=True)] for row in stages]),
         cumulative=router.spec.strategy.cascade is not None,
     )
     return Evaluated(table, tuple(entry.id for entry in kept), pools, len(entries) - len(kept))
@@ -152,3 +154,12 @@ def _of(entry: Entry, pool: str) -> Stage:
     if stage is None:
         raise AssertionError(f"{entry.id} was checked to have {pool}")
     return stage
+
+
+def _cost(stage: Stage, judge: str) -> float:
+    """What the answer and the judgement of it cost."""
+    return (stage.cost or 0.0) + stage.score_costs.get(judge, 0.0)
+
+
+def _seconds(stage: Stage, judge: str) -> float:
+    return (stage.seconds or 0.0) + stage.score_seconds.get(judge, 0.0)

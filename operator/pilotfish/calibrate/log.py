@@ -28,13 +28,19 @@ class Row(BaseModel):
 
 
 class Stage(Row):
-    """What one pool answered. `scores`: permille by scorer name; `quality` 0 to 1; `cost` in the log's one currency."""
+    """What one pool answered.
+
+    `scores`: permille by scorer name, and what asking that scorer cost and how long it took; `quality` 0 to 1; costs in
+    the log's one currency.
+    """
 
     pool: Annotated[str, Field(min_length=1)]
     answer: str | None = None
     logprobs: tuple[Logprob, ...] | None = None
     top_logprobs: tuple[tuple[Logprob, ...], ...] | None = None
     scores: dict[str, int] = {}
+    score_costs: dict[str, float] = {}
+    score_seconds: dict[str, float] = {}
     quality: Annotated[float, Field(ge=0, le=1)] | None = None
     cost: Annotated[float, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(ge=0)] | None = None
@@ -124,8 +130,9 @@ def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: entry for name, entry in value.items() if entry is not None}
     if isinstance(kept.get("stages"), list):
         kept["stages"] = [_without_nulls(stage) if isinstance(stage, Mapping) else stage for stage in kept["stages"]]
-    if isinstance(kept.get("scores"), Mapping):
-        kept["scores"] = _without_nulls(kept["scores"])
+    for name in ("scores", "score_costs", "score_seconds"):
+        if isinstance(kept.get(name), Mapping):
+            kept[name] = _without_nulls(kept[name])
     return kept
 
 

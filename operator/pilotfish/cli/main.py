@@ -12,6 +12,7 @@ COMMANDS = (
     "status",
     "chat",
     "explain",
+    "record",
     "calibrate",
     "replay",
     "validate",

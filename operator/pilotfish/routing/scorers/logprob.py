@@ -21,12 +21,14 @@ from pilotfish.routing.scorers.heads import LogisticHead
 from pilotfish.routing.scorers.support import read_artifact, read_config
 from pilotfish.routing.scorers.tokenstats import (
     LEAST_LOGPROB,
+    Interval,
     MeanEntropy,
     MeanLikelihood,
     MeanMargin,
     Minimum,
     Quantile,
     TokenStatistic,
+    odds,
 )
 
 __all__ = ["COMBINED", "KIND", "LEAST_LOGPROB", "Config", "LogprobScorer", "Statistic", "signals"]
@@ -49,10 +51,22 @@ class Statistic(StrEnum):
     COMBINATION = "combination"
 
 
+class Scale(StrEnum):
+    """How a statistic becomes permille: as it is, or by its log-odds, for models that are nearly always nearly
+    certain.
+    """
+
+    PROBABILITY = "probability"
+    ODDS = "odds"
+
+
 class Config(Model):
-    """`permille` is the quantile's rank: 0 is the least likely token, 500 the median."""
+    """`permille` is the quantile's rank: 0 is the least likely token, 500 the median. `scale` is for a single
+    statistic.
+    """
 
     statistic: Statistic = Statistic.MEAN
+    scale: Scale = Scale.PROBABILITY
     permille: Annotated[int, Field(ge=0, le=1000)] = 100
 
 
@@ -74,13 +88,17 @@ def signals(tokens: Sequence[TokenLogprobs]) -> list[float]:
     for token in tokens:
         for statistic in statistics:
             statistic.add(token)
-    return [*(statistic.value() for statistic in statistics), _length(len(tokens))]
+    return [*(odds(statistic.value()) for statistic in statistics), _length(len(tokens))]
 
 
 def _length(tokens: int | None) -> float:
     """A length from 0 (none) to 1 (LONGEST_COUNTED or more; None: unknown), on a logarithmic scale."""
     counted = LONGEST_COUNTED if tokens is None else min(tokens, LONGEST_COUNTED)
     return math.log1p(counted) / math.log1p(LONGEST_COUNTED)
+
+
+def _through(rising: Callable[[float], float], interval: Interval) -> Interval:
+    return rising(interval[0]), rising(interval[1])
 
 
 def _permille(value: float) -> int:
@@ -90,9 +108,10 @@ def _permille(value: float) -> int:
 class _Single(RunningScore):
     """The running score of one statistic."""
 
-    def __init__(self, statistic: TokenStatistic, name: Statistic) -> None:
+    def __init__(self, statistic: TokenStatistic, name: Statistic, scaled: Callable[[float], float]) -> None:
         self._statistic = statistic
         self._name = name
+        self._scaled = scaled
         self._count = 0
 
     def add(self, tokens: Sequence[TokenLogprobs]) -> None:
@@ -104,12 +123,12 @@ class _Single(RunningScore):
         if not self._count:
             return Score(0, {"tokens": 0})
         value = self._statistic.value()
-        return Score(_permille(value), {"tokens": self._count, self._name.value: round(value, 4)})
+        return Score(_permille(self._scaled(value)), {"tokens": self._count, self._name.value: round(value, 6)})
 
     def bounds(self, remaining: int | None) -> Bounds:
         if not self._count:
             return Bounds(0, 0 if remaining == 0 else 1000)
-        low, high = self._statistic.interval(remaining)
+        low, high = _through(self._scaled, self._statistic.interval(remaining))
         return Bounds(_permille(low), _permille(high))
 
 
@@ -130,14 +149,14 @@ class _Combined(RunningScore):
     def score(self) -> Score:
         if not self._count:
             return Score(0, {"tokens": 0})
-        values = [*(statistic.value() for statistic in self._statistics), _length(self._count)]
+        values = [*(odds(statistic.value()) for statistic in self._statistics), _length(self._count)]
         details = {"tokens": self._count, "contributions": self._head.contributions(values)}
         return Score(_permille(self._head.probability(values)), details)
 
     def bounds(self, remaining: int | None) -> Bounds:
         if not self._count:
             return Bounds(0, 0 if remaining == 0 else 1000)
-        intervals = [statistic.interval(remaining) for statistic in self._statistics]
+        intervals = [_through(odds, statistic.interval(remaining)) for statistic in self._statistics]
         longest = None if remaining is None else self._count + remaining
         low, high = self._head.interval([*intervals, (_length(self._count), _length(longest))])
         return Bounds(_permille(low), _permille(high))
@@ -186,4 +205,4 @@ class LogprobScorer:
                 statistic = MeanMargin()
             case _:
                 statistic = MeanLikelihood()
-        return _Single(statistic, self._config.statistic)
+        return _Single(statistic, self._config.statistic, odds if self._config.scale is Scale.ODDS else float)

@@ -17,6 +17,9 @@ from pilotfish.plugin_api.scorers import TokenLogprobs
 LEAST_LOGPROB = -100.0
 """What -inf (and anything below this) counts as, so that one impossible token does not make a mean meaningless."""
 
+LEAST_ODDS = 1e-7
+"""Probabilities closer to 0 or 1 than this are not told apart; engines send log-probabilities in single precision."""
+
 Interval = tuple[float, float]
 
 
@@ -57,6 +60,14 @@ def margin(token: TokenLogprobs) -> float:
     shares = sorted((math.exp(clamped(logprob)) for logprob in token.top or (token.logprob,)), reverse=True)
     second = shares[1] if len(shares) > 1 else min(shares[0], 1.0 - shares[0])
     return shares[0] - second - 1.0
+
+
+def odds(value: float) -> float:
+    """A probability by its log-odds, even ones at 0.5: probabilities close to 1 (or 0) stay apart after rounding to
+    permille.
+    """
+    within = min(1.0 - LEAST_ODDS, max(LEAST_ODDS, value))
+    return 0.5 + math.log(within / (1.0 - within)) / (2 * math.log((1.0 - LEAST_ODDS) / LEAST_ODDS))
 
 
 class MeanLikelihood:

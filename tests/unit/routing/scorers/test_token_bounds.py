@@ -12,6 +12,7 @@ from pilotfish.routing.scorers.support import write_artifact
 
 CONFIGS = [
     {"statistic": "mean"},
+    {"statistic": "mean", "scale": "odds"},
     {"statistic": "minimum"},
     {"statistic": "quantile", "permille": 0},
     {"statistic": "quantile", "permille": 100},
@@ -74,6 +75,7 @@ def test_statistics_have_the_values_of_their_definitions():
     entropies = [-(p * math.log(p) + (1 - p) * math.log(1 - p)) for p in (0.9, 0.6, 0.8)]
     assert score(statistic="mean") == round(1000 * (0.9 * 0.6 * 0.8) ** (1 / 3))
     assert score(statistic="minimum") == 600
+    assert score(statistic="quantile", permille=500, scale="odds") == round(500 + 500 * math.log(4) / math.log(1e7 - 1))
     assert score(statistic="quantile", permille=500) == 800
     assert score(statistic="entropy") == round(1000 * math.exp(-sum(entropies) / 3))
     assert score(statistic="margin") == round(1000 * (0.8 + 0.2 + 0.6) / 3)
@@ -85,6 +87,16 @@ def test_an_impossible_token_is_not_the_end_of_a_mean():
     running.add([TokenLogprobs(-math.inf), TokenLogprobs(math.nan)])
     running.add([TokenLogprobs(0.0)] * 9998)
     assert running.score().permille == round(1000 * math.exp(-0.02))
+
+
+def test_odds_tell_apart_what_permille_of_a_probability_does_not():
+    scores = []
+    for doubt in (1e-3, 1e-4, 1e-5):
+        running = make({"statistic": "mean", "scale": "odds"}).start()
+        running.add([TokenLogprobs(math.log1p(-doubt))])
+        scores.append(running.score().permille)
+    assert scores[1] - scores[0] > 50
+    assert scores[2] - scores[1] > 50
 
 
 def test_only_statistics_that_look_at_alternatives_ask_for_them():

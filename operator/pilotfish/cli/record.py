@@ -1,0 +1,116 @@
+"""`pilotfish record`: prompts through the pools of routers, into a log for `calibrate` and `replay`."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import aiohttp
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pilotfish.api import ModelRouter
+from pilotfish.base.errors import ConfigError, ModelUnavailable, PilotfishError
+from pilotfish.cli.calibrate import NO_PACKAGES, Manifests
+from pilotfish.cli.local_options import load_or_exit
+from pilotfish.local import state
+from pilotfish.plugins.registry import Registry
+
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TextColumn("left"),
+    TimeRemainingColumn(),
+)
+
+if TYPE_CHECKING:
+    from pilotfish.calibrate.recording import Outcome
+
+
+def record(
+    prompts: Annotated[Path, typer.Argument(help="JSONL of prompts: id, prompt, perhaps a check.", exists=True)],
+    manifests: Manifests,
+    router: Annotated[list[str] | None, typer.Option(help="Only this router; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option(help="The log; what it holds already is not asked again.")] = Path("log.jsonl"),
+    url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
+    at_once: Annotated[int, typer.Option(help="Prompts in flight.", min=1, max=256)] = 4,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 128,
+    vectors_from: Annotated[str | None, typer.Option(help="Embed pool, for scorer embedding.")] = None,
+) -> None:
+    """Ask every pool of the routers every prompt, with log-probabilities and the scorers' judgements; resumable."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        outcome = asyncio.run(
+            _run(
+                prompts,
+                _routers(manifests, router),
+                out,
+                _Way(_address(url), at_once, max_tokens, vectors_from),
+                console,
+            )
+        )
+    except PilotfishError as error:
+        console.print(f"error: {error}", markup=False)
+        raise typer.Exit(1) from error
+    for request, said in outcome.failed.items():
+        console.print(f"{request}: {said}", markup=False)
+    console.print(f"{outcome.written} written to {out}, {len(outcome.failed)} failed", markup=False)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How prompts are sent."""
+
+    url: str
+    at_once: int
+    max_tokens: int
+    vectors_from: str | None
+
+
+def _routers(manifests: Sequence[Path], names: Sequence[str] | None) -> list[ModelRouter]:
+    loaded = load_or_exit(manifests, Console(stderr=True, highlight=False, soft_wrap=True))
+    routers = [resource for resource in loaded.resources if isinstance(resource, ModelRouter)]
+    chosen = [router for router in routers if not names or router.name in names]
+    if not chosen:
+        raise ConfigError("--router", f"the manifests have: {', '.join(router.name for router in routers) or 'none'}")
+    return chosen
+
+
+def _address(url: str | None) -> str:
+    if url:
+        return url.rstrip("/").removesuffix("/v1")
+    runs = state.running(state.state_folder(os.environ))
+    if not runs:
+        raise ModelUnavailable("no `pilotfish up` runs here: start it, or give --url")
+    return runs[0].url
+
+
+async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _Way, console: Console) -> "Outcome":
+    try:
+        from pilotfish.calibrate import recording  # noqa: PLC0415 - needs the packages of calibration
+    except ModuleNotFoundError as error:
+        raise ConfigError("record", f"{NO_PACKAGES} ({error})") from error
+    before = recording.done_before(out)
+    waiting = [(prompt, check) for prompt, check in recording.read_prompts(prompts) if prompt.id not in before]
+    pools = tuple(dict.fromkeys(pool for router in routers for pool in router.strategy_pools))
+    judges = tuple(recording.judges_of(routers, Registry.installed()))
+    key = os.environ.get("PILOTFISH_API_KEYS", "").partition(",")[0]
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+        gateway = recording.Gateway(http, way.url)
+        recorder = recording.Recorder(gateway, pools, judges, way.max_tokens, way.vectors_from)
+        with Progress(*COLUMNS, console=console) as progress:
+            task = progress.add_task("recorded", total=len(before) + len(waiting), completed=len(before))
+
+            def told(outcome: "Outcome") -> None:
+                progress.update(task, completed=len(before) + outcome.written + len(outcome.failed))
+
+            return await recording.record(recorder, waiting, out, at_once=way.at_once, told=told)

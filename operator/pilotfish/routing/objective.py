@@ -1,0 +1,176 @@
+"""Holding an objective while serving: a router's threshold moves, within calibrated bounds, with what was measured.
+
+Spend. A ledger keeps the debt: what was spent, less what should have been by now. Each step chooses the share of
+large calls that would bring the debt to nothing within a horizon, given the rate of requests and what small and large
+answers cost of late, and from the share, by the calibrated distribution of scores, the threshold. As long as the debt
+stays within 1% of ten minutes' budget, the spend of any ten minutes is within 2% of its target. Money that could not
+be spent in time is forgotten, so that no spree follows a quiet night.
+
+Latency. The share of large calls is moved by how far the share of too slow requests is from the one that the quantile
+allows.
+
+With several gateways each steps by the figures of all of them. All then have about one threshold, and none corrects
+more than its own requests, so corrections do not add up.
+
+No clock and no state of its own: a step takes the last state and returns the next.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+HORIZON_SECONDS = 20.0
+"""In this time a debt is to be paid back."""
+MEMORY_SECONDS = 60.0
+"""Rates and costs are means over about this long."""
+MOST_SAVED_SECONDS = 60.0
+"""Budget not spent is kept for this long."""
+MOST_OWED_SECONDS = 120.0
+"""Overspending is paid back up to this much budget; more than that lay outside what the threshold can mend."""
+LATENCY_GAIN = 0.5
+"""How fast the share of large calls follows too slow requests: per MEMORY_SECONDS."""
+NEVER = 1001
+
+
+class Why(StrEnum):
+    """What moved the threshold, or kept it."""
+
+    WARMING_UP = "WarmingUp"
+    ON_TARGET = "OnTarget"
+    OVER_TARGET = "OverTarget"
+    UNDER_TARGET = "UnderTarget"
+    AT_LEAST = "AtLeastThreshold"
+    AT_MOST = "AtMostThreshold"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the first stage on calibration requests, ascending: what share a threshold escalates."""
+
+    ascending: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scores: Sequence[int]) -> "Scores":
+        """From scores in any order. Raises ValueError where there are none."""
+        if not scores:
+            raise ValueError("an objective needs the scores of calibration requests")
+        return cls(tuple(sorted(scores)))
+
+    def escalated(self, threshold: int) -> float:
+        """Share of requests whose score is below the threshold."""
+        return bisect_left(self.ascending, threshold) / len(self.ascending)
+
+    def threshold(self, share: float) -> int:
+        """The least threshold that escalates at least this share; NEVER where only that would do."""
+        place = math.ceil(min(1.0, max(0.0, share)) * len(self.ascending) - 1e-9)
+        if place == 0:
+            return 0
+        return self.ascending[place - 1] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Calibrated bounds of the threshold, permille, and where it starts."""
+
+    least: int
+    most: int
+    start: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= self.start <= self.most <= NEVER:
+            raise ValueError("limits are least <= start <= most, from 0 to 1001")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What happened since the last step, at all gateways together.
+
+    `requests` that ended, `escalated` of them; what they spent at the small pools and at the last one; `slow`: how
+    many took longer than the objective allows.
+    """
+
+    seconds: float
+    requests: int
+    escalated: int = 0
+    small_spend: float = 0.0
+    large_spend: float = 0.0
+    slow: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """State after a step; `threshold` and `why` are for all to see, the rest is memory."""
+
+    threshold: int
+    why: Why = Why.WARMING_UP
+    share: float = 0.0
+    debt: float = 0.0
+    seconds: float = 0.0
+    requests: float = 0.0
+    escalated: float = 0.0
+    small_spend: float = 0.0
+    large_spend: float = 0.0
+
+    def remembering(self, reading: Reading) -> "Control":
+        """The state with a reading taken into its fading sums."""
+        keep = math.exp(-reading.seconds / MEMORY_SECONDS)
+        return replace(
+            self,
+            seconds=self.seconds * keep + reading.seconds,
+            requests=self.requests * keep + reading.requests,
+            escalated=self.escalated * keep + reading.escalated,
+            small_spend=self.small_spend * keep + reading.small_spend,
+            large_spend=self.large_spend * keep + reading.large_spend,
+        )
+
+
+def begin(limits: Limits, scores: Scores) -> Control:
+    """The state before the first reading."""
+    return Control(threshold=limits.start, share=scores.escalated(limits.start))
+
+
+def spend_step(control: Control, reading: Reading, *, per_second: float, limits: Limits, scores: Scores) -> Control:
+    """The next threshold for a spend of `per_second`. A reading of no time changes nothing."""
+    if reading.seconds <= 0:
+        return control
+    spent = reading.small_spend + reading.large_spend
+    debt = control.debt + spent - per_second * reading.seconds
+    debt = min(MOST_OWED_SECONDS * per_second, max(-MOST_SAVED_SECONDS * per_second, debt))
+    now = replace(control.remembering(reading), debt=debt)
+    if now.requests < 1 or now.escalated <= 0:
+        share = now.share if now.requests < 1 else max(now.share, 1 / now.requests)
+        return _moved(now, share, limits, scores, settled=now.requests < 1)
+    rate, small = now.requests / now.seconds, now.small_spend / now.requests
+    large = now.large_spend / now.escalated
+    wanted = per_second - debt / HORIZON_SECONDS
+    share = (wanted / rate - small) / large if large > 0 else 1.0
+    return _moved(now, share, limits, scores, settled=abs(debt) <= 0.01 * 600 * per_second)
+
+
+def latency_step(control: Control, reading: Reading, *, quantile: float, limits: Limits, scores: Scores) -> Control:
+    """The next threshold such that the share 1 - `quantile` of requests is slower than the target, or less."""
+    if reading.seconds <= 0 or reading.requests == 0:
+        return control
+    now = control.remembering(reading)
+    allowed = 1.0 - quantile
+    over = reading.slow / reading.requests - allowed
+    weight = min(1.0, reading.seconds / MEMORY_SECONDS)
+    share = now.share - LATENCY_GAIN * weight * over / max(allowed, 0.01)
+    return _moved(now, share, limits, scores, settled=abs(over) <= allowed / 4)
+
+
+def _moved(control: Control, share: float, limits: Limits, scores: Scores, *, settled: bool) -> Control:
+    least, most = scores.escalated(limits.least), scores.escalated(limits.most)
+    share = min(most, max(least, share))
+    threshold = min(limits.most, max(limits.least, scores.threshold(share)))
+    if share <= least and not settled:
+        why = Why.AT_LEAST
+    elif share >= most and not settled:
+        why = Why.AT_MOST
+    elif settled:
+        why = Why.ON_TARGET
+    else:
+        why = Why.OVER_TARGET if share < control.share else Why.UNDER_TARGET
+    return replace(control, threshold=threshold, share=share, why=why)
