@@ -27,10 +27,15 @@ class GatewaySettings:
     """Connections to model servers, all together."""
     drain_seconds: float = 30.0
     """Time that open requests get to finish when the gateway stops."""
+    record_file: Path | None = None
+    """Where a row for every answered request is written (docs/log-schema.md); None writes none."""
+    record_max_bytes: int = 256 * 1024 * 1024
+    """A file of this size is put aside and a new one begun; three are kept besides it."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GatewaySettings":
-        """Read `PILOTFISH_API_KEYS` (comma-separated), `_HOST`, `_PORT`, `_MAX_BODY_BYTES` and `_DRAIN_SECONDS`.
+        """Read `PILOTFISH_API_KEYS` (comma-separated), `_HOST`, `_PORT`, `_MAX_BODY_BYTES`, `_DRAIN_SECONDS`,
+        `_RECORD_FILE` and `_RECORD_MAX_BYTES`.
 
         Raises MachineError naming a variable that is wrong.
         """
@@ -40,6 +45,8 @@ class GatewaySettings:
             api_keys=frozenset(key for key in environ.get("PILOTFISH_API_KEYS", "").split(",") if key),
             max_body_bytes=_whole(environ, "PILOTFISH_MAX_BODY_BYTES", cls.max_body_bytes),
             drain_seconds=float(_whole(environ, "PILOTFISH_DRAIN_SECONDS", int(cls.drain_seconds))),
+            record_file=Path(environ["PILOTFISH_RECORD_FILE"]) if environ.get("PILOTFISH_RECORD_FILE") else None,
+            record_max_bytes=_whole(environ, "PILOTFISH_RECORD_MAX_BYTES", cls.record_max_bytes),
         )
 
 

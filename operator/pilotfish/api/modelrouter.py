@@ -242,6 +242,12 @@ class Limits(Model):
     tokens_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000_000)] | None = None
 
 
+class Exploration(Model):
+    """A small share of accepted answers is escalated all the same, so that logs can tell what else was possible."""
+
+    permille: Annotated[int, Field(ge=1, le=100)]
+
+
 class ModelRouterSpec(Model):
     """What a router should do."""
 
@@ -265,6 +271,9 @@ class ModelRouterSpec(Model):
     plugins: Annotated[tuple[PluginUse, ...], ordered_list(maximum=16)] = ()
     fallback: Annotated[tuple[Fallback, ...], ordered_list(maximum=4)] = ()
     objective: Objective | None = None
+    exploration: Exploration | None = Field(
+        None, description="Of a cascade; what was given up is logged with its odds."
+    )
     limits: Limits | None = None
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = Field(
         600, description="From the request's arrival to the answer's last byte."

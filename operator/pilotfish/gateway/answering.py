@@ -12,6 +12,7 @@ from pilotfish.api.modelrouter import ModelRouter, Predictive
 from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
 from pilotfish.gateway.explaining import explanation
 from pilotfish.gateway.pools import Pools, ScorerModels, Visitor
+from pilotfish.gateway.recording import Recorder
 from pilotfish.gateway.routes import Route, RouteTable
 from pilotfish.gateway.stages import Run, Taken
 from pilotfish.gateway.wire.request import ClientRequest
@@ -30,6 +31,7 @@ class Answering:
 
     table: RouteTable
     pools: Pools
+    recorder: Recorder | None = None
     limits: dict[Key, RateLimit] = field(default_factory=dict)
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -86,6 +88,8 @@ class Answering:
             taken = await run.answer(await self._plan(run))
             async with taken.stack:
                 yield taken
+            if self.recorder:
+                self.recorder.write(run)
         finally:
             if limit:
                 limit.used(_tokens(run), self.pools.clock())

@@ -19,6 +19,7 @@ from pilotfish.base.errors import (
 )
 from pilotfish.gateway.answering import Answering, can_answer
 from pilotfish.gateway.pools import Pools
+from pilotfish.gateway.recording import Recorder
 from pilotfish.gateway.routes import LoadScorer, Route, RouteTable
 from pilotfish.gateway.stages import Taken
 from pilotfish.gateway.wire.request import ClientRequest, Task
@@ -47,7 +48,10 @@ class GatewayServer:
         self._metrics = GatewayMetrics()
         self._servers = ModelServers(settings)
         self._pools = Pools(self._servers, tracing, self._metrics, monotonic)
-        self._answering = Answering(RouteTable(load_scorer), self._pools)
+        self._recorder = (
+            Recorder(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
+        )
+        self._answering = Answering(RouteTable(load_scorer), self._pools, self._recorder)
         self._runner: web.ServerRunner | None = None
         self._handlers: Mapping[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._complete(Task.CHAT),
@@ -80,6 +84,8 @@ class GatewayServer:
             await self._runner.cleanup()
         await self._servers.close()
         await asyncio.to_thread(self._tracing.shutdown)
+        if self._recorder:
+            await asyncio.to_thread(self._recorder.close)
 
     # requests
 

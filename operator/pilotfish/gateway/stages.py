@@ -5,6 +5,7 @@ closes the connection to the pool, which cancels the generation there, and the n
 The answer that is taken keeps its stage open: what is still to come flows through it.
 """
 
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from pilotfish.gateway.wire.forward import pool_body
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.gateway.wire.whole import Assembly, WholeAnswer, answer_text, parse_whole, spliced
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, TokenLogprobs
-from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, Verdict, judge_whole
+from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, Verdict, explored, judge_whole
 from pilotfish.routing.cost import Usage
 from pilotfish.routing.plan import Plan, Step
 from pilotfish.upstream.client import Reply
@@ -109,7 +110,7 @@ class Stage:
         if isinstance(scorer, JudgeScorer) and self.request.stream:
             return await self._judge_held(accept, scorer)
         answer = await self.whole(accept)
-        if self.record.decision.verdict is Verdict.REJECTED:
+        if self._rejected(self.record.decision):
             return None
         for choice in answer["choices"]:
             logprobs.restore(self.request, choice)
@@ -298,8 +299,11 @@ class Stage:
         return {} if scorer.top_logprobs is None else logprobs.ask_for(self.request, scorer.top_logprobs)
 
     def _rejected(self, decision: Decision) -> bool:
-        self.record.decision = decision
-        return decision.verdict is Verdict.REJECTED
+        router = self.of.route.router
+        permille = router.spec.exploration.permille if router and router.spec.exploration else 0
+        uniform = random.random()  # noqa: S311 - a share of traffic, not a secret
+        self.record.decision = explored(decision, permille, uniform)
+        return self.record.decision.verdict is Verdict.REJECTED
 
     async def _finished(self, raw: bytes) -> Taken:
         """A whole answer is here: its stage is closed, so that the account is complete, and told in the answer."""

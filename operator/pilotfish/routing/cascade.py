@@ -5,7 +5,7 @@ The verdict falls at the first of: a token at which the outcome is certain whate
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -27,12 +27,16 @@ class Ground(StrEnum):
     DECIDE_WITHIN_TOKENS = "DecideWithinTokens"
     END_OF_ANSWER = "EndOfAnswer"
     LAST_STAGE = "LastStage"
+    EXPLORATION = "Exploration"
     ERROR = "Error"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict and what it rests on. `tokens` is how many were judged, of the choice that decided."""
+    """A verdict and what it rests on. `tokens` is how many were judged, of the choice that decided.
+
+    `propensity` is the chance with which the verdict fell as it did, given the answer: 1 without exploration.
+    """
 
     verdict: Verdict
     ground: Ground
@@ -40,6 +44,7 @@ class Decision:
     threshold: int | None = None
     tokens: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,16 @@ class StageJudge:
 def judge_whole(score: Score, threshold: int, tokens: int) -> Decision:
     """The verdict on a whole answer that a scorer judged at once."""
     return _decision(score, Ground.END_OF_ANSWER, threshold, tokens, accepted=score.permille >= threshold)
+
+
+def explored(decision: Decision, permille: int, uniform: float) -> Decision:
+    """The decision after exploration: of accepted answers, `permille` are rejected. `uniform` is drawn from [0, 1)."""
+    if decision.verdict is not Verdict.ACCEPTED or not permille:
+        return decision
+    chance = permille / 1000
+    if uniform < chance:
+        return replace(decision, verdict=Verdict.REJECTED, ground=Ground.EXPLORATION, propensity=chance)
+    return replace(decision, propensity=1 - chance)
 
 
 def _decision(score: Score, ground: Ground, threshold: int, tokens: int, *, accepted: bool) -> Decision:

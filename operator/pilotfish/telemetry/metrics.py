@@ -79,6 +79,10 @@ class GatewayMetrics:
             Gauge("pilotfish_in_flight", "Requests at a pool now.", ["pool"], registry=self.registry)
         )
 
+        self.records_dropped = Counter(
+            "pilotfish_records_dropped", "Rows that the log was too slow to take.", registry=self.registry
+        )
+
     def render(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self.registry)

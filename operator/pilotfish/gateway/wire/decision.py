@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import prod
 from typing import Any
 
 from pilotfish.routing.cascade import Decision, Ground, Verdict
@@ -62,6 +63,11 @@ class Trail:
     strategy: str
     stages: list[StageRecord] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def propensity(self) -> float:
+        """The chance with which the request took this way, given the answers: 1 without exploration."""
+        return prod(stage.decision.propensity for stage in self.stages)
 
     @property
     def escalated(self) -> bool:

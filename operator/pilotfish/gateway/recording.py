@@ -1,0 +1,75 @@
+"""Writes a row for every answered request to a log that `pilotfish calibrate` and `pilotfish replay` read.
+
+Off unless a file is named. Rows go through a bounded queue to a thread; when it is full they are dropped and counted.
+Of an answer that flowed through unread there is no text, only what was measured. docs/log-schema.md tells the fields.
+"""
+
+import queue
+import uuid
+from logging import INFO, Formatter, LogRecord, makeLogRecord
+from logging.handlers import QueueListener, RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pilotfish.gateway.stages import Run
+from pilotfish.gateway.wire.decision import StageRecord
+from pilotfish.telemetry.metrics import GatewayMetrics
+
+WAITING_ROWS = 10_000
+KEPT_FILES = 3
+
+
+class Recorder:
+    """A log of requests, in files of at most `max_bytes`; the oldest of four is dropped."""
+
+    def __init__(self, path: Path, max_bytes: int, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
+        self._rows: queue.Queue[LogRecord] = queue.Queue(WAITING_ROWS)
+        handler = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=KEPT_FILES, encoding="utf-8")
+        handler.setFormatter(Formatter("%(message)s"))
+        self._listener = QueueListener(self._rows, handler)
+        self._handler = handler
+        self._listener.start()
+
+    def write(self, run: Run) -> None:
+        """Put down a request that was answered."""
+        row = orjson.dumps(_row(run)).decode()
+        try:
+            self._rows.put_nowait(makeLogRecord({"msg": row, "levelno": INFO, "levelname": "INFO"}))
+        except queue.Full:
+            self._metrics.records_dropped.inc()
+
+    def close(self) -> None:
+        """Write what waits, and close the file. Blocks until that is done."""
+        self._listener.stop()
+        self._handler.close()
+
+
+def _row(run: Run) -> dict[str, Any]:
+    scorers = {stage.pool_ref.name: stage.accept.scorer.name for stage in _stages(run) if stage.accept}
+    return {
+        "id": str(uuid.uuid4()),
+        "messages": run.request.question.messages,
+        "stages": [_stage(record, scorers.get(record.pool)) for record in run.trail.stages],
+        "action": run.trail.stages[-1].pool,
+        "propensity": run.trail.propensity,
+    }
+
+
+def _stages(run: Run) -> tuple[Any, ...]:
+    router = run.route.router
+    return router.spec.strategy.cascade.stages if router and router.spec.strategy.cascade else ()
+
+
+def _stage(record: StageRecord, scorer: str | None) -> dict[str, Any]:
+    told = {
+        "pool": record.pool,
+        "scores": {scorer: record.decision.score} if scorer and record.decision.score is not None else None,
+        "cost": float(record.cost.amount) if record.cost else None,
+        "seconds": record.seconds,
+        "input_tokens": record.usage.prompt_tokens,
+        "output_tokens": record.usage.completion_tokens,
+    }
+    return {name: value for name, value in told.items() if value is not None}
