@@ -10,6 +10,7 @@ import pytest
 
 from pilotfish.local import state
 from tests.serve.up import Up, ask
+from tests.support.otlp import OtlpSink
 
 ROOT = Path(__file__).parents[2]
 EASY = "What is the capital of Australia?"
@@ -17,8 +18,17 @@ HARD = "Who wrote Pride and Prejudice, and in which year was it published?"
 
 
 @pytest.fixture(scope="module")
-def run():
-    run = Up(ROOT / "examples" / "quickstart")
+def sink():
+    sink = OtlpSink()
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
+@pytest.fixture(scope="module")
+def run(sink):
+    run = Up(ROOT / "examples" / "quickstart", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
     try:
         run.wait_for("small: ready")
         run.wait_for("large: ready")
@@ -63,6 +73,47 @@ def test_after_an_escalation_the_small_engine_is_idle_while_the_large_one_genera
             if seen[-1] == (0, 1):
                 break
         assert seen[-1] == (0, 1), seen[-5:]
+
+
+def test_twenty_of_twenty_traces_have_the_engine_s_own_spans(run, sink):
+    """Serve samples one in a hundred unless it is told otherwise; a trace without its engine explains nothing."""
+    traces = {f"{number:032x}" for number in range(1, 21)}
+    for trace in traces:
+        request = urllib.request.Request(  # noqa: S310
+            f"{run.url}/v1/chat/completions",
+            data=json.dumps(
+                {"model": "small", "messages": [{"role": "user", "content": EASY}], "max_tokens": 2}
+            ).encode(),
+            headers={"Content-Type": "application/json", "traceparent": f"00-{trace}-00000000000000ab-01"},
+        )
+        with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+            json.load(answer)
+    wanted = {"chat small", "llm_request"}
+
+    def whole(spans) -> bool:
+        return all(wanted <= {span.name for span in spans if span.trace == trace} for trace in traces)
+
+    assert sink.wait_until(whole, 60), sorted({(span.service, span.name) for span in sink.spans()})
+    for trace in traces:
+        spans = [span for span in sink.spans() if span.trace == trace]
+        known = {span.span for span in spans} | {"00000000000000ab"}
+        assert all(span.parent in known for span in spans), spans
+        assert any(span.name.startswith(("proxy", "route", "replica")) for span in spans), spans
+
+
+def test_the_spans_of_an_escalation_tell_the_decision(run, sink):
+    _, headers, _ = ask(run.url, "assistant", HARD, max_tokens=16)
+    assert headers["x-pilotfish-stages"] == "small,large"
+
+    def told(spans) -> bool:
+        return any(span.name == "chat assistant" and span.attributes["pilotfish.escalated"] for span in spans)
+
+    assert sink.wait_until(told, 60)
+    trace = next(span.trace for span in reversed(sink.spans()) if span.name == "chat assistant")
+    stages = {span.name: span.attributes for span in sink.spans() if span.trace == trace}
+    assert stages["chat small"]["pilotfish.verdict"] == "Rejected"
+    assert str(stages["chat small"]["pilotfish.score_permille"]) == headers["x-pilotfish-score"]
+    assert stages["chat large"]["pilotfish.verdict"] == "Accepted"
 
 
 def running(run) -> tuple[int, int]:

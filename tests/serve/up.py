@@ -1,6 +1,7 @@
 """`pilotfish up` as a process of its own, as a user runs it."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ def free_port() -> int:
 class Up:
     """The process, what it has said, and the processes that it had when it was last looked at."""
 
-    def __init__(self, *arguments: str | Path, port: int | None = None) -> None:
+    def __init__(self, *arguments: str | Path, port: int | None = None, **environ: str) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
@@ -35,6 +36,7 @@ class Up:
             [sys.executable, "-m", "pilotfish", "up", *map(str, arguments), "--port", str(self.port)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=os.environ | environ,
             text=True,
         )
         self._reader = threading.Thread(target=self._read)
