@@ -127,6 +127,7 @@ class _Up:
                 await _first(self._work(run, loaded), told.wait())
 
     async def _work(self, run: LocalRun, loaded: Loaded) -> None:
+        self.display.say("starting Ray")
         await run.start()
         self.display.say("Ray started")
         await run.apply(loaded)
