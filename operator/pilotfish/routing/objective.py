@@ -21,10 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-HORIZON_SECONDS = 20.0
+HORIZON_SECONDS = 10.0
 """In this time a debt is to be paid back."""
 MEMORY_SECONDS = 60.0
-"""Rates and costs are means over about this long."""
+"""Costs are means over about this long."""
+RATE_SECONDS = 10.0
+"""The rate of requests is a mean over about this long: it changes faster than what an answer costs."""
 MOST_SAVED_SECONDS = 60.0
 """Budget not spent is kept for this long."""
 MOST_OWED_SECONDS = 120.0
@@ -109,17 +111,21 @@ class Control:
     debt: float = 0.0
     seconds: float = 0.0
     requests: float = 0.0
+    recent_seconds: float = 0.0
+    recent_requests: float = 0.0
     escalated: float = 0.0
     small_spend: float = 0.0
     large_spend: float = 0.0
 
     def remembering(self, reading: Reading) -> "Control":
         """The state with a reading taken into its fading sums."""
-        keep = math.exp(-reading.seconds / MEMORY_SECONDS)
+        keep, recent = math.exp(-reading.seconds / MEMORY_SECONDS), math.exp(-reading.seconds / RATE_SECONDS)
         return replace(
             self,
             seconds=self.seconds * keep + reading.seconds,
             requests=self.requests * keep + reading.requests,
+            recent_seconds=self.recent_seconds * recent + reading.seconds,
+            recent_requests=self.recent_requests * recent + reading.requests,
             escalated=self.escalated * keep + reading.escalated,
             small_spend=self.small_spend * keep + reading.small_spend,
             large_spend=self.large_spend * keep + reading.large_spend,
@@ -142,10 +148,10 @@ def spend_step(control: Control, reading: Reading, *, per_second: float, limits:
     if now.requests < 1 or now.escalated <= 0:
         share = now.share if now.requests < 1 else max(now.share, 1 / now.requests)
         return _moved(now, share, limits, scores, settled=now.requests < 1)
-    rate, small = now.requests / now.seconds, now.small_spend / now.requests
+    rate, small = now.recent_requests / now.recent_seconds, now.small_spend / now.requests
     large = now.large_spend / now.escalated
     wanted = per_second - debt / HORIZON_SECONDS
-    share = (wanted / rate - small) / large if large > 0 else 1.0
+    share = (wanted / rate - small) / large if large > 0 and rate > 0 else now.share
     return _moved(now, share, limits, scores, settled=abs(debt) <= 0.01 * 600 * per_second)
 
 
