@@ -17,6 +17,7 @@ _LOG_PREFIX = re.compile(
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _KILLED = re.compile(r"(killed due to memory pressure|memory used.*exceeds|OOM|out of memory)", re.IGNORECASE)
 _SYMPTOM = "health check failed"
+_TRACE = ("Traceback (most recent call last)", 'File "', "ray::", "^")
 _WAITING = ("have taken more than", "This may be caused by", "waiting for", "pending")
 
 
@@ -29,7 +30,7 @@ def reason_from_message(message: str) -> str | None:
             return _cut(_readable(found))
     if not lines or any(text in lines[-1] for text in (*_LOOK_ELSEWHERE, *_WAITING, _SYMPTOM)):
         return None
-    return None if lines[-1].startswith(("The deployment", "Deployment")) else _cut(lines[-1])
+    return None if lines[-1].startswith(("The deployment", "Deployment", *_TRACE)) else _cut(lines[-1])
 
 
 def reason_from_log(lines: Iterable[str]) -> str | None:

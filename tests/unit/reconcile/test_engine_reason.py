@@ -35,6 +35,7 @@ RuntimeError: Engine core initialization failed. See root cause above. Failed co
         ("ValueError: Unknown engine argument: x", "Unknown engine argument: x"),
         (POINTS_ELSEWHERE, None),
         ("", None),
+        ("The deployment failed to start 1 times in a row. Error:\nTraceback (most recent call last):\n", None),
         ("Deployment 'a' has 1 replicas that have taken more than 30s to initialize.", None),
         ("A replica's health check failed. This deployment will be UNHEALTHY until the replica recovers.", None),
         ("Not enough room on the node", "Not enough room on the node"),
