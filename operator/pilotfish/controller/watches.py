@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -83,11 +83,11 @@ def _index(registry: kopf.OperatorRegistry) -> None:
         where = (resource.group, resource.version, resource.plural)
 
         @kopf.index(*where, registry=registry, id="entries")
-        def entries(body: kopf.Body, **_: Any) -> dict[Key, Entry]:
+        async def entries(body: kopf.Body, **_: Any) -> dict[Key, Entry]:
             return {key_of(body): entry(body)}
 
         @kopf.index(*where, registry=registry, id="referrers")
-        def referrers(body: kopf.Body, **_: Any) -> dict[Key, Key]:
+        async def referrers(body: kopf.Body, **_: Any) -> dict[Key, Key]:
             found = entry(body).resource
             return dict.fromkeys(references(found), key_of(body)) if found else {}
 
@@ -98,19 +98,19 @@ def _index(registry: kopf.OperatorRegistry) -> None:
         registry=registry,
         id="served",
     )
-    def served(body: kopf.Body, **_: Any) -> dict[str, Key]:
+    async def served(body: kopf.Body, **_: Any) -> dict[str, Key]:
         found = entry(body).resource
         return dict.fromkeys(found.served_names, key_of(body)) if isinstance(found, ModelRouter) else {}
 
     for child in resources.CHILDREN:
 
         @kopf.index(child.group, child.version, child.plural, registry=registry, id="children", when=_is_child)
-        def children(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
+        async def children(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
             key = pool_of_child(body)
             return {key: slim(body)} if key else {}
 
     @kopf.index(resources.PODS.version, resources.PODS.plural, registry=registry, id="pods", when=_is_pod)
-    def pods(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
+    async def pods(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
         key = pool_of_pod(body)
         return {key: _slim_pod(body)} if key else {}
 
@@ -121,6 +121,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # Rights to watch CRDs are not needed: a KubeRay that comes or goes ends the process, and the next one sees it.
     settings.scanning.disabled = True
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.queueing.worker_limit = _EVENT_WORKERS
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.watching.server_timeout = 290
@@ -128,6 +129,19 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 5
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Keeps no last-seen state: no handler asks what changed, and to tell it every object would be copied."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
 
 
 def connection(credentials: Credentials) -> kopf.ConnectionInfo:
