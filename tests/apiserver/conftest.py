@@ -1,12 +1,26 @@
 """One real API server for the whole run, with the CRDs in it."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from controlplane import Api, ControlPlane, Unavailable, find_programs, install_crds, our_crds
 from helm import Unavailable as NoHelm
 from helm import find_helm
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Build what has to be built before the first test's time runs; where it cannot be, the fixtures skip."""
+    needed = {name for item in items for name in getattr(item, "fixturenames", ())}
+    if config.option.collectonly:
+        return
+    if "control_plane" in needed:
+        with suppress(Unavailable):
+            find_programs()
+    if "helm_program" in needed:
+        with suppress(NoHelm):
+            find_helm()
 
 
 @pytest.fixture(scope="session")
