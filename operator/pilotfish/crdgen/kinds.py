@@ -62,7 +62,7 @@ KINDS = (
             _READY,
             _REASON,
             Column("Strategy", ".spec.strategy.type"),
-            Column("Escalated", ".status.escalatedPermille", "integer"),
+            Column("EscalatedPermille", ".status.escalatedPermille", "integer"),
             Column("URL", ".status.url"),
             _AGE,
             Column("Models", ".status.servedModelNames", priority=1),
