@@ -9,9 +9,17 @@ from controlplane import Api, ControlPlane, Unavailable, find_programs, install_
 from helm import Unavailable as NoHelm
 from helm import find_helm
 
+HERE = Path(__file__).parent
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Build what has to be built before the first test's time runs; where it cannot be, the fixtures skip."""
+    """Build what has to be built before the first test's time runs; where it cannot be, the fixtures skip.
+
+    Tests here get three minutes each, as the first one's include the start of the API server.
+    """
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))
     needed = {name for item in items for name in getattr(item, "fixturenames", ())}
     if config.option.collectonly:
         return
