@@ -28,6 +28,8 @@ def reason_of(fault: Fault) -> Reason:
         return Reason.UNKNOWN_SOURCE
     if path[:3] == ("spec", "engine", "args"):
         return Reason.RESERVED_ENGINE_ARGUMENT
+    if path in {("spec", "runtime"), ("spec", "nodes")}:
+        return Reason.RUNTIME_UNAVAILABLE
     if "config" in path:
         return Reason.INVALID_PLUGIN_CONFIG
     if path == ("spec", "type") or path[-2:] == ("scorer", "name"):

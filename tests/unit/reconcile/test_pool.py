@@ -202,7 +202,7 @@ def test_the_runtime_is_kept_unless_the_spec_names_another():
 def test_without_kuberay_a_pool_of_several_nodes_says_what_it_needs():
     pool = a_pool(nodes=2, engine={"pipelineParallelSize": 2}, accelerator={"type": "nvidia-h100", "count": 1})
     outcome = desired_state(pool, ObservedPool(), a_context())
-    assert says(outcome, "Accepted") == ("False", "InvalidSpec")
+    assert says(outcome, "Accepted") == ("False", "RuntimeUnavailable")
     assert "spec.nodes" in condition(outcome, "Accepted")["message"]
     assert "install KubeRay" in condition(outcome, "Accepted")["message"]
     assert not outcome.manifests
