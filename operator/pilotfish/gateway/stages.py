@@ -24,6 +24,7 @@ from pilotfish.gateway.wire.forward import pool_body
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.gateway.wire.whole import Assembly, WholeAnswer, answer_text, parse_whole, spliced
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, TokenLogprobs
+from pilotfish.routing.boundaries import boundaries_of
 from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, Verdict, explored, judge_whole
 from pilotfish.routing.cost import Usage
 from pilotfish.routing.plan import Plan, Step
@@ -169,7 +170,11 @@ class Stage:
     async def _judge_stream(self, accept: Accept, scorer: AnswerScorer, *, early: bool) -> Taken | None:
         reply = await self._ask(stream=True, extra=self._logprobs_for(scorer))
         policy = AcceptancePolicy(
-            accept.threshold_permille, accept.decide_within_tokens, self.request.max_tokens, early=early
+            accept.threshold_permille,
+            accept.decide_within_tokens,
+            self.request.max_tokens,
+            early=early,
+            boundaries=boundaries_of(scorer),
         )
         judge = StageJudge(scorer, policy, self.request.choices)
         ending = Ending(self.request)

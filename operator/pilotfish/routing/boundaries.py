@@ -6,6 +6,7 @@ applied.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pilotfish.base.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Boundaries:
     """Rows of (tokens, reject below, accept from), tokens ascending.
 
@@ -24,6 +25,11 @@ class Boundaries:
 
     threshold: int
     rows: tuple[tuple[int, int, int], ...]
+
+    @cached_property
+    def looks(self) -> frozenset[int]:
+        """Token counts at which something may be decided."""
+        return frozenset(tokens for tokens, _, _ in self.rows)
 
     def verdict(self, *, tokens: int, score: int, threshold: int) -> bool | None:
         """True: accept now. False: reject now. None: go on. Always None for another threshold than theirs.
@@ -54,3 +60,9 @@ class Boundaries:
         """The arrays that `from_arrays` reads."""
         rows = np.array(self.rows, np.int64).reshape(-1, 3)
         return {"boundaries": rows, "boundaries_threshold": np.array(self.threshold)}
+
+
+def boundaries_of(scorer: object) -> Boundaries | None:
+    """The stopping boundaries that a scorer's artifact brought, if it did."""
+    found = getattr(scorer, "boundaries", None)
+    return found if isinstance(found, Boundaries) else None

@@ -1,7 +1,8 @@
 """When is a stage's answer good enough? The judge of one stage, fed with tokens as they arrive.
 
-The verdict falls at the first of: a token at which the outcome is certain whatever follows, the stage's
-`decideWithinTokens`, the answer's end. It does not depend on how the tokens are cut into chunks.
+The verdict falls at the first of: a token at which the outcome is certain whatever follows, or certain enough by a
+calibrated stopping boundary, the stage's `decideWithinTokens`, the answer's end. It does not depend on how the tokens
+are cut into chunks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pilotfish.plugin_api.scorers import AnswerScorer, Bounds, RunningScore, Score, TokenLogprobs
+from pilotfish.routing.boundaries import Boundaries
 
 
 class Verdict(StrEnum):
@@ -24,6 +26,7 @@ class Ground(StrEnum):
     """Why the verdict fell when it did."""
 
     CERTAIN = "Certain"
+    STOPPING_BOUNDARY = "StoppingBoundary"
     DECIDE_WITHIN_TOKENS = "DecideWithinTokens"
     END_OF_ANSWER = "EndOfAnswer"
     LAST_STAGE = "LastStage"
@@ -56,6 +59,8 @@ class AcceptancePolicy:
     max_tokens: int | None = None
     early: bool = True
     """Whether the verdict may fall before the horizon is reached or the answer has ended."""
+    boundaries: Boundaries | None = None
+    """Where a prefix is certain enough, as calibrated; for answers of one choice."""
 
     @property
     def longest(self) -> int | None:
@@ -135,7 +140,16 @@ class StageJudge:
         low, high = min(bound.low for bound in bounds), min(bound.high for bound in bounds)
         if high < self._policy.threshold or low >= self._policy.threshold:
             return self._conclude(Ground.CERTAIN, accepted=low >= self._policy.threshold)
-        return None
+        return self._stop()
+
+    def _stop(self) -> Decision | None:
+        """The verdict where a stopping boundary is crossed."""
+        boundaries, choice = self._policy.boundaries, self._choices[0]
+        if boundaries is None or len(self._choices) > 1 or choice.taken not in boundaries.looks:
+            return None
+        score = choice.running.score().permille
+        verdict = boundaries.verdict(tokens=choice.taken, score=score, threshold=self._policy.threshold)
+        return None if verdict is None else self._conclude(Ground.STOPPING_BOUNDARY, accepted=verdict)
 
     def _conclude(self, ground: Ground, *, accepted: bool | None = None) -> Decision:
         scored = [(choice.running.score(), choice.taken) for choice in self._choices]

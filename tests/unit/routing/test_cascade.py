@@ -1,11 +1,14 @@
 """The judge of a stage: one verdict, however the tokens are cut, and never another than the end would have given."""
 
 import math
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.plugin_api.scorers import Settings, TokenLogprobs
+from pilotfish.routing.boundaries import Boundaries
 from pilotfish.routing.cascade import AcceptancePolicy, Decision, Ground, StageJudge, Verdict
 from pilotfish.routing.scorers.logprob import LogprobScorer
 
@@ -55,3 +58,20 @@ def test_the_least_sure_choice_decides() -> None:
     judge.add(1, [TokenLogprobs(-1.0)])
     assert judge.end().score == 368
     assert judge.end().verdict is Verdict.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "ground"),
+    [
+        ([-0.1] * 20, Verdict.ACCEPTED, Ground.STOPPING_BOUNDARY),
+        ([-2.0] * 20, Verdict.REJECTED, Ground.STOPPING_BOUNDARY),
+        ([-0.7] * 20, Verdict.REJECTED, Ground.END_OF_ANSWER),
+    ],
+)
+def test_a_stopping_boundary_decides_at_its_look_and_nowhere_else(answer, verdict, ground) -> None:
+    policy = AcceptancePolicy(600, boundaries=Boundaries(600, ((4, 300, 800),)))
+    decision = judged({}, policy, answer, 3)
+    assert (decision.verdict, decision.ground) == (verdict, ground)
+    assert decision.tokens == (4 if ground is Ground.STOPPING_BOUNDARY else 20)
+    other = judged({}, replace(policy, threshold=500), answer, 3)
+    assert other.ground is Ground.END_OF_ANSWER
