@@ -8,6 +8,7 @@ import pytest
 from controlplane import Api, ControlPlane, Unavailable, find_programs, install_crds, our_crds
 from helm import Unavailable as NoHelm
 from helm import find_helm
+from operatorprocess import Account
 
 HERE = Path(__file__).parent
 
@@ -49,6 +50,12 @@ def api(control_plane: ControlPlane) -> Iterator[Api]:
     """A client that may do anything."""
     with control_plane.api() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def account(api: Api) -> Account:
+    """A service account with the operator's rights, and a namespace for its Lease."""
+    return Account.make(api)
 
 
 @pytest.fixture

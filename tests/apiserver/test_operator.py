@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from controlplane import Api, ControlPlane
+from controlplane import ControlPlane
 from operator_cases import (
     CHILDREN,
     START_SECONDS,
@@ -16,11 +16,6 @@ from operator_cases import (
     wait_settled,
 )
 from operatorprocess import Account, OperatorProcess
-
-
-@pytest.fixture(scope="module")
-def account(api: Api) -> Account:
-    return Account.make(api)
 
 
 @pytest.fixture

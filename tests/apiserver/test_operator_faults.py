@@ -16,11 +16,6 @@ from operatorprocess import PASS, Account, Gate, OperatorProcess, Verdict, proxy
 from operatorprocess.proxy import WRITES
 
 
-@pytest.fixture(scope="module")
-def account(api: Api) -> Account:
-    return Account.make(api)
-
-
 @pytest.fixture
 def gate() -> Gate:
     return Gate()

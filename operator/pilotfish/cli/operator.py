@@ -14,6 +14,7 @@ from pilotfish.api.modelpool import Runtime
 from pilotfish.api.validation import Fault
 from pilotfish.base.errors import MachineError, PilotfishError
 from pilotfish.controller.apply import Applier
+from pilotfish.controller.audit import Audit
 from pilotfish.controller.external import ExternalChecks
 from pilotfish.controller.instruments import Instruments, serve_health
 from pilotfish.controller.load import LoadBook
@@ -102,6 +103,7 @@ def _assemble(
         ),
         load=load,
         in_flight=in_flight,
+        audit=Audit(client, mirror, settings.watch_namespaces),
         instruments=instruments,
         stopping=stopping,
         namespaces=settings.watch_namespaces,

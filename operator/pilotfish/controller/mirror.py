@@ -160,6 +160,11 @@ class Mirror:
         """The pods of the pool."""
         return tuple(self._pods.get(key) or ())
 
+    def uids(self) -> set[str]:
+        """Of everything that was seen and not seen to go, but for pods, which come and go by themselves."""
+        ours = {entry.raw["metadata"]["uid"] for store in self._entries.values() for entry in store}
+        return ours | {child["metadata"]["uid"] for store in self._children.values() for child in store}
+
     def wrote(self, key: Key | ObjectKey, what: Entry | Manifest) -> None:
         """Remember an answer to our own write until the watch brings it."""
         self._written[key] = what

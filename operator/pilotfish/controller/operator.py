@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import kopf
 
+from pilotfish.controller.audit import Audit
 from pilotfish.controller.instruments import Instruments
 from pilotfish.controller.load import InFlight, LoadBook
 from pilotfish.controller.mirror import Key
@@ -31,6 +32,7 @@ class Operator:
     lease: Lease
     load: LoadBook
     in_flight: InFlight
+    audit: Audit
     instruments: Instruments
     stopping: asyncio.Event
     """Set when Kopf was told to stop: what acts stops then, and Kopf's watches after it."""
@@ -86,6 +88,7 @@ class Operator:
                 await ready.wait()
                 group.create_task(self.queue.run(self.workers))
                 group.create_task(self.load.follow(self.in_flight, self.queue.add))
+                group.create_task(self.audit.run())
         except asyncio.CancelledError:
             await self._release()
             raise

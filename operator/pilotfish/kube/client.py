@@ -19,6 +19,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _WATCH_SECONDS = 290
 _PAGE = 500
 _LINE_LIMIT = 8 * 1024 * 1024
+_METADATA_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = {"fieldManager": FIELD_MANAGER, "force": "true"}
 
 
@@ -60,10 +61,24 @@ class KubeClient:
         query = _selector(labels) | {"limit": str(_PAGE)}
         while True:
             page = await self._request("GET", resource.path(namespace), query)
-            items += ({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"])
+            items += (
+                {"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"] or []
+            )
             onward = page["metadata"].get("continue")
             if not onward:
                 return items, page["metadata"]["resourceVersion"]
+            query = query | {"continue": onward}
+
+    async def uids(self, resource: Resource, namespace: str | None = None) -> set[str]:
+        """The uids of all objects, without the objects."""
+        found: set[str] = set()
+        query = {"limit": str(_PAGE)}
+        while True:
+            page = await self._request("GET", resource.path(namespace), query, accept=_METADATA_ALONE)
+            found |= {item["metadata"]["uid"] for item in page["items"] or []}
+            onward = page["metadata"].get("continue")
+            if not onward:
+                return found
             query = query | {"continue": onward}
 
     async def watch(
@@ -136,7 +151,7 @@ class KubeClient:
         return any(entry["name"] == resource.plural for entry in listed.get("resources", []))
 
     async def _patch(self, path: str, manifest: Mapping[str, Any]) -> JSON:
-        return await self._request("PATCH", path, _APPLY, manifest, "application/apply-patch+yaml")
+        return await self._request("PATCH", path, _APPLY, manifest, content_type="application/apply-patch+yaml")
 
     async def _request(
         self,
@@ -144,9 +159,11 @@ class KubeClient:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        *,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> JSON:
-        headers = {"Content-Type": content_type, **self._credentials.headers()}
+        headers = {"Content-Type": content_type, "Accept": accept, **self._credentials.headers()}
         data = orjson.dumps(body) if body is not None else None
         what = f"{method} {path}"
         try:
