@@ -14,9 +14,10 @@ from pilotfish.calibrate.learning import train, trainable
 from pilotfish.calibrate.log import Entry
 from pilotfish.plugin_api.scorers import AnswerScorer, Settings
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.calibration.choose import Choice, Goal, Verdict, choose
+from pilotfish.routing.calibration.choose import Choice, Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.diagnose import Note, not_finite, shift
 from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, learn
+from pilotfish.routing.objective import NEVER, Limits, Range, Scores
 from pilotfish.routing.scorers import logprob
 from pilotfish.routing.scorers.support import read_artifact, write_artifact
 
@@ -27,7 +28,8 @@ FLIPPED_VERDICTS = 0.02
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What came of it. `artifacts` by the place of the scorer among the router's.
+    """What came of it. `artifacts` by the place of the scorer among the router's; `changed`: places of those that
+    are new.
 
     `learned_from`: how many requests taught the scorers; thresholds rest on others.
     """
@@ -37,6 +39,7 @@ class Calibrated:
     choice: Choice
     evaluated: Evaluated
     artifacts: Mapping[int, bytes]
+    changed: frozenset[int] = frozenset()
     learned_from: int = 0
     stopping: Mapping[int, Stopping] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
@@ -68,14 +71,18 @@ def calibrate(
     if choice.verdict is Verdict.ROUTE:
         scorers = {i: make_scorer(scorer, registry, learned.get(i)) for i, scorer in enumerate(router.scorers)}
         stopping = _boundaries(calibrating, router, scorers, choice, goal)
-        learned |= {place: _with_boundaries(router, place, learned, found) for place, found in stopping.items()}
+        for place, found in stopping.items():
+            learned[place] = _with_arrays(router, place, learned, found.boundaries.to_arrays())
+        if router.spec.objective and len(choice.thresholds) == 1:
+            learned[0] = _with_arrays(router, 0, learned, _range(evaluated, choice, goal).to_arrays())
     notes = [*_finite_notes(calibrating, router)]
     if today:
         now = score_all(today, router, registry, learned)
         for stage in range(now.shape[1]):
             before = evaluated.table.scores[:, stage].astype(np.float64)
             notes += shift(before, now[:, stage].astype(np.float64), name=f"stage {stage + 1}")
-    return Calibrated(router, goal, choice, evaluated, learned, len(learning), stopping, tuple(notes))
+    changed = frozenset(place for place, content in learned.items() if artifacts.get(place) != content)
+    return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(notes))
 
 
 def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
@@ -125,12 +132,19 @@ def _prefixes(entries: Sequence[Entry], pool: str, accept: Accept, scorer: Answe
     return Prefixes(looks, scores, final, np.array([len(tokens) for tokens in answers], np.int64))
 
 
-def _with_boundaries(router: ModelRouter, place: int, learned: Mapping[int, bytes], found: Stopping) -> bytes:
+def _with_arrays(router: ModelRouter, place: int, learned: Mapping[int, bytes], arrays: Mapping[str, Any]) -> bytes:
+    """The scorer's artifact, or an empty one, with these arrays in it."""
     scorer = router.scorers[place]
-    arrays: dict[str, Any] = {}
-    if place in learned:
-        arrays = read_artifact(Settings(scorer.config, learned[place]), logprob.KIND)
-    return write_artifact(logprob.KIND, {**arrays, **found.boundaries.to_arrays()})
+    kept = read_artifact(Settings(scorer.config, learned[place]), scorer.name) if place in learned else {}
+    return write_artifact(scorer.name, {**kept, **arrays})
+
+
+def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> Range:
+    """Where an objective may move the threshold: no lower than the promise allows, as high as it likes."""
+    (start,) = choice.thresholds
+    kept = min((tested.thresholds[0] for tested in choice.tested), default=start)
+    least = kept if goal.wish is Wish.QUALITY_LOSS else 0
+    return Range(Scores.of(evaluated.table.scores[:, 0].tolist()), Limits(least, NEVER, start))
 
 
 def _finite_notes(entries: Sequence[Entry], router: ModelRouter) -> list[Note]:

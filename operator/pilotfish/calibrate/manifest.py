@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from pilotfish.api import ModelRouter
 from pilotfish.calibrate.calibration import Calibrated
 from pilotfish.routing.calibration.choose import Verdict
 from pilotfish.routing.calibration.control import NEVER
@@ -43,9 +42,9 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
     documents: list[dict[str, Any]] = [document]
     files: dict[str, bytes] = {}
     for place, scorer in _scorers(document["spec"]["strategy"]).items():
-        artifact = calibrated.artifacts.get(place)
-        if artifact is None or ("artifact" in scorer and place not in calibrated.stopping):
+        if place not in calibrated.changed:
             continue
+        artifact = calibrated.artifacts[place]
         name = f"{router.name}-scorer-{place}"
         if len(artifact) <= LARGEST_IN_CONFIG_MAP:
             scorer["artifact"] = {"configMapRef": {"name": name, "key": "scorer.npz"}}
@@ -96,11 +95,3 @@ def _config_map(name: str, namespace: str | None, artifact: bytes) -> dict[str, 
         "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
         "binaryData": {"scorer.npz": base64.b64encode(artifact).decode()},
     }
-
-
-def find_router(routers: list[ModelRouter], name: str | None) -> ModelRouter | None:
-    """The router of that name; the only one that has scores where no name is given; None where there is no such one."""
-    if name is not None:
-        return next((router for router in routers if router.name == name), None)
-    scored = [router for router in routers if router.scorers]
-    return scored[0] if len(scored) == 1 else None

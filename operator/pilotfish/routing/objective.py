@@ -17,9 +17,15 @@ No clock and no state of its own: a step takes the last state and returns the ne
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotfish.base.errors import ConfigError
 
 HORIZON_SECONDS = 10.0
 """In this time a debt is to be paid back."""
@@ -34,6 +40,8 @@ MOST_OWED_SECONDS = 120.0
 LATENCY_GAIN = 0.5
 """How fast the share of large calls follows too slow requests: per MEMORY_SECONDS."""
 NEVER = 1001
+QUANTILES = 501
+"""Scores kept in an artifact."""
 
 
 class Why(StrEnum):
@@ -83,6 +91,29 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 <= self.least <= self.start <= self.most <= NEVER:
             raise ValueError("limits are least <= start <= most, from 0 to 1001")
+
+
+@dataclass(frozen=True)
+class Range:
+    """What calibration leaves for an objective: the scores it saw, and the bounds of the threshold."""
+
+    scores: Scores
+    limits: Limits
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that `from_arrays` reads: the scores as QUANTILES of them."""
+        kept = np.quantile(self.scores.ascending, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
+        limits = (self.limits.least, self.limits.most, self.limits.start)
+        return {"objective_scores": kept.astype(np.int16), "objective_limits": np.array(limits, np.int16)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Read a scorer's artifact. Raises ConfigError where it was calibrated for no objective."""
+        scores, limits = arrays.get("objective_scores"), arrays.get("objective_limits")
+        if scores is None or limits is None or scores.ndim != 1 or not len(scores) or limits.shape != (3,):
+            raise ConfigError("artifact", "was calibrated without an objective: set objective, then calibrate")
+        least, most, start = (int(value) for value in limits)
+        return cls(Scores.of([int(score) for score in scores]), Limits(least, most, start))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from pilotfish.plugin_api.scorers import Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish
 from pilotfish.routing.calibration.diagnose import Finding
+from pilotfish.routing.objective import Range
 from pilotfish.routing.scorers.logprob import LogprobScorer
+from pilotfish.routing.scorers.support import read_artifact
 
 GOAL = Goal(Wish.QUALITY_LOSS, 0.05, 0.9)
 REGISTRY = Registry.installed()
@@ -47,6 +49,20 @@ def test_thresholds_of_a_prefix_are_calibrated_on_prefixes_and_carry_boundaries(
     running.add(log[0].stages[0].tokens(48))
     assert found.evaluated.table.scores[0, 0] == running.score().permille
     assert found.stopping[0].mean_tokens < found.stopping[0].mean_tokens_without
+
+
+def test_an_objective_gets_the_range_that_the_promise_leaves(log, routers):
+    document = routers["assistant"].to_manifest()
+    document["spec"]["objective"] = {"type": "Spend", "spend": {"currency": "EUR", "perHour": "1.0"}}
+    router = type(routers["assistant"]).model_validate(document)
+    found = calibrate(log, router, GOAL, REGISTRY, artifacts={})
+    arrays = read_artifact(Settings({}, found.artifacts[0]), "logprob")
+    left = Range.from_arrays(arrays)
+    assert left.limits.start == found.choice.thresholds[0] >= left.limits.least > 0
+    share = float((found.evaluated.table.scores[:, 0] < left.limits.start).mean())
+    assert abs(left.scores.escalated(left.limits.start) - share) < 0.01
+    with pytest.raises(ConfigError, match="without an objective"):
+        Range.from_arrays({})
 
 
 def test_a_self_check_that_is_noise_is_told_and_not_deployed(log, routers):
