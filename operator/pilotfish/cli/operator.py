@@ -13,6 +13,7 @@ from pilotfish.api import Resource
 from pilotfish.api.modelpool import Runtime
 from pilotfish.api.validation import Fault
 from pilotfish.base.errors import MachineError, PilotfishError
+from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.audit import Audit
 from pilotfish.controller.external import ExternalChecks
@@ -78,6 +79,7 @@ def _assemble(
         reporter=Reporter(client, mirror, settings.identity),
         load=load,
         external=ExternalChecks(client, peers.ask_models, monotonic),
+        answers=Answers(peers.ask_answer),
         installation=Installation(
             render=lambda: replace(render, kuberay=kuberay.known), faults=_faults(), gateway_url=settings.gateway_url
         ),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
 from pilotfish.api.validation import Fault
+from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.external import ExternalChecks
 from pilotfish.controller.load import LoadBook
@@ -45,10 +46,11 @@ class Reconciler:
         reporter: Reporter,
         load: LoadBook,
         external: ExternalChecks,
+        answers: Answers,
         installation: Installation,
     ) -> None:
         self._mirror, self._applier, self._reporter = mirror, applier, reporter
-        self._load, self._external = load, external
+        self._load, self._external, self._answers = load, external, answers
         self._installation = installation
 
     async def reconcile(self, key: Key) -> float | None:
@@ -57,6 +59,7 @@ class Reconciler:
         if entry is None or entry.going:
             self._load.forget(key)
             self._external.forget(key)
+            self._answers.forget(key)
             return None
         context = self._context()
         match entry.resource:
@@ -95,10 +98,12 @@ class Reconciler:
     async def _seen_pool(self, key: Key, found: ModelPool) -> ObservedPool:
         reference = found.spec.autoscaling_policy_ref
         named = self._resource(Key("AutoscalingPolicy", key.namespace, reference.name)) if reference else None
+        children, pods = self._mirror.children(key, found.metadata.uid or ""), self._mirror.pods(key)
         return ObservedPool(
             faults=self._installation.faults(found),
-            children=self._mirror.children(key, found.metadata.uid or ""),
-            pods=self._mirror.pods(key),
+            children=children,
+            pods=pods,
+            proof=await self._answers.check(key, found, children, pods),
             policy=named if isinstance(named, AutoscalingPolicy) else None,
             scaling=self._load.memory(key),
             clock=self._load.now(),

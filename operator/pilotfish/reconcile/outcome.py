@@ -49,6 +49,14 @@ class ExternalCheck:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """Whether a RayService has answered since its engines came up, and what it said instead."""
+
+    answered: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class ObservedPool:
     """What is there of a pool."""
 
@@ -62,6 +70,8 @@ class ObservedPool:
     clock: float = 0.0
     """Seconds, on the clock of `scaling`."""
     external: ExternalCheck | None = None
+    proof: Proof = Proof(answered=False)
+    """Counts for a RayService alone: pods of a Deployment prove by their readiness that they answered."""
     refusal: str = ""
     """The API server's words, where it just refused what the pool needs."""
 

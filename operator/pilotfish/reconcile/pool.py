@@ -22,6 +22,8 @@ from pilotfish.render.serve_application import EngineContext, serve_application
 from pilotfish.render.service import service
 
 EXTERNAL_CHECK_SECONDS = 60.0
+PROOF_SECONDS = 5.0
+"""Until a RayService that is up and does not answer is asked again."""
 
 
 def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outcome:
@@ -48,7 +50,7 @@ def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outc
         pool_status.deployed_status(pool, plan, seen, findings, context),
         manifests=tuple(manifest for manifest in wanted if ObjectKey.of(manifest) not in replaced),
         deletions=(*stale, *replaced),
-        requeue_after=plan.decision.again_after if plan.decision else None,
+        requeue_after=_again(plan, seen),
         scaling=plan.decision.memory if plan.decision else None,
     )
 
@@ -130,6 +132,12 @@ def _deployment_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     manifest, revision = deployment(pool, context.render, application, replicas)
     guard = network_policy(pool, context.render, spans_pods=False)
     return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision)
+
+
+def _again(plan: Plan, seen: ObservedPool) -> float | None:
+    if plan.runtime == Runtime.RAY_SERVICE and seen.proof.message:
+        return PROOF_SECONDS
+    return plan.decision.again_after if plan.decision else None
 
 
 def _replicas(seen: ObservedPool) -> int | None:

@@ -9,7 +9,7 @@ from pilotfish.reconcile import pods
 from pilotfish.reconcile.conditions import Finding, Findings, Reason
 from pilotfish.reconcile.outcome import Context, ExternalCheck, Manifest, ObservedPool
 from pilotfish.reconcile.plan import Plan
-from pilotfish.reconcile.rayservice_words import rayservice_view
+from pilotfish.reconcile.rayservice_words import proven, rayservice_view
 from pilotfish.render import labels
 
 _READY_NEEDS = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.ENGINE_READY)
@@ -81,7 +81,7 @@ def deployed_status(
 
 def _everyone(plan: Plan, seen: ObservedPool) -> pods.PodsView:
     if plan.runtime == Runtime.RAY_SERVICE:
-        return rayservice_view(_child(seen, Runtime.RAY_SERVICE), seen.pods)
+        return proven(rayservice_view(_child(seen, Runtime.RAY_SERVICE), seen.pods), seen.proof)
     return pods.view(seen.pods)
 
 

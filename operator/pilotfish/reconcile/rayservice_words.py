@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pilotfish.reconcile import pods
 from pilotfish.reconcile.conditions import Reason
+from pilotfish.reconcile.outcome import Proof
 
 _FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
@@ -23,15 +25,18 @@ def rayservice_view(child: Mapping[str, Any] | None, members: Iterable[Mapping[s
     status = child.get("status", {})
     if status.get("observedGeneration", 0) < child["metadata"].get("generation", 0):
         late = pods.Fault(Reason.LOADING, "KubeRay has not acted on the RayService yet: does its operator run?")
-        return pods.PodsView(counted.total, counted.ready, counted.weights_available, counted.fault or late)
+        return replace(counted, fault=counted.fault or late)
     applications = status.get("activeServiceStatus", {}).get("applicationStatuses") or {}
     healthy = bool(applications) and all(entry.get("status") == "RUNNING" for entry in applications.values())
-    return pods.PodsView(
-        total=counted.total,
-        ready=counted.ready if healthy else 0,
-        weights_available=counted.weights_available,
-        fault=counted.fault or _application_fault(status),
-    )
+    return replace(counted, ready=counted.ready if healthy else 0, fault=counted.fault or _application_fault(status))
+
+
+def proven(view: pods.PodsView, proof: Proof) -> pods.PodsView:
+    """The view, in which no replica is ready before the RayService has answered."""
+    if proof.answered or not view.ready:
+        return view
+    words = proof.message or "up, and not asked for an answer yet"
+    return replace(view, ready=0, fault=view.fault or pods.Fault(Reason.LOADING, words))
 
 
 def _application_fault(status: Mapping[str, Any]) -> pods.Fault | None:

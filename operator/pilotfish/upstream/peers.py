@@ -7,10 +7,12 @@ from typing import Any
 import aiohttp
 import orjson
 
+from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import ModelUnavailable
 from pilotfish.reconcile.outcome import ExternalCheck
+from pilotfish.upstream.probe import probe
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+_TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 _LARGEST_ANSWER = 4 * 1024 * 1024
 
 
@@ -46,6 +48,10 @@ class Peers:
             return ExternalCheck(reachable=False, message=f"spec.external.model: {base_url} has no model {model!r}")
         return ExternalCheck(reachable=True, message=f"{base_url} lists {model!r}")
 
+    async def ask_answer(self, base_url: str, *, task: Task, model: str) -> None:
+        """Ask for one small answer. Raises RuntimeFailure with the server's words when none comes."""
+        await probe(self._open, base_url, task, model)
+
     async def in_flight(self, gateways: Iterable[str]) -> Mapping[str, float]:
         """Requests in flight by `namespace/name` of the pool, summed over gateways (`host:port`).
 
@@ -62,13 +68,17 @@ class Peers:
         return total
 
     async def _get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        if self._session is None:
-            raise ModelUnavailable("the client is used before it was opened")
         try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            async with self._open.get(url, headers=headers, allow_redirects=False) as response:
                 return response.status, await response.content.read(_LARGEST_ANSWER)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ModelUnavailable(f"{url} does not answer: {type(error).__name__}: {error}") from error
+
+    @property
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise ModelUnavailable("the client is used before it was opened")
+        return self._session
 
 
 def _json(body: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from resource_builders import (
 from pilotfish.api import ModelPool
 from pilotfish.api.validation import Fault
 from pilotfish.reconcile.drift import needs_apply
-from pilotfish.reconcile.outcome import ExternalCheck, ObjectKey, ObservedPool
+from pilotfish.reconcile.outcome import ExternalCheck, ObjectKey, ObservedPool, Proof
 from pilotfish.reconcile.pool import desired_state
 from pilotfish.reconcile.scaling import ScalingMemory
 
@@ -247,3 +247,24 @@ def test_a_rayservice_whose_operator_is_gone_says_so():
     outcome = desired_state(a_pool(), ObservedPool(children=live), context)
     assert says(outcome, "Ready")[0] == "False"
     assert "KubeRay has not acted" in condition(outcome, "Ready")["message"]
+
+
+def test_a_rayservice_is_ready_once_it_has_answered():
+    context = a_context(kuberay=True)
+    made = children(desired_state(a_pool(), ObservedPool(), context))
+    applications = {"small": {"status": "RUNNING"}}
+    told = {"observedGeneration": 1, "activeServiceStatus": {"applicationStatuses": applications}}
+    live = {
+        key: {**child, "metadata": {**child["metadata"], "generation": 1}, "status": told}
+        for key, child in made.items()
+    }
+    worker = a_pod(ready=True)
+    worker["metadata"]["labels"]["ray.io/node-type"] = "worker"
+    seen = ObservedPool(children=live, pods=(worker,))
+    silent = desired_state(a_pool(), replace(seen, proof=Proof(answered=False, message="answered 500")), context)
+    proven = desired_state(a_pool(), replace(seen, proof=Proof(answered=True)), context)
+    assert says(silent, "Ready") == ("False", "Loading")
+    assert condition(silent, "Ready")["message"] == "answered 500"
+    assert silent.requeue_after
+    assert says(proven, "Ready") == ("True", "Answering")
+    assert proven.requeue_after is None

@@ -1,0 +1,52 @@
+"""Proof that a RayService answers: one small request whenever its engines come up anew, and none after that.
+
+A pod of a Deployment proves it itself, by its readiness. KubeRay's says that Serve runs, not that a model answers.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from pilotfish.api import ModelPool
+from pilotfish.api.modelpool import Runtime, Task
+from pilotfish.base.errors import RuntimeFailure
+from pilotfish.controller.mirror import Key
+from pilotfish.reconcile.outcome import Manifest, ObjectKey, Proof
+from pilotfish.reconcile.rayservice_words import rayservice_view
+from pilotfish.render import labels
+from pilotfish.render.names import served_model
+
+
+class AskOnce(Protocol):
+    """Asks a model server for one small answer."""
+
+    async def __call__(self, base_url: str, *, task: Task, model: str) -> None:
+        """Return when an answer came. Raises RuntimeFailure with the server's words when none does."""
+
+
+class Answers:
+    """Which RayServices have answered since their engines came up; one entry a pool, dropped with it."""
+
+    def __init__(self, ask: AskOnce) -> None:
+        self._ask = ask
+        self._proven: set[Key] = set()
+
+    async def check(
+        self, key: Key, pool: ModelPool, children: Mapping[ObjectKey, Manifest], pods: tuple[Manifest, ...]
+    ) -> Proof:
+        """Whether the pool's RayService has answered, asked now if its engines are up and have not been asked."""
+        child = next((child for at, child in children.items() if at.kind == Runtime.RAY_SERVICE), None)
+        if child is None or not rayservice_view(child, pods).ready:
+            self._proven.discard(key)
+            return Proof(answered=False)
+        if key not in self._proven:
+            url = f"http://{labels.serve_service_name(pool)}.{key.namespace}.svc:{labels.SERVE_PORT}/v1"
+            try:
+                await self._ask(url, task=pool.spec.task, model=served_model(pool))
+            except RuntimeFailure as failure:
+                return Proof(answered=False, message=str(failure))
+            self._proven.add(key)
+        return Proof(answered=True)
+
+    def forget(self, key: Key) -> None:
+        """The pool has gone."""
+        self._proven.discard(key)
