@@ -6,7 +6,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes
 STAMPS := $(VENV)/.stamps
 PORT ?= 8080
 
-.PHONY: env dev up test check lint format types layers unit serve gateway apiserver weights chart clean help
+.PHONY: env dev up test check lint format types layers unit serve gateway apiserver weights chart e2e clean help
 
 help: ## Print the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ TIERS := gateway weights chart apiserver serve
 
 $(TIERS): dev ## One tier of tests: make serve runs real engines
 	test ! -d tests/$@ || $(BIN)/pytest tests/$@
+
+e2e: dev ## The quickstart on the cluster that KUBECONFIG names, with PILOTFISH_E2E_IMAGE and PILOTFISH_E2E_POOL_IMAGE
+	$(BIN)/pytest tests/e2e
 
 test: check ## Everything that can be tested on a machine without cluster and GPU
 	$(MAKE) $(TIERS)
