@@ -1,8 +1,8 @@
 """Runs in a pod, with the standard library alone: asks a gateway, once or from many clients until told to stop.
 
 ask.py URL MODEL "question"            prints the answer and the headers that name the decision, as JSON
-ask.py URL MODEL --clients N --seconds S   prints how many requests were answered whole, half of them streamed,
-                                           and each failure
+ask.py URL MODEL --clients N --seconds S [--pause P]   prints how many requests were answered whole, half of them
+                                                       streamed, and each failure
 """
 
 # ruff: noqa: S310, T201 - the address is the test's own, and what is printed is the result
@@ -42,14 +42,16 @@ def once(url: str, model: str, question: str) -> None:
 class Client(threading.Thread):
     """Asks one question after the other; a request counts when its answer is whole."""
 
-    def __init__(self, url: str, model: str, number: int, until: float) -> None:
+    def __init__(self, url: str, model: str, number: int, *, until: float, pause: float) -> None:
         super().__init__()
+        self.pause = pause
         self.url, self.model, self.number, self.until = url, model, number, until
         self.whole, self.failures = 0, []
 
     def run(self) -> None:
         asked = 0
         while time.monotonic() < self.until:
+            time.sleep(self.pause)
             stream = (asked + self.number) % 2 == 0
             asked += 1
             try:
@@ -64,9 +66,9 @@ class Client(threading.Thread):
                 self.failures.append(f"{type(error).__name__}: {error} {detail}"[:500])
 
 
-def load(url: str, model: str, clients: int, seconds: float) -> None:
+def load(url: str, model: str, *, clients: int, seconds: float, pause: float) -> None:
     until = time.monotonic() + seconds
-    threads = [Client(url, model, number, until) for number in range(clients)]
+    threads = [Client(url, model, number, until=until, pause=pause) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -83,8 +85,9 @@ if __name__ == "__main__":
     parser.add_argument("question", nargs="?")
     parser.add_argument("--clients", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--pause", type=float, default=0, help="seconds that a client waits before each request")
     given = parser.parse_args()
     if given.clients:
-        load(given.url, given.model, given.clients, given.seconds)
+        load(given.url, given.model, clients=given.clients, seconds=given.seconds, pause=given.pause)
     else:
         once(given.url, given.model, given.question)

@@ -53,7 +53,7 @@ def test_a_router_changes_and_no_engine_restarts(cluster):
 
 
 def test_engine_arguments_and_the_release_change_without_a_lost_request(cluster):
-    cluster.start_asking("load", "small", "--clients", "3", "--seconds", "420")
+    cluster.start_asking("load", "small", "--clients", "2", "--seconds", "420", "--pause", "1")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/load", "--timeout=2m")
     before = cluster.get("mp", "small")["status"]["revision"]
     change = {"spec": {"engine": {"maxModelLength": 1024}}}
