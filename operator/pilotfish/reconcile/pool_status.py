@@ -57,12 +57,11 @@ def deployed_status(
     engine = findings.by_type.get(ConditionType.ENGINE_READY, Finding.unknown())
     scaled = findings.by_type.get(ConditionType.SCALED)
     working = None
-    if scaled and scaled.status is not ConditionStatus.TRUE:
+    if plan.revision and newest.total < everyone.total:
+        told = f"{newest.ready} of {plan.desired} replicas have revision {plan.revision}"
+        working = Finding.true(Reason.ROLLING_OUT, told)
+    elif scaled and scaled.status is not ConditionStatus.TRUE:
         working = Finding.true(scaled.reason, scaled.message)
-    elif plan.revision and newest.total < everyone.total:
-        working = Finding.true(
-            Reason.ROLLING_OUT, f"{newest.ready} of {plan.desired} replicas have revision {plan.revision}"
-        )
     findings.finish(engine, (*_READY_NEEDS, *_refused_only(findings)), working=working)
     return dump_status(
         ModelPoolStatus,
@@ -129,6 +128,8 @@ def _mark_scaled(
     findings: Findings, plan: Plan, everyone: pods.PodsView, fault: pods.Fault | None, refusal: str
 ) -> None:
     counted = f"{everyone.ready} of {plan.desired} replicas answer"
+    if everyone.total > plan.desired:
+        counted += f", {everyone.total} run"
     if refusal:
         finding = Finding.false(Reason.REFUSED, refusal)
     elif everyone.ready == plan.desired == everyone.total:
