@@ -128,6 +128,7 @@ def run(*arguments):
     return CliRunner().invoke(application(["calibrate", "replay"]), [str(argument) for argument in arguments])
 
 
+@pytest.mark.timeout(180)
 def test_the_command_writes_a_manifest_that_loads_and_holds_its_promise(tmp_path, log, manifests):
     write_jsonl(tmp_path / "log.jsonl", log)
     out = tmp_path / "out"

@@ -71,6 +71,20 @@ def betting_p(losses: Floats, limit: float, *, low: float, high: float, error: f
     return min(1.0, math.exp(-capital))
 
 
+def betting_upper(losses: Floats, *, low: float, high: float, error: float) -> float:
+    """An upper bound of the true mean of `losses` by the betting test: exceeded with at most the probability
+    `error`.
+    """
+    least, most = float(losses.mean()) if len(losses) else low, high
+    for _ in range(20):
+        middle = (least + most) / 2
+        if betting_p(losses, middle, low=low, high=high, error=error) <= error:
+            most = middle
+        else:
+            least = middle
+    return most
+
+
 def examples_needed(limit: float, error: float) -> int:
     """Fewest examples with which a loss limit can be promised at all: those with which no loss was ever seen.
 

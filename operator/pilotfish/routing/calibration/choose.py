@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pilotfish.routing.calibration.bounds import clopper_pearson, examples_needed, mean_interval
+from pilotfish.routing.calibration.bounds import betting_upper, clopper_pearson, examples_needed, mean_interval
 from pilotfish.routing.calibration.control import (
     Tested,
     Thresholds,
@@ -16,8 +16,8 @@ from pilotfish.routing.calibration.control import (
     path_of_many,
     saving,
 )
-from pilotfish.routing.calibration.diagnose import Finding, Note, signal, spread
-from pilotfish.routing.calibration.table import Played, Table, losses, play
+from pilotfish.routing.calibration.diagnose import Finding, Note, blind, signal, spread
+from pilotfish.routing.calibration.table import Played, Table, losses, play, play_one
 from pilotfish.routing.scorers.support import Floats
 
 SPLIT_SEED = 20_240_402
@@ -90,6 +90,8 @@ def _notes(table: Table, goal: Goal) -> list[Note]:
         scores = table.scores[:, stage].astype(np.float64)
         name = f"stage {stage + 1}"
         found += signal(scores, _good_enough(table, stage), error=goal.error, name=name)
+        if goal.wish is Wish.QUALITY_LOSS and table.cumulative:
+            found += blind(scores, table.quality[:, stage], error=goal.error, name=name)
         found += spread(scores, name=name)
     if goal.wish is Wish.QUALITY_LOSS:
         needed = examples_needed(goal.limit, goal.error)
@@ -133,7 +135,28 @@ def _by_quality(table: Table, goal: Goal, notes: tuple[Note, ...]) -> Choice:
             Verdict.LARGE_ALONE,
             f"do not cascade: what keeps the promise is not shown to be cheaper than the last pool (saves {share:.1%})",
         )
+    coin = _coin_saving(tested_on, goal)
+    if share <= coin:
+        reason = (
+            f"do not cascade: within the promise it saves {share:.1%}, and a coin would save {coin:.1%};"
+            " use strategy Weighted if that is worth it"
+        )
+        return choice(Verdict.LARGE_ALONE, reason)
     return choice(Verdict.ROUTE, f"saves {share:.1%} of the last pool's cost within the promise", best.thresholds)
+
+
+def _coin_saving(table: Table, goal: Goal) -> float:
+    """The share of the last pool's cost that a coin saves which keeps the same promise: a score has to do better
+    than that.
+    """
+    lost = losses(table, play_one(table, 0))
+    if goal.confidence is None:
+        most = (float(np.maximum(lost, 0.0).sum()) + 1.0) / (len(lost) + 1)
+    else:
+        most = betting_upper(lost, low=-1.0, high=1.0, error=goal.error)
+    small, large = float(table.cost[:, 0].mean()), float(table.cost[:, -1].mean())
+    share = min(1.0, goal.limit / most) if most > 0 else 1.0
+    return share * (1 - small / large) if large > 0 else 0.0
 
 
 def _split(table: Table, goal: Goal) -> tuple[Table, Sequence[Thresholds]]:

@@ -20,6 +20,7 @@ class Finding(StrEnum):
     TIES = "Ties"
     SHIFT = "Shift"
     TOO_FEW = "TooFew"
+    BLIND = "Blind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,17 @@ def signal(scores: Floats, good: Floats, *, error: float, name: str) -> list[Not
     if found.low <= 0.5:
         return [Note(Finding.NO_SIGNAL, f"{name}: the score is not shown to be better than chance ({shown})")]
     return []
+
+
+def blind(scores: Floats, quality: Floats, *, error: float, name: str) -> list[Note]:
+    """Does the score tell the stage's own right answers from wrong ones, whatever the last pool says?"""
+    found = discrimination(scores, quality, confidence=1 - 2 * error)
+    if found is None or found.low > 0.5:
+        return []
+    shown = (
+        f"area under the ROC curve {found.area:.3f}, {1 - 2 * error:.0%} interval {found.low:.3f} to {found.high:.3f}"
+    )
+    return [Note(Finding.BLIND, f"{name}: right answers are not shown to score above wrong ones ({shown})")]
 
 
 def spread(scores: Floats, *, name: str) -> list[Note]:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from pilotfish.routing.calibration.bounds import (
     betting_p,
+    betting_upper,
     clopper_pearson,
     examples_for,
     examples_needed,
@@ -38,6 +39,14 @@ def test_the_betting_test_holds_for_differences_of_qualities():
     samples = random.choice([-1.0, 0.0, 1.0], p=[0.10, 0.78, 0.12], size=(DRAWS, 200))
     wrong = sum(betting_p(sample, 0.02, low=-1.0, high=1.0, error=0.05) <= 0.05 for sample in samples)
     assert within(wrong, 0.05)
+
+
+def test_an_upper_bound_is_exceeded_no_more_often_than_promised():
+    random = np.random.default_rng(8)
+    samples = random.choice([-1.0, 0.0, 1.0], p=[0.1, 0.6, 0.3], size=(300, 150))
+    bounds = np.array([betting_upper(sample, low=-1.0, high=1.0, error=0.1) for sample in samples])
+    assert (bounds < 0.2).sum() <= stats.binom.ppf(0.9999, 300, 0.1)
+    assert np.median(bounds) < 0.4
 
 
 def test_the_betting_test_finds_a_difference_that_is_there():

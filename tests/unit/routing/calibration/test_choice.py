@@ -94,6 +94,16 @@ def test_the_verdict_fits_the_requests(table, verdict, finding):
     assert bool(found.thresholds) == (verdict is Verdict.ROUTE)
 
 
+def test_a_score_that_a_coin_matches_is_not_worth_a_cascade():
+    """The score is weak, and the small pool costs something with every request: a coin keeps the promise for less."""
+    sharp = make(2000, 15, small_cost=0.15)
+    noise = np.random.default_rng(0).integers(0, 1001, sharp.scores.shape)
+    dull = Table((sharp.scores + 2 * noise) // 3, sharp.quality, sharp.cost, sharp.seconds)
+    found = choose(dull, goal())
+    assert found.verdict is Verdict.LARGE_ALONE
+    assert "coin" in found.reason
+
+
 def test_ties_are_told():
     table = make(500, 11)
     tied = Table(np.where(table.scores > 300, 700, table.scores), table.quality, table.cost, table.seconds)
