@@ -17,7 +17,7 @@ from pilotfish.local.ports import LOOPBACK, free_ports
 from pilotfish.local.processes import end_session, remove_folder
 from pilotfish.upstream.ray_serve import Application, RayDashboard
 
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 """Ray on a busy machine of few cores is slow to start."""
 POLL_SECONDS = 0.25
 SCHEDULABLE_CPUS = 1024
