@@ -65,7 +65,7 @@ class Answer:
 class Models(Protocol):
     """The pools that a scorer may ask, by the role that the manifest gives them; "self" is the stage's own pool.
 
-    Every call counts towards the request's cost and is cancelled with it. Raises RequestError when a pool cannot answer.
+    Every call counts towards the request's cost and is cancelled with it. Raises RequestError where none answers.
     """
 
     async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Mapping[str, Any]:
@@ -88,7 +88,7 @@ class RunningScore(Protocol):
         """The score of the tokens so far, taken as the whole answer. No tokens score 0."""
 
     def bounds(self, remaining: int | None) -> Bounds:
-        """What the final score can still be, whatever the at most `remaining` tokens that follow are (None: unknown)."""
+        """What the final score can still be, whatever tokens follow, `remaining` at most (None: unknown)."""
 
 
 class FromSettings(Protocol):
@@ -111,7 +111,7 @@ class AnswerScorer(FromSettings, Protocol):
 
 @runtime_checkable
 class JudgeScorer(FromSettings, Protocol):
-    """Scores a whole answer, and may ask models. `top_logprobs` as in AnswerScorer; None: log-probabilities not needed."""
+    """Scores a whole answer, and may ask models. `top_logprobs` as in AnswerScorer; None: no log-probabilities."""
 
     top_logprobs: int | None
 
