@@ -28,16 +28,17 @@ LONGEST_SECONDS = 900
 
 
 def count(api: Api, namespace: str, version: str, kind: str) -> int:
-    return len(api.request("GET", api.path_of(version, kind, namespace))["items"])
+    page = api.request("GET", api.path_of(version, kind, namespace), params={"limit": "1"})
+    return len(page["items"]) + page["metadata"].get("remainingItemCount", 0)
 
 
-def until(what: str, done: Callable[[], bool]) -> float:
+def until(what: str, done: Callable[[], bool], every: float = 0.5) -> float:
     """Seconds until `done` holds."""
     began = time.monotonic()
     while not done():
         if time.monotonic() - began > LONGEST_SECONDS:
             raise SystemExit(f"{what} did not come true in {LONGEST_SECONDS} s")
-        time.sleep(0.5)
+        time.sleep(every)
     return time.monotonic() - began
 
 
@@ -73,14 +74,15 @@ def run(pools: int, folder: Path) -> None:
             print(f"{pools} pools created in {time.monotonic() - began:.1f} s")
             until("all children", lambda: all(count(api, namespace, *kind) == pools for kind in CHILDREN))
             print(f"all {pools * len(CHILDREN)} objects there {time.monotonic() - began:.1f} s after the first create")
-            until("all statuses", lambda: all_reported(api, namespace))
+            until("all statuses", lambda: all_reported(api, namespace), every=2)
             print(f"all statuses there after {time.monotonic() - began:.1f} s; operator: {memory(operator)}")
             cpu = sum(psutil.Process(operator.pid).cpu_times()[:2])
             print(f"CPU of the operator: {cpu:.1f} s; writes: {dict(writes(plane, account))}")
             operator.stop()
             before = writes(plane, account)
             operator.start()
-            took = until("a new pool", lambda: fence(api, namespace))
+            fence = api.create(a_pool(namespace, "fence"))
+            took = until("a new pool", lambda: bool(api.get(fence).get("status", {}).get("observedGeneration")))
             print(f"restarted: acted on a new pool after {took:.1f} s; operator: {memory(operator)}")
             fresh = writes(plane, account) - before
             print(f"writes of the restart, those for the new pool included: {dict(fresh)}")
@@ -89,12 +91,6 @@ def run(pools: int, folder: Path) -> None:
 def all_reported(api: Api, namespace: str) -> bool:
     items = api.request("GET", api.path_of("pilotfish.dev/v1alpha1", "ModelPool", namespace))["items"]
     return all(item.get("status", {}).get("observedGeneration") == item["metadata"]["generation"] for item in items)
-
-
-def fence(api: Api, namespace: str) -> bool:
-    """Whether a pool that comes last was acted on; it is made on the first call."""
-    api.apply(a_pool(namespace, "fence"))
-    return all_reported(api, namespace)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from pilotfish.reconcile.outcome import Manifest, ObjectKey
 
 Enqueue = Callable[[Key], Awaitable[None]]
 
-_EVENT_WORKERS = 200
 _IDLE_SECONDS = 0.2
 _POD_FIELDS = ("phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
 
@@ -116,13 +115,15 @@ def _index(registry: kopf.OperatorRegistry) -> None:
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Bound Kopf's workers, keep it from writing anything, and let a watch that hangs be opened anew."""
+    """Keep Kopf from writing anything, and let a watch that hangs be opened anew."""
     settings.posting.enabled = False
     # Rights to watch CRDs are not needed: a KubeRay that comes or goes ends the process, and the next one sees it.
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = _NoDiffs()
-    settings.queueing.worker_limit = _EVENT_WORKERS
+    # Kopf's workers wait for each other until everything is indexed: a limit on them below the number of objects would
+    # keep them waiting for ever. They only put keys on our queue, whose workers are bounded.
+    settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.watching.server_timeout = 290
     settings.watching.client_timeout = 320

@@ -54,7 +54,7 @@ class Lease:
         """Wait until the Lease is ours. While the API server is away this waits too."""
         while True:
             try:
-                if await self._try():
+                if await self._try(create=True):
                     return
             except Conflict:
                 logger.debug("somebody else wrote the lease first")
@@ -70,14 +70,14 @@ class Lease:
             left = self._timing.renew_deadline - (self._clock() - renewed)
             try:
                 async with asyncio.timeout(max(left, 0.0)):
-                    ours = await self._try()
+                    ours = await self._try(create=False)
             except (KubeError, TimeoutError) as error:
                 if self._clock() - renewed >= self._timing.renew_deadline:
                     raise LeaseLost(f"the lease {self._name} could not be renewed: {error}") from error
                 logger.warning("could not renew the lease %s yet: %s", self._name, error)
                 continue
             if not ours:
-                raise LeaseLost(f"the lease {self._name} is held by somebody else")
+                raise LeaseLost(f"the lease {self._name} has gone, or somebody else holds it")
             renewed = self._clock()
 
     async def release(self) -> None:
@@ -86,9 +86,11 @@ class Lease:
         if found and found["spec"].get("holderIdentity") == self._identity:
             await self._client.replace(LEASES, {**found, "spec": {**found["spec"], "holderIdentity": ""}})
 
-    async def _try(self) -> bool:
+    async def _try(self, *, create: bool) -> bool:
         found = await self._client.find(LEASES, self._namespace, self._name)
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        if found is None and not create:
+            return False
         if found is None:
             metadata = {"name": self._name, "namespace": self._namespace}
             await self._client.create(LEASES, self._lease(metadata, now, transitions=0))
