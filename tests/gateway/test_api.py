@@ -235,3 +235,17 @@ async def test_explain_runs_every_stage_and_says_which_would_have_answered(house
     ]  # fmt: skip
     assert (told["stages"][0]["score"], told["stages"][0]["threshold"]) == (951, 500)
     assert told["stages"][0]["scorer"] == "logprob"
+
+
+async def test_what_is_not_sampled_costs_no_span_and_tells_the_engine_so(house: House) -> None:
+    exporter = InMemorySpanExporter()
+    house.tracing = Tracing.exporting(SimpleSpanProcessor(exporter), "gateway")
+    house.say(small=UNSURE)
+    await house.serve([cascade()])
+    body = orjson.dumps({"model": "assistant", "messages": [{"role": "user", "content": "hi"}]})
+    unsampled = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"
+    await house.post("/v1/chat/completions", body, traceparent=unsampled)
+    assert exporter.get_finished_spans() == ()
+    for headers in house.engine.headers:
+        trace, flags = headers["traceparent"].split("-")[1], headers["traceparent"].split("-")[3]
+        assert (trace, flags) == ("0123456789abcdef0123456789abcdef", "00")

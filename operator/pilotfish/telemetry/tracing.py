@@ -62,6 +62,10 @@ class Tracing:
         if self._tracer is None:
             yield INVALID_SPAN
             return
+        if isinstance(parent, Span) and not parent.is_recording():
+            # Samplers decide by trace, so what is below a span that was left out is left out, too.
+            yield parent
+            return
         context = _context(parent)
         span = self._tracer.start_span(name, context, kind, attributes)
         try:
