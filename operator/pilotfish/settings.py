@@ -19,6 +19,8 @@ class GatewaySettings:
     """Larger request bodies get 413."""
     api_keys: frozenset[str] = frozenset()
     """Keys that clients may use; empty asks for none."""
+    body_timeout_seconds: float = 60.0
+    """For a client to send its whole request; slower ones get 408."""
     connect_timeout_seconds: float = 5.0
     """To open a connection to a model server."""
     idle_timeout_seconds: float = 300.0

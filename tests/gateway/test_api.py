@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import openai
@@ -249,3 +250,18 @@ async def test_what_is_not_sampled_costs_no_span_and_tells_the_engine_so(house: 
     for headers in house.engine.headers:
         trace, flags = headers["traceparent"].split("-")[1], headers["traceparent"].split("-")[3]
         assert (trace, flags) == ("0123456789abcdef0123456789abcdef", "00")
+
+
+async def test_a_client_that_never_ends_its_request_is_sent_away(house: House) -> None:
+    house.settings = replace(house.settings, body_timeout_seconds=0.2)
+    await house.serve([cascade()])
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b'{"model": '
+        await asyncio.Event().wait()
+
+    assert house.session
+    sending = house.session.post(house.url + "/v1/chat/completions", data=stalled())
+    async with asyncio.timeout(10), sending as response:
+        assert response.status == 408
+        assert (await response.json())["error"]["type"] == "timeout_error"

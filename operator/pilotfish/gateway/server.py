@@ -13,6 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, SpanKind
 from pilotfish.base.errors import (
     BadRequest,
     BodyTooLarge,
+    ClientTimeout,
     DeadlineExceeded,
     RequestError,
     Unauthorized,
@@ -151,11 +152,15 @@ class GatewayServer:
         if (request.content_length or 0) > most:
             raise BodyTooLarge(f"the body has {request.content_length} bytes, the most is {most}")
         body = bytearray()
+        seconds = self._settings.body_timeout_seconds
         try:
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > most:
-                    raise BodyTooLarge(f"the body has more than {most} bytes")
+            async with asyncio.timeout(seconds):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > most:
+                        raise BodyTooLarge(f"the body has more than {most} bytes")
+        except TimeoutError as error:
+            raise ClientTimeout(f"the request did not arrive whole within {seconds:.0f} s") from error
         except web.RequestPayloadError as error:
             raise BadRequest(f"the body broke off: {error}") from error
         return bytes(body)
