@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pilotfish.api import ModelRouter
-from pilotfish.base.errors import ConfigError, ModelUnavailable, PilotfishError
+from pilotfish.base.errors import ConfigError, PilotfishError
 from pilotfish.cli.calibrate import NO_PACKAGES, Manifests
+from pilotfish.cli.client import gateway_address
 from pilotfish.cli.local_options import load_or_exit
-from pilotfish.local import state
 from pilotfish.plugins.registry import Registry
 
 COLUMNS = (
@@ -50,7 +50,7 @@ def record(
                 prompts,
                 _routers(manifests, router),
                 out,
-                _Way(_address(url), at_once, max_tokens, vectors_from),
+                _Way(gateway_address(url), at_once, max_tokens, vectors_from),
                 console,
             )
         )
@@ -81,15 +81,6 @@ def _routers(manifests: Sequence[Path], names: Sequence[str] | None) -> list[Mod
     if not chosen:
         raise ConfigError("--router", f"the manifests have: {', '.join(router.name for router in routers) or 'none'}")
     return chosen
-
-
-def _address(url: str | None) -> str:
-    if url:
-        return url.rstrip("/").removesuffix("/v1")
-    runs = state.running(state.state_folder(os.environ))
-    if not runs:
-        raise ModelUnavailable("no `pilotfish up` runs here: start it, or give --url")
-    return runs[0].url
 
 
 async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _Way, console: Console) -> "Outcome":
