@@ -183,9 +183,16 @@ def test_the_end_leaves_no_process_no_port_and_no_folder(run):
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    segments = {entry for entry in SHARED_MEMORY.iterdir() if entry.name.startswith(("psm_", "sem.mp-"))}
+    segments = {
+        Path(found.path)
+        for process in processes
+        if process.status() != psutil.STATUS_ZOMBIE
+        for found in process.memory_maps()
+        if found.path.startswith(f"{SHARED_MEMORY}/psm_")
+    }
     assert guardians
     assert ports
+    assert segments
     assert run.end(signal.SIGINT) == 0
     assert not [process for process in processes if process.is_running()]
     assert not [found for guardian in guardians for found in in_session(guardian.pid)]
