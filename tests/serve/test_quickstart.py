@@ -102,18 +102,24 @@ def test_twenty_of_twenty_traces_have_the_engine_s_own_spans(run, sink):
 
 
 def test_the_spans_of_an_escalation_tell_the_decision(run, sink):
-    _, headers, _ = ask(run.url, "assistant", HARD, max_tokens=16)
+    trace = f"{77:032x}"
+    body = {"model": "assistant", "messages": [{"role": "user", "content": HARD}], "temperature": 0, "max_tokens": 16}
+    request = urllib.request.Request(  # noqa: S310
+        f"{run.url}/v1/chat/completions",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "traceparent": f"00-{trace}-00000000000000ab-01"},
+    )
+    with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+        json.load(answer)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
     assert headers["x-pilotfish-stages"] == "small,large"
-
-    def told(spans) -> bool:
-        return any(span.name == "chat assistant" and span.attributes["pilotfish.escalated"] for span in spans)
-
-    assert sink.wait_until(told, 60)
-    trace = next(span.trace for span in reversed(sink.spans()) if span.name == "chat assistant")
-    stages = {span.name: span.attributes for span in sink.spans() if span.trace == trace}
-    assert stages["chat small"]["pilotfish.verdict"] == "Rejected"
-    assert str(stages["chat small"]["pilotfish.score_permille"]) == headers["x-pilotfish-score"]
-    assert stages["chat large"]["pilotfish.verdict"] == "Accepted"
+    wanted = {"chat assistant", "chat small", "chat large"}
+    assert sink.wait_until(lambda spans: wanted <= {span.name for span in spans if span.trace == trace}, 60)
+    told = {span.name: span.attributes for span in sink.spans() if span.trace == trace}
+    assert told["chat assistant"]["pilotfish.escalated"]
+    assert told["chat small"]["pilotfish.verdict"] == "Rejected"
+    assert str(told["chat small"]["pilotfish.score_permille"]) == headers["x-pilotfish-score"]
+    assert told["chat large"]["pilotfish.verdict"] == "Accepted"
 
 
 def running(run) -> tuple[int, int]:
