@@ -100,10 +100,10 @@ def test_pools_that_fail_say_why_in_one_line_and_hurt_no_other(run):
     assert "/nowhere/at/all" in run.wait_for("lost: failed")
     assert "spec.engine.args.max_num_seq" in run.wait_for("typo: failed")
     # The engine's process says this in its own log; Serve only points there.
-    assert "KV cache" in run.wait_for("broken: failed")
+    assert "cache blocks" in run.wait_for("broken: failed")
     status, _, body = ask(run.url, "broken", "Hello")
     assert status == 503
-    assert "KV cache" in body["error"]["message"]
+    assert "cache blocks" in body["error"]["message"]
     assert ask(run.url, "small", "Hello", max_tokens=1)[0] == 200
 
 

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 LONGEST = 400
 """Characters of a reason; the rest is cut."""
 
-_LOOK_ELSEWHERE = ("See root cause above", "Engine core initialization failed", "EngineDeadError", "ActorDiedError")
+_LOOK_ELSEWHERE = (
+    "See root cause above",
+    "Engine core initialization failed",
+    "EngineDeadError",
+    "ActorDiedError",
+    "Traceback (most recent call last)",
+)
 _EXCEPTION = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?(?P<kind>[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure)): (?P<text>.+)"
 )

@@ -70,3 +70,11 @@ def test_memory_may_be_free_again_an_argument_stays_wrong():
 def test_a_reason_is_one_short_line(text):
     for reason in (reason_from_message(text), reason_from_log(text.splitlines())):
         assert reason is None or (len(reason) <= LONGEST and "\n" not in reason and reason.strip())
+
+
+def test_an_exception_that_quotes_a_traceback_is_no_reason() -> None:
+    quoted = "RuntimeError: Traceback (most recent call last):"
+    message = f"{quoted}\nRuntimeError: Engine core initialization failed. See root cause above."
+    assert reason_from_message(message) is None
+    log = [quoted, "(EngineCore pid=1) ValueError: No available memory for the cache blocks."]
+    assert reason_from_log(log) == "No available memory for the cache blocks."
