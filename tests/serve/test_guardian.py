@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from pilotfish.local.processes import SHARED_MEMORY
+from pilotfish.local.segments import SHARED_MEMORY, Segments
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="adopting orphans is Linux's")
 
@@ -92,3 +92,15 @@ def test_the_commands_own_end_is_the_guardians(tmp_path):
     finally:
         guardian.stdin.close()
     assert not folder.exists()
+
+
+def test_shared_memory_of_the_dead_goes_and_that_of_the_living_stays(run):
+    _, _, grandchild, segment, _ = run
+    segments = Segments()
+    segments.look([grandchild])
+    segments.remove_orphans()
+    assert segment.exists()
+    grandchild.kill()
+    psutil.wait_procs([grandchild], timeout=30)
+    segments.remove_orphans()
+    assert not segment.exists()

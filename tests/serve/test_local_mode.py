@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from pilotfish.local import state
-from pilotfish.local.processes import SHARED_MEMORY, in_session
+from pilotfish.local.processes import in_session
+from pilotfish.local.segments import SHARED_MEMORY
 from tests.serve.up import Up, ask, call, free_port, until
 
 SMALL = """\

@@ -12,7 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 from pilotfish.local.processes import adopt_orphans, end_descendants, remove_folder
+from pilotfish.local.segments import Segments
+
+LOOK_SECONDS = 5.0
+"""How often the shared memory of engines is looked at; that of one killed sooner after its start is not known."""
 
 
 def guard(folder: Path, command: list[str]) -> int:
@@ -45,11 +51,12 @@ def _signals() -> tuple[socket.socket, set[int]]:
 
 
 def _wait(child: subprocess.Popen[bytes], wakeup: socket.socket, stopped: set[int]) -> int:
+    segments = Segments()
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
         selector.register(wakeup, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select():
+            for key, _ in selector.select(LOOK_SECONDS):
                 if key.fileobj is wakeup:
                     wakeup.recv(4096)
                 elif not os.read(sys.stdin.fileno(), 4096):
@@ -59,6 +66,8 @@ def _wait(child: subprocess.Popen[bytes], wakeup: socket.socket, stopped: set[in
             status = _reap(child)
             if status is not None:
                 return status
+            segments.look(psutil.Process().children(recursive=True))
+            segments.remove_orphans()
 
 
 def _reap(child: subprocess.Popen[bytes]) -> int | None:

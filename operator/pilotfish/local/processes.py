@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 
+from pilotfish.local.segments import Segments
+
 GRACE_SECONDS = 5.0
 """Time that processes get between the request to end and their killing."""
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -52,17 +53,16 @@ def remove_folder(folder: Path) -> None:
 
 
 def _end(find: Callable[[], list[psutil.Process]], *, politely: bool) -> None:
-    segments: set[Path] = set()
+    segments = Segments()
     while alive := find():
-        segments |= _shared_memory(alive)
+        segments.look(alive)
         # Ray's own launcher waits half a minute for requests to drain when it is asked to end, and restarts nothing.
         rude = [process for process in alive if not politely or _is_launcher(process)]
         _signal(rude, signal.SIGKILL)
         _signal((process for process in alive if process not in rude), signal.SIGTERM)
         psutil.wait_procs(alive, timeout=GRACE_SECONDS)
         politely = False
-    for segment in segments:
-        segment.unlink(missing_ok=True)
+    segments.remove_orphans()
 
 
 def _is_launcher(process: psutil.Process) -> bool:
@@ -78,16 +78,3 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
             process.send_signal(number)
         except psutil.NoSuchProcess:
             continue
-
-
-def _shared_memory(processes: Iterable[psutil.Process]) -> set[Path]:
-    """Named segments that the processes have mapped."""
-    paths: set[Path] = set()
-    for process in processes:
-        try:
-            # psutil's own reading adds up every page, which takes seconds for a process with a model in it.
-            mapped = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-        except OSError:
-            continue
-        paths |= {Path(line[line.index("/") :]) for line in mapped if f" {SHARED_MEMORY}/" in line}
-    return {path for path in paths if path.exists()}

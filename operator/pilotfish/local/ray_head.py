@@ -1,6 +1,7 @@
 """A Ray of its own for one run of local mode: on loopback, with a token, in a temporary folder, below a guardian."""
 
 import asyncio
+import logging
 import secrets
 import sys
 import tempfile
@@ -17,8 +18,11 @@ from pilotfish.local.ports import LOOPBACK, free_ports
 from pilotfish.local.processes import end_session, remove_folder
 from pilotfish.upstream.ray_serve import Application, RayDashboard
 
-START_SECONDS = 600.0
-"""Ray on a busy machine of few cores is slow to start."""
+logger = logging.getLogger(__name__)
+
+ATTEMPT_SECONDS = (90.0, 180.0, 330.0)
+"""Ray's start forks processes while threads of its own run, and now and then hangs in that for ever. So a start that
+takes too long is given up and made again; later ones get longer, as a busy machine of few cores is slow."""
 POLL_SECONDS = 0.25
 SCHEDULABLE_CPUS = 1024
 """Ray only counts these; engines share the real cores, which local mode oversubscribes on purpose."""
@@ -52,13 +56,14 @@ class RayHead:
         """Serve answers requests at `listen` and `port` (None: one that is free); all else of Ray stays on loopback."""
         self._environ = environ
         self._listen_at = listen
+        self._port = port
         self._gpus = gpus
         self._token = secrets.token_hex(32)
         self._guardian: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
         self._words: deque[str] = deque(maxlen=20)
         self._listening: asyncio.Task[None] | None = None
-        self.ports = RayPorts.pick() if port is None else replace(RayPorts.pick(), serve=port)
+        self.ports = self._pick_ports()
         self.folder = Path(tempfile.mkdtemp(prefix="pilotfish-", dir=_short_temporary_folder()))
         self._dashboard: RayDashboard | None = None
 
@@ -88,20 +93,17 @@ class RayHead:
 
     async def start(self) -> None:
         """Start Ray and wait until Serve can be told to deploy. Raises RuntimeFailure with Ray's last words."""
-        for name in ("ray", "tmp"):
-            (self.folder / name).mkdir()
-        self._guardian = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pilotfish.local.guardian", str(self.folder), *self._command(),
-            stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=self._environment(), start_new_session=True, cwd="/",
-        )  # fmt: skip
-        self._listening = asyncio.create_task(self._listen(self._guardian))
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
-        self._dashboard = RayDashboard(self._http, self.dashboard_url, self._token)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await self._until_answering(self._dashboard)
-        except TimeoutError as error:
-            raise RuntimeFailure(f"Ray did not start within {START_SECONDS:.0f} s: {self._last_words()}") from error
+        for seconds in ATTEMPT_SECONDS:
+            dashboard = await self._launch(self._http)
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._until_answering(dashboard)
+            except TimeoutError:
+                logger.warning("Ray did not start within %.0f s: %s", seconds, self._last_words())
+            await self._end()
+            self.ports = self._pick_ports()
+        raise RuntimeFailure(f"Ray did not start in {len(ATTEMPT_SECONDS)} attempts: {self._last_words()}")
 
     async def ended(self) -> str:
         """Wait until Ray is gone and say so in one line, with its last words."""
@@ -123,6 +125,21 @@ class RayHead:
         """End every process of this Ray and remove its folder. Can be called at any time, more than once."""
         if self._http:
             await self._http.close()
+        await self._end()
+
+    async def _launch(self, http: aiohttp.ClientSession) -> RayDashboard:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        for name in ("ray", "tmp"):
+            (self.folder / name).mkdir()
+        self._guardian = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pilotfish.local.guardian", str(self.folder), *self._command(),
+            stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=self._environment(), start_new_session=True, cwd="/",
+        )  # fmt: skip
+        self._listening = asyncio.create_task(self._listen(self._guardian))
+        self._dashboard = RayDashboard(http, self.dashboard_url, self._token)
+        return self._dashboard
+
+    async def _end(self) -> None:
         if self._guardian is None:
             remove_folder(self.folder)
             return
@@ -134,6 +151,10 @@ class RayHead:
         # Nothing is left to do here unless the guardian itself was killed.
         await asyncio.to_thread(end_session, self._guardian.pid)
         await asyncio.to_thread(remove_folder, self.folder)
+
+    def _pick_ports(self) -> RayPorts:
+        picked = RayPorts.pick()
+        return picked if self._port is None else replace(picked, serve=self._port)
 
     def _started(self) -> RayDashboard:
         if self._dashboard is None:
@@ -192,7 +213,7 @@ class RayHead:
                 "RAY_worker_niceness": "0",
                 # With as many schedulable CPUs, Ray would keep idle workers, each with torch loaded.
                 "RAY_num_workers_soft_limit": "1",
-                "RAY_raylet_start_wait_time_s": str(int(START_SECONDS)),
+                "RAY_raylet_start_wait_time_s": str(int(ATTEMPT_SECONDS[-1])),
                 "TMPDIR": str(self.folder / "tmp"),
             }
             | {name: value for name, value in self._environ.items() if name.startswith("RAY_SERVE_")}
