@@ -5,6 +5,9 @@ from math import ceil
 
 MINUTE = 60.0
 
+ROUNDING = 1e-6
+"""A lack smaller than this comes from the refilling's arithmetic, not from spending."""
+
 
 @dataclass
 class Bucket:
@@ -26,7 +29,7 @@ class Bucket:
         """Whole seconds until `need` can be taken; 0: now."""
         self._refill(now)
         missing = min(need, self.per_minute) - self.level
-        return 0 if missing <= 0 else max(1, ceil(missing * MINUTE / self.per_minute))
+        return 0 if missing <= ROUNDING else max(1, ceil(missing * MINUTE / self.per_minute))
 
     def spend(self, amount: float, now: float) -> None:
         """Take `amount`, whether it is there or not."""
