@@ -52,6 +52,18 @@ async def test_weights_share_the_requests_and_dead_pools_get_none(house: House) 
     assert {(await house.ask("canary")).json["model"] for _ in range(10)} == {"large"}
 
 
+async def test_an_adapter_is_a_model_of_its_own_on_its_pools_replicas(house: House) -> None:
+    adapted = pool("small", extra=", adapters: [{name: legal, model: {uri: 's3://models/legal'}}]")
+    house.say(**{"small:legal": Script([("Hereby", -0.1)])})
+    await house.serve([], [adapted])
+    assert [entry["id"] for entry in (await house.get("/v1/models")).json["data"]] == ["small", "small:legal"]
+    answer = await house.ask("small:legal")
+    assert (answer.text, answer.json["model"]) == ("Hereby", "small:legal")
+    assert answer.headers["x-pilotfish-stages"] == "small:legal"
+    assert (await house.ask("small")).text == "Canberra."
+    assert (await house.ask("small:medical")).json["error"]["code"] == "model_not_found"
+
+
 async def test_a_pool_answers_by_its_own_name_and_says_why_it_cannot(house: House) -> None:
     house.states["large"] = (PoolState.FAILED, "No module named 'flash_attn'")
     await house.serve([cascade()])

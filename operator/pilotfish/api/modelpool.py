@@ -289,6 +289,10 @@ class ModelPool(Model):
         """The object's name."""
         return self.metadata.name
 
+    def adapter_name(self, adapter: str) -> str:
+        """What clients and the model server call a LoRA adapter of the pool."""
+        return f"{self.name}:{adapter}"
+
     @property
     def engine(self) -> Engine:
         """The engine's settings, defaults where none are given."""

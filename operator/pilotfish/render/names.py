@@ -11,11 +11,6 @@ def served_model(pool: ModelPool) -> str:
     return pool.name
 
 
-def adapter_model(pool: ModelPool, adapter: str) -> str:
-    """What clients write to reach a LoRA adapter of the pool."""
-    return f"{pool.name}:{adapter}"
-
-
 def engine_deployment(pool: ModelPool) -> str:
     """The deployment whose replicas hold engines. Ray derives it from the model's name in this way."""
     return "PoolServer:" + served_model(pool).replace("/", "--").replace(".", "_")

@@ -12,7 +12,7 @@ from typing import Any
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.autoscalingpolicy import SignalType
 from pilotfish.api.modelpool import Speculative, SpeculativeType, Task
-from pilotfish.render.names import INGRESS_DEPLOYMENT, adapter_model, engine_deployment, served_model
+from pilotfish.render.names import INGRESS_DEPLOYMENT, engine_deployment, served_model
 
 IMPORT_PATH = "ray.serve.llm:build_openai_app"
 SERVER_CLASS = "pilotfish.engine.server:PoolServer"
@@ -151,7 +151,7 @@ def _llm_config(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
     experimental: dict[str, Any] = {"stream_batching_interval_ms": 0}
     if context.adapters:
         experimental["pilotfish_adapters"] = {
-            adapter_model(pool, name): folder for name, folder in sorted(context.adapters.items())
+            pool.adapter_name(name): folder for name, folder in sorted(context.adapters.items())
         }
     return {
         "server_cls": SERVER_CLASS,

@@ -3,8 +3,8 @@
 Whoever watches the resources (a folder, a cluster) builds a Snapshot; the gateway swaps it in whole.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -36,17 +36,23 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """A pool as the gateway sees it. `reason` says why it does not answer; `model` is its name at the model server."""
+    """A pool, or one of its LoRA adapters, as the gateway sees it. `reason` says why it does not answer."""
 
     pool: ModelPool
     state: PoolState
     endpoints: tuple[Endpoint, ...] = ()
     reason: str = ""
+    adapter: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What clients call the model."""
+        return self.pool.adapter_name(self.adapter) if self.adapter else self.pool.name
 
     @property
     def model(self) -> str:
         """What the model server calls the model."""
-        return self.pool.spec.external.model if self.pool.spec.external else self.pool.name
+        return self.pool.spec.external.model if self.pool.spec.external else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,11 @@ def snapshot(
     *,
     serve_pools: bool = True,
 ) -> Snapshot:
-    """Resolve names: the older of two routers has a name, and a pool has its own where no router has it."""
-    pools_by_key = {(namespace_of(view.pool), view.pool.name): view for view in pools}
+    """Resolve names: the older of two routers has a name, and a pool has its own where no router has it.
+
+    Adapters are pools that share their pool's replicas, under the name `<pool>:<adapter>`.
+    """
+    pools_by_key = {(namespace_of(view.pool), view.name): view for pool in pools for view in _with_adapters(pool)}
     routers_by_key = {(namespace_of(view.router), view.router.name): view for view in routers}
     plugins_by_key = {(namespace_of(plugin), plugin.name): plugin for plugin in plugins}
     targets: dict[str, Target] = {}
@@ -131,6 +140,12 @@ def snapshot(
         MappingProxyType(targets),
         MappingProxyType(conflicts),
     )
+
+
+def _with_adapters(pool: PoolView) -> Iterator[PoolView]:
+    yield pool
+    for adapter in pool.pool.spec.adapters or ():
+        yield replace(pool, adapter=adapter.name)
 
 
 def router_fault(router: ModelRouter, pools: Mapping[Key, PoolView], plugins: Mapping[Key, AdaptationPlugin]) -> str:
