@@ -11,7 +11,7 @@ from pilotfish.api.modelpool import Runtime, Task
 from pilotfish.base.errors import RuntimeFailure
 from pilotfish.controller.mirror import Key
 from pilotfish.reconcile.outcome import Manifest, ObjectKey, Proof
-from pilotfish.reconcile.rayservice_words import rayservice_view
+from pilotfish.reconcile.rayservice_words import active_ray, rayservice_view
 from pilotfish.render import labels
 from pilotfish.render.names import served_model
 
@@ -28,25 +28,29 @@ class Answers:
 
     def __init__(self, ask: AskOnce) -> None:
         self._ask = ask
-        self._proven: set[Key] = set()
+        self._proven: dict[Key, str] = {}
 
     async def check(
         self, key: Key, pool: ModelPool, children: Mapping[ObjectKey, Manifest], pods: tuple[Manifest, ...]
     ) -> Proof:
-        """Whether the pool's RayService has answered, asked now if its engines are up and have not been asked."""
+        """Whether the pool's RayService has answered, asked now if its engines are up and have not been asked.
+
+        A Ray that requests were switched to is asked anew; one whose engines are replaced one by one answers on.
+        """
         child = next((child for at, child in children.items() if at.kind == Runtime.RAY_SERVICE), None)
-        if child is None or not rayservice_view(child, pods).ready:
-            self._proven.discard(key)
+        ray = active_ray(child) if child else None
+        if child is None or ray is None or not rayservice_view(child, pods).ready:
+            self._proven.pop(key, None)
             return Proof(answered=False)
-        if key not in self._proven:
+        if self._proven.get(key) != ray:
             url = f"http://{labels.serve_service_name(pool)}.{key.namespace}.svc:{labels.SERVE_PORT}/v1"
             try:
                 await self._ask(url, task=pool.spec.task, model=served_model(pool))
             except RuntimeFailure as failure:
                 return Proof(answered=False, message=str(failure))
-            self._proven.add(key)
+            self._proven[key] = ray
         return Proof(answered=True)
 
     def forget(self, key: Key) -> None:
         """The pool has gone."""
-        self._proven.discard(key)
+        self._proven.pop(key, None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from pilotfish.api import ModelPool
-from pilotfish.api.modelpool import RolloutType, Runtime
+from pilotfish.api.modelpool import Rollout, RolloutType, Runtime
 from pilotfish.api.status import ConditionType
 from pilotfish.api.validation import Fault
 from pilotfish.reconcile import drift, pool_status, scaling
@@ -13,12 +13,13 @@ from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Findings
 from pilotfish.reconcile.outcome import Context, ObjectKey, ObservedPool, Outcome
 from pilotfish.reconcile.plan import Plan
+from pilotfish.reconcile.rayservice_words import workers
 from pilotfish.render import labels
 from pilotfish.render.deployment import deployment
 from pilotfish.render.netpol import network_policy
-from pilotfish.render.podtemplate import adapter_path, draft_path, model_path
-from pilotfish.render.rayservice import rayservice
-from pilotfish.render.serve_application import EngineContext, serve_application
+from pilotfish.render.podtemplate import DRAIN_SECONDS, adapter_path, draft_path, model_path
+from pilotfish.render.rayservice import INGRESS_RESOURCES, rayservice
+from pilotfish.render.serve_application import EngineContext, Rolling, serve_application
 from pilotfish.render.service import service
 
 EXTERNAL_CHECK_SECONDS = 60.0
@@ -111,10 +112,14 @@ def _rayservice_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     limits = scaling.bounds(seen.policy.spec) if seen.policy else scaling.Bounds(fixed, fixed)
     if limits.maximum == 0:
         return Plan(Runtime.RAY_SERVICE)
-    application = serve_application(pool, replace(_engine(pool, context), policy=seen.policy))
-    manifest, revision = rayservice(pool, context.render, application, minimum=limits.minimum, maximum=limits.maximum)
+    rollout = pool.spec.rollout or Rollout()
+    rolling = Rolling(rollout.type is RolloutType.SURGE, DRAIN_SECONDS, INGRESS_RESOURCES)
+    application = serve_application(pool, replace(_engine(pool, context), policy=seen.policy, rolling=rolling))
+    manifest, revision = rayservice(pool, context.render, application, replicas=limits.minimum)
     guard = network_policy(pool, context.render, spans_pods=True)
-    return Plan(Runtime.RAY_SERVICE, (guard, manifest), revision, limits.minimum)
+    # Ray makes a worker for each replica that Serve wants: between the bounds, what is there is what is wanted.
+    desired = min(max(workers(pool, seen.pods), limits.minimum), limits.maximum)
+    return Plan(Runtime.RAY_SERVICE, (guard, manifest), revision, desired)
 
 
 def _deployment_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> Plan:

@@ -37,13 +37,13 @@ def external_status(pool: ModelPool, findings: Findings, context: Context) -> di
 
 def mark_deployed(findings: Findings, pool: ModelPool, plan: Plan, seen: ObservedPool) -> None:
     """WeightsAvailable, EngineReady, Scaled and Degraded, from the pool's pods and from what controls them."""
-    everyone = _everyone(plan, seen)
+    everyone = _everyone(pool, plan, seen)
     newest = pods.view(seen.pods, plan.revision)
     fault = newest.fault or everyone.fault or _controllers_fault(plan, seen)
     _mark_weights(findings, everyone, fault)
     _mark_engine(findings, pool, plan, everyone, fault)
     _mark_scaled(findings, plan, everyone, fault, seen.refusal)
-    if everyone.ready and fault and newest.ready == 0:
+    if everyone.ready and fault and (newest.ready == 0 or _serve_fails(plan, fault)):
         findings.mark(ConditionType.DEGRADED, Finding.true(Reason.ROLLOUT_FAILING, fault.message))
     else:
         findings.mark(ConditionType.DEGRADED, Finding.false(Reason.WHOLE))
@@ -53,7 +53,7 @@ def deployed_status(
     pool: ModelPool, plan: Plan, seen: ObservedPool, findings: Findings, context: Context
 ) -> dict[str, Any]:
     """The status of a pool that runs in the cluster. Ready means that an answer came back from a replica."""
-    everyone, newest = _everyone(plan, seen), pods.view(seen.pods, plan.revision)
+    everyone, newest = _everyone(pool, plan, seen), pods.view(seen.pods, plan.revision)
     engine = findings.by_type.get(ConditionType.ENGINE_READY, Finding.unknown())
     scaled = findings.by_type.get(ConditionType.SCALED)
     working = None
@@ -78,9 +78,14 @@ def deployed_status(
     )
 
 
-def _everyone(plan: Plan, seen: ObservedPool) -> pods.PodsView:
+def _serve_fails(plan: Plan, fault: pods.Fault) -> bool:
+    """Whether Serve cannot replace engines that answer: their pods are those of the new ones."""
+    return plan.runtime == Runtime.RAY_SERVICE and fault.reason is Reason.ENGINE_FAILED
+
+
+def _everyone(pool: ModelPool, plan: Plan, seen: ObservedPool) -> pods.PodsView:
     if plan.runtime == Runtime.RAY_SERVICE:
-        return proven(rayservice_view(_child(seen, Runtime.RAY_SERVICE), seen.pods), seen.proof)
+        return proven(rayservice_view(_child(seen, Runtime.RAY_SERVICE), seen.pods, pool.spec.nodes), seen.proof)
     return pods.view(seen.pods)
 
 

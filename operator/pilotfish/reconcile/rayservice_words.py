@@ -1,34 +1,57 @@
 """What a RayService says of its engines, in its own words."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pilotfish.api import ModelPool
 from pilotfish.reconcile import pods
 from pilotfish.reconcile.conditions import Reason
-from pilotfish.reconcile.outcome import Proof
+from pilotfish.reconcile.engine_reason import reason_from_message
+from pilotfish.reconcile.outcome import Manifest, Proof
 
+_CLUSTER_LABEL = "ray.io/cluster"
 _FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+_DEAF = frozenset({"NOT_STARTED", "DELETING", "UNHEALTHY"})
+"""States of an application in which nobody answers. One that is being deployed anew, or failed to be, answers on."""
 
 
-def rayservice_view(child: Mapping[str, Any] | None, members: Iterable[Mapping[str, Any]]) -> pods.PodsView:
-    """Replicas of the RayService. Only worker pods count, and they are ready when Serve's proxy on them has an engine.
+def rayservice_view(
+    child: Mapping[str, Any] | None, members: Iterable[Mapping[str, Any]], nodes: int = 1
+) -> pods.PodsView:
+    """Replicas of the RayService, each of `nodes` workers.
 
+    All that run are counted; ready are those of the Ray that requests go to whose Serve proxy has an engine behind it,
+    which one worker of each replica has.
     KubeRay's own `Ready` says that endpoints exist, not that every application is healthy: the applications' states are
-    read as well. A status that lags behind the spec says nothing.
+    read as well. A status that lags behind the spec says nothing, and during an upgrade KubeRay tells no states of the
+    old Ray, which answers on.
     """
-    workers = [pod for pod in members if pod["metadata"].get("labels", {}).get("ray.io/node-type") == "worker"]
-    counted = pods.view(workers)
-    if child is None:
-        return counted
-    status = child.get("status", {})
-    if status.get("observedGeneration", 0) < child["metadata"].get("generation", 0):
-        late = pods.Fault(Reason.LOADING, "KubeRay has not acted on the RayService yet: does its operator run?")
-        return replace(counted, fault=counted.fault or late)
-    applications = status.get("activeServiceStatus", {}).get("applicationStatuses") or {}
-    healthy = bool(applications) and all(entry.get("status") == "RUNNING" for entry in applications.values())
-    return replace(counted, ready=counted.ready if healthy else 0, fault=counted.fault or _application_fault(status))
+    everyone = [pod for pod in members if _is_worker(pod)]
+    status = child.get("status", {}) if child else {}
+    active, name = status.get("activeServiceStatus", {}), active_ray(child or {})
+    serving = [pod for pod in everyone if name and pod["metadata"]["labels"].get(_CLUSTER_LABEL) == name]
+    states = {entry.get("status") for entry in (active.get("applicationStatuses") or {}).values()}
+    counted = pods.view(everyone)
+    ready = 0 if states & _DEAF else pods.view(serving).ready
+    fault = counted.fault or _application_fault(status)
+    if child and status.get("observedGeneration", 0) < child["metadata"].get("generation", 0):
+        fault = fault or pods.Fault(
+            Reason.LOADING, "KubeRay has not acted on the RayService yet: does its operator run?"
+        )
+    return replace(counted, total=-(-counted.total // nodes), ready=ready, fault=fault)
+
+
+def workers(pool: ModelPool, members: Iterable[Manifest]) -> int:
+    """How many replicas the workers that are there make, those that go left out."""
+    return -(-pods.view(pod for pod in members if _is_worker(pod)).total // pool.spec.nodes)
+
+
+def active_ray(child: Mapping[str, Any]) -> str | None:
+    """The Ray that requests go to, which KubeRay names once all of its applications ran. None before that."""
+    name: str | None = child.get("status", {}).get("activeServiceStatus", {}).get("rayClusterName")
+    return name or None
 
 
 def proven(view: pods.PodsView, proof: Proof) -> pods.PodsView:
@@ -39,12 +62,23 @@ def proven(view: pods.PodsView, proof: Proof) -> pods.PodsView:
     return replace(view, ready=0, fault=view.fault or pods.Fault(Reason.LOADING, words))
 
 
+def _is_worker(pod: Mapping[str, Any]) -> bool:
+    return bool((pod["metadata"].get("labels") or {}).get("ray.io/node-type") == "worker")
+
+
 def _application_fault(status: Mapping[str, Any]) -> pods.Fault | None:
-    for stage in ("pendingServiceStatus", "activeServiceStatus"):
-        for name, entry in (status.get(stage, {}).get("applicationStatuses") or {}).items():
-            words = [deployment.get("message") for deployment in (entry.get("serveDeploymentStatuses") or {}).values()]
-            said = next((word for word in [*words, entry.get("message")] if word), "")
-            if entry.get("status") in _FAILED:
-                last = said.strip().splitlines()[-1] if said.strip() else json.dumps(entry)
-                return pods.Fault(Reason.ENGINE_FAILED, f"application {name}: {last}")
+    """Serve retries for minutes before it gives an application up; the reason of the first failure is told at once."""
+    for name, entry in _applications(status):
+        words = [deployment.get("message") for deployment in (entry.get("serveDeploymentStatuses") or {}).values()]
+        said = [word for word in (*words, entry.get("message")) if word]
+        reason = next((found for word in said if (found := reason_from_message(word))), None)
+        if reason is None and entry.get("status") in _FAILED:
+            reason = said[0].strip().splitlines()[-1] if said and said[0].strip() else json.dumps(entry)
+        if reason:
+            return pods.Fault(Reason.ENGINE_FAILED, f"application {name}: {reason}")
     return None
+
+
+def _applications(status: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for stage in ("pendingServiceStatus", "activeServiceStatus"):
+        yield from (status.get(stage, {}).get("applicationStatuses") or {}).items()

@@ -58,7 +58,7 @@ def pod_template(
     main = {
         "image": context.pool_image,
         "imagePullPolicy": context.pull_policy,
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **container,
         "env": [*_environment(pod.env), *container.get("env", [])],
@@ -129,13 +129,14 @@ def _fetch(to: str, source: ModelSource, context: RenderContext, claims: list[st
             *([_from_secret("PILOTFISH_CREDENTIAL", credential)] if credential else []),
         ],
         "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount for mount in _mounts(context, claims) if mount["name"] != "shm"],
     }
 
 
-def _container_security() -> dict[str, Any]:
+def container_security() -> dict[str, Any]:
+    """What a container must not do, beyond what its pod must not."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

@@ -1,4 +1,9 @@
-"""A pool as a KubeRay RayService (ray.io/v1): a head, workers with the engines, and Serve's autoscaling over them."""
+"""A pool as a KubeRay RayService (ray.io/v1): a head, workers with the engines, and Serve's autoscaling over them.
+
+What changes in a running pool goes one of two ways. Serve's configuration (engine arguments, replicas, bounds) is
+handed to the running Ray, which replaces replicas one after the other and asks for workers as it needs them. What pods
+are made of (image, weights, resources) makes KubeRay bring up a second Ray beside the first and switch over.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,45 +12,64 @@ from typing import Any
 from pilotfish.api import ModelPool
 from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
-from pilotfish.render.podtemplate import PRESTOP_SECONDS, pod_template, with_revision
+from pilotfish.render.podtemplate import (
+    DRAIN_SECONDS,
+    PRESTOP_SECONDS,
+    container_security,
+    pod_template,
+    with_revision,
+)
+from pilotfish.render.serve_application import engine_processes
 
 WORKER_GROUP = "replicas"
+INGRESS_RESOURCES = {"pilotfish-ingress": 0.01}
+"""What the ingress takes of Ray's resources. Only heads have it: the loss of a worker leaves the ingress running."""
+_HEAD_RAY_RESOURCES = {"CPU": "0", "pilotfish-ingress": "1"}
 _HEAD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2Gi"}}
+_AUTOSCALER_RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
+_IDLE_SECONDS = 120
+"""Until a worker without a replica goes: longer than Serve takes to empty its proxy there."""
+_MOST_WORKERS = 2000
+"""Twice the replicas that a pool can have, as rollouts make new ones beside the old. Serve's own bounds hold first."""
+_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def rayservice(
-    pool: ModelPool, context: RenderContext, application: Mapping[str, Any], *, minimum: int, maximum: int
+    pool: ModelPool, context: RenderContext, application: Mapping[str, Any], *, replicas: int
 ) -> tuple[dict[str, Any], str]:
-    """The RayService of `minimum` to `maximum` engine replicas of `application`, and the revision of its pods.
+    """The RayService that begins with `replicas` engine replicas of `application`, and the revision of its pods.
 
-    An engine replica takes `spec.nodes` workers. The application is the whole of `serveConfigV2`: KubeRay hands a
-    change of it to the running cluster, and Serve restarts replicas only where the application's arguments differ.
+    An engine replica takes `spec.nodes` workers. KubeRay hands no change of a worker group's size to a Ray that runs:
+    Ray's own autoscaler makes and removes workers as Serve's bounds, which do reach it, ask for them.
     """
-    workers, revision = with_revision(pod_template(pool, context, _worker()))
+    template, revision = with_revision(pod_template(pool, context, _worker()))
     manifest = {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
         "metadata": labels.child_metadata(pool),
         "spec": {
             "upgradeStrategy": {"type": "NewCluster"},
+            "rayClusterDeletionDelaySeconds": DRAIN_SECONDS,
             # JSON is YAML: sorted JSON gives equal text for equal applications
             "serveConfigV2": json.dumps({"applications": [application]}, sort_keys=True),
             "rayClusterConfig": {
                 "rayVersion": context.ray_version,
                 "authOptions": {"mode": "token"},
-                "enableInTreeAutoscaling": minimum != maximum,
+                "enableInTreeAutoscaling": True,
+                "autoscalerOptions": _autoscaler(),
                 "headGroupSpec": {
-                    "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - a NetworkPolicy guards it
+                    "rayStartParams": {"dashboard-host": "0.0.0.0"},  # noqa: S104 - a NetworkPolicy guards it
+                    "resources": _HEAD_RAY_RESOURCES,
                     "template": _head(pool, context),
                 },
                 "workerGroupSpecs": [
                     {
                         "groupName": WORKER_GROUP,
-                        "replicas": minimum * pool.spec.nodes,
-                        "minReplicas": minimum * pool.spec.nodes,
-                        "maxReplicas": maximum * pool.spec.nodes,
-                        "rayStartParams": {},
-                        "template": workers,
+                        "replicas": replicas * pool.spec.nodes,
+                        "minReplicas": 0,
+                        "maxReplicas": _MOST_WORKERS * pool.spec.nodes,
+                        "rayStartParams": _worker_params(pool),
+                        "template": template,
                     }
                 ],
             },
@@ -68,7 +92,8 @@ def _head(pool: ModelPool, context: RenderContext) -> dict[str, Any]:
     spec = template["spec"]
     # The head runs no engine: it needs neither weights nor an engine's memory.
     head = {**spec["containers"][0], "resources": _HEAD_RESOURCES}
-    return {**template, "spec": {**spec, "initContainers": [], "containers": [head]}}
+    volumes = [*spec["volumes"], _account()]
+    return {**template, "spec": {**spec, "initContainers": [], "containers": [head], "volumes": volumes}}
 
 
 def _worker() -> dict[str, Any]:
@@ -76,4 +101,46 @@ def _worker() -> dict[str, Any]:
         "name": "ray-worker",
         "ports": [{"name": "http", "containerPort": labels.SERVE_PORT, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}},
+    }
+
+
+def _worker_params(pool: ModelPool) -> dict[str, str]:
+    """What Ray counts of a worker: room for its part of one engine and for nothing else."""
+    params = {"num-cpus": str(-(-engine_processes(pool) // pool.spec.nodes))}
+    if pool.spec.accelerator:
+        params["num-gpus"] = str(pool.spec.accelerator.count)
+    return params
+
+
+def _autoscaler() -> dict[str, Any]:
+    """Ray's autoscaler, in a container of its own beside the head: it alone may speak to the API server."""
+    return {
+        "version": "v2",
+        "idleTimeoutSeconds": _IDLE_SECONDS,
+        "resources": _AUTOSCALER_RESOURCES,
+        "securityContext": container_security(),
+        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 - the pod's own volume
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own volume
+            {"name": "account", "mountPath": _ACCOUNT_PATH, "readOnly": True},
+        ],
+    }
+
+
+def _account() -> dict[str, Any]:
+    """The head's service account, as Kubernetes mounts it by itself, but not for the container that runs models."""
+    return {
+        "name": "account",
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+                {
+                    "configMap": {
+                        "name": "kube-root-ca.crt",
+                        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                    }
+                },
+                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            ]
+        },
     }

@@ -68,6 +68,31 @@ class EngineContext:
     """Address, with its path, that takes OTLP spans over HTTP."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables for the engine's process, stronger than those set here."""
+    rolling: "Rolling | None" = None
+    """How Serve replaces replicas; None where it runs one replica, and what is around it replaces that."""
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """How Serve carries a change of the application to its replicas, one after the other."""
+
+    surge: bool
+    """Whether the new replica answers before the old one is stopped."""
+    drain_seconds: int
+    """Time that open answers get to finish when a replica is to go."""
+    ingress_resources: Mapping[str, float] = field(default_factory=dict)
+    """Ray's resources that the ingress needs, which decide where it runs."""
+
+    @property
+    def ingress_actor(self) -> dict[str, Any]:
+        """Ray's options for the ingress."""
+        return {"num_cpus": 0, "resources": dict(self.ingress_resources)}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Serve's options for a deployment."""
+        # Serve rounds up to a whole replica: one percent is one, of the hundred or fewer that a pool mostly has.
+        return {"max_surge_percent": 1 if self.surge else 0, "graceful_shutdown_timeout_s": self.drain_seconds}
 
 
 def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
@@ -75,6 +100,9 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
 
     The pool must be one that is deployed (not external) and that wants a replica.
     """
+    rolling = context.rolling
+    ingress_actor = rolling.ingress_actor if rolling else {"num_cpus": REPLICA_CPUS}
+    common = {"max_ongoing_requests": MAX_ONGOING_REQUESTS} | (rolling.options if rolling else {})
     return {
         "name": context.application or pool.name,
         "route_prefix": context.route_prefix,
@@ -82,15 +110,11 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
         "runtime_env": {"env_vars": engine_environment(pool, context)},
         "args": {
             "llm_configs": [_llm_config(pool, context)],
-            "ingress_deployment_config": {"ray_actor_options": {"num_cpus": REPLICA_CPUS}},
+            "ingress_deployment_config": {"ray_actor_options": ingress_actor},
         },
         "deployments": [
-            {
-                "name": engine_deployment(pool),
-                "max_ongoing_requests": MAX_ONGOING_REQUESTS,
-                "autoscaling_config": _autoscaling(pool, context),
-            },
-            {"name": INGRESS_DEPLOYMENT, "num_replicas": 1, "max_ongoing_requests": MAX_ONGOING_REQUESTS},
+            {"name": engine_deployment(pool), "autoscaling_config": _autoscaling(pool, context), **common},
+            {"name": INGRESS_DEPLOYMENT, "num_replicas": 1, **common},
         ],
     }
 
@@ -203,7 +227,12 @@ def _speculative(speculative: Speculative, context: EngineContext) -> dict[str, 
     return config
 
 
+def engine_processes(pool: ModelPool) -> int:
+    """Processes of one engine, over all nodes of a replica; each takes one CPU of Ray's count, and one accelerator."""
+    return pool.engine.tensor_parallel_size * pool.engine.pipeline_parallel_size
+
+
 def _placement(pool: ModelPool) -> dict[str, Any]:
-    workers = pool.engine.tensor_parallel_size * pool.engine.pipeline_parallel_size
     bundle = {"CPU": 1, "GPU": 1} if pool.spec.accelerator else {"CPU": 1}
-    return {"bundles": [bundle] * workers, "strategy": "STRICT_PACK" if pool.spec.nodes == 1 else "PACK"}
+    strategy = "STRICT_PACK" if pool.spec.nodes == 1 else "PACK"
+    return {"bundles": [bundle] * engine_processes(pool), "strategy": strategy}

@@ -212,59 +212,119 @@ def rayservice(outcome):
     return next(manifest for manifest in outcome.manifests if manifest["kind"] == "RayService")
 
 
+def application(outcome):
+    return json.loads(rayservice(outcome)["spec"]["serveConfigV2"])["applications"][0]
+
+
+def surges(outcome):
+    return {entry["max_surge_percent"] > 0 for entry in application(outcome)["deployments"]}
+
+
+KUBERAY = a_context(kuberay=True)
+
+
 def test_a_policys_bounds_change_a_rayservice_in_numbers_alone():
     pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
-    few, many = (
-        desired_state(pool, ObservedPool(policy=a_policy(maxReplicas=most)), a_context(kuberay=True)) for most in (2, 9)
-    )
-    assert revision_of(few) == revision_of(many)
-    configs = [json.loads(rayservice(o)["spec"]["serveConfigV2"])["applications"][0] for o in (few, many)]
-    assert configs[0]["args"] == configs[1]["args"]
-    assert configs[0]["runtime_env"] == configs[1]["runtime_env"]
+    few, many = (desired_state(pool, ObservedPool(policy=a_policy(maxReplicas=most)), KUBERAY) for most in (2, 9))
+    by_hand = desired_state(a_pool(replicas=1), ObservedPool(), KUBERAY)
+    assert revision_of(few) == revision_of(many) == revision_of(by_hand)
+    clusters = [rayservice(outcome)["spec"]["rayClusterConfig"] for outcome in (few, many, by_hand)]
+    assert clusters[0] == clusters[1] == clusters[2]
+    configs = [application(outcome) for outcome in (few, many, by_hand)]
+    assert all(config["args"] == configs[0]["args"] for config in configs)
+    assert all(config["runtime_env"] == configs[0]["runtime_env"] for config in configs)
     assert configs[0]["deployments"] != configs[1]["deployments"]
+
+
+def test_engine_arguments_reach_a_running_ray_and_weights_make_a_new_one():
+    before = desired_state(a_pool(), ObservedPool(), KUBERAY)
+    argument = desired_state(a_pool(engine={"maxModelLength": 1024}), ObservedPool(), KUBERAY)
+    weights = desired_state(a_pool(model={"uri": "package://other/model.gguf"}), ObservedPool(), KUBERAY)
+    assert application(argument)["args"] != application(before)["args"]
+    assert revision_of(argument) == revision_of(before) != revision_of(weights)
+    assert surges(before) == {True}
+    assert surges(desired_state(a_pool(rollout={"type": "Recreate"}), ObservedPool(), KUBERAY)) == {False}
 
 
 def test_recreate_replaces_a_rayservice_where_surge_would_run_two():
     pool = a_pool(rollout={"type": "Recreate"}, accelerator={"type": "nvidia-l4", "count": 1})
-    context = a_context(kuberay=True)
-    made = desired_state(pool, ObservedPool(), context)
+    made = desired_state(pool, ObservedPool(), KUBERAY)
     changed = ModelPool.model_validate(
         pool.to_manifest() | {"spec": pool.to_manifest()["spec"] | {"pod": {"env": [{"name": "A", "value": "1"}]}}}
     )
-    outcome = desired_state(changed, ObservedPool(children=children(made)), context)
+    outcome = desired_state(changed, ObservedPool(children=children(made)), KUBERAY)
     assert [key.kind for key in outcome.deletions] == ["RayService"]
     assert "RayService" not in kinds(outcome)
-    assert "RayService" in kinds(desired_state(changed, ObservedPool(), context))
+    assert "RayService" in kinds(desired_state(changed, ObservedPool(), KUBERAY))
 
 
 def test_a_rayservice_whose_operator_is_gone_says_so():
-    context = a_context(kuberay=True)
-    made = children(desired_state(a_pool(), ObservedPool(), context))
+    made = children(desired_state(a_pool(), ObservedPool(), KUBERAY))
     live = {
         key: {**child, "metadata": {**child["metadata"], "generation": 2}, "status": {"observedGeneration": 1}}
         for key, child in made.items()
     }
-    outcome = desired_state(a_pool(), ObservedPool(children=live), context)
+    outcome = desired_state(a_pool(), ObservedPool(children=live), KUBERAY)
     assert says(outcome, "Ready")[0] == "False"
     assert "KubeRay has not acted" in condition(outcome, "Ready")["message"]
 
 
-def test_a_rayservice_is_ready_once_it_has_answered():
-    context = a_context(kuberay=True)
-    made = children(desired_state(a_pool(), ObservedPool(), context))
-    applications = {"small": {"status": "RUNNING"}}
-    told = {"observedGeneration": 1, "activeServiceStatus": {"applicationStatuses": applications}}
+def ray_pod(name, ray, **said):
+    pod = a_pod(name, **said)
+    pod["metadata"]["labels"] |= {"ray.io/node-type": "worker", "ray.io/cluster": ray}
+    return pod
+
+
+def a_ray(pool=None, *, pods, state="RUNNING", message="", pending=None, policy=None):
+    """What is seen of a pool whose RayService sends requests to the Ray `one`, with this state of its application."""
+    pool = pool or a_pool()
+    made = children(desired_state(pool, ObservedPool(policy=policy), KUBERAY))
+    states = {"small": {"status": state, "serveDeploymentStatuses": {"PoolServer:small": {"message": message}}}}
+    told = {
+        "observedGeneration": 1,
+        "activeServiceStatus": {"rayClusterName": "one", "applicationStatuses": states if state else {}},
+        "pendingServiceStatus": {"rayClusterName": pending} if pending else {},
+    }
     live = {
         key: {**child, "metadata": {**child["metadata"], "generation": 1}, "status": told}
         for key, child in made.items()
     }
-    worker = a_pod(ready=True)
-    worker["metadata"]["labels"]["ray.io/node-type"] = "worker"
-    seen = ObservedPool(children=live, pods=(worker,))
-    silent = desired_state(a_pool(), replace(seen, proof=Proof(answered=False, message="answered 500")), context)
-    proven = desired_state(a_pool(), replace(seen, proof=Proof(answered=True)), context)
+    return ObservedPool(children=live, pods=pods, proof=Proof(answered=True), policy=policy)
+
+
+def test_a_rayservice_is_ready_once_it_has_answered():
+    seen = a_ray(pods=(ray_pod("worker", "one", ready=True),))
+    silent = desired_state(a_pool(), replace(seen, proof=Proof(answered=False, message="answered 500")), KUBERAY)
+    proven = desired_state(a_pool(), seen, KUBERAY)
     assert says(silent, "Ready") == ("False", "Loading")
     assert condition(silent, "Ready")["message"] == "answered 500"
     assert silent.requeue_after
     assert says(proven, "Ready") == ("True", "Answering")
     assert proven.requeue_after is None
+
+
+def test_while_a_second_ray_comes_up_the_first_answers_on():
+    old, new = ray_pod("old", "one", revision="before", ready=True), ray_pod("new", "two", ready=False)
+    outcome = desired_state(a_pool(), a_ray(pods=(old, new), state=None, pending="two"), KUBERAY)
+    assert says(outcome, "Ready") == ("True", "Answering")
+    assert says(outcome, "Reconciling")[0] == "True"
+    assert outcome.status["readyReplicas"] == 1
+
+
+def test_an_engine_that_fails_beside_one_that_answers_degrades_a_rayservice():
+    words = "The deployment failed to start 1 times.\nValueError: no such dtype: float99"
+    revision = revision_of(desired_state(a_pool(), ObservedPool(), KUBERAY))
+    for state in ("DEPLOYING", "DEPLOY_FAILED"):
+        seen = a_ray(pods=(ray_pod("worker", "one", revision=revision, ready=True),), state=state, message=words)
+        outcome = desired_state(a_pool(), seen, KUBERAY)
+        assert says(outcome, "Ready") == ("True", "Answering")
+        assert says(outcome, "Degraded") == ("True", "RolloutFailing")
+        assert "no such dtype: float99" in condition(outcome, "Degraded")["message"]
+
+
+@pytest.mark.parametrize(("workers", "desired"), [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3)])
+def test_what_ray_made_for_the_load_is_what_is_wanted_within_the_bounds(workers, desired):
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
+    pods = tuple(ray_pod(str(number), "one", ready=True) for number in range(workers))
+    seen = a_ray(pool, pods=pods, policy=a_policy(maxReplicas=3))
+    assert desired_state(pool, seen, KUBERAY).status["desiredReplicas"] == desired

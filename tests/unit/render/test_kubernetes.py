@@ -125,10 +125,11 @@ def test_a_claim_for_weights_is_shared_by_all_pods():
 
 def test_a_rayservice_spans_the_nodes_of_its_replicas():
     pool = a_pool(nodes=2, engine={"pipelineParallelSize": 2}, accelerator={"type": "nvidia-h100", "count": 1})
-    manifest, _ = rayservice(pool, a_context().render, APPLICATION, minimum=1, maximum=3)
+    manifest, _ = rayservice(pool, a_context().render, APPLICATION, replicas=3)
     cluster = manifest["spec"]["rayClusterConfig"]
     group = cluster["workerGroupSpecs"][0]
-    assert (group["minReplicas"], group["maxReplicas"]) == (2, 6)
+    assert group["replicas"] == 6
+    assert group["rayStartParams"] == {"num-cpus": "1", "num-gpus": "1"}
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["authOptions"] == {"mode": "token"}
     head = cluster["headGroupSpec"]["template"]["spec"]
@@ -136,6 +137,19 @@ def test_a_rayservice_spans_the_nodes_of_its_replicas():
     assert head["initContainers"] == []
     assert json.loads(manifest["spec"]["serveConfigV2"]) == {"applications": [APPLICATION]}
     assert len(manifest["metadata"]["name"]) <= 47
+
+
+def test_of_a_rays_head_the_autoscaler_alone_may_speak_to_the_api_server():
+    manifest, _ = rayservice(a_pool(), a_context().render, APPLICATION, replicas=1)
+    cluster = manifest["spec"]["rayClusterConfig"]
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    account = next(volume["name"] for volume in head["volumes"] if "projected" in volume)
+    assert head["automountServiceAccountToken"] is False
+    assert account not in {mount["name"] for mount in head["containers"][0]["volumeMounts"]}
+    assert account in {mount["name"] for mount in cluster["autoscalerOptions"]["volumeMounts"]}
+    assert {mount["name"] for mount in cluster["autoscalerOptions"]["volumeMounts"]} <= {
+        volume["name"] for volume in head["volumes"]
+    }
 
 
 @pytest.mark.parametrize("spans_pods", [False, True])
