@@ -141,6 +141,8 @@ class ClusterGatewaySettings:
     """Whether a pool can be called by its own name where no router has it."""
     log_level: str = "INFO"
     """Python's names of levels."""
+    peers: str | None = None
+    """`name:port` whose addresses are all the gateways, for objectives that they hold together; None: it is alone."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ClusterGatewaySettings":
@@ -150,7 +152,15 @@ class ClusterGatewaySettings:
             namespaces=tuple(name for name in environ.get("PILOTFISH_WATCH_NAMESPACES", "").split(",") if name),
             serve_pools=environ.get("PILOTFISH_SERVE_POOLS", "true").lower() != "false",
             log_level=log_level(environ),
+            peers=_peers(environ),
         )
+
+
+def _peers(environ: Mapping[str, str]) -> str | None:
+    text = environ.get("PILOTFISH_PEERS") or None
+    if text and not (text.rpartition(":")[0] and text.rpartition(":")[2].isdigit()):
+        raise MachineError(f"PILOTFISH_PEERS must be name:port, as of a headless Service; it is {text!r}")
+    return text
 
 
 def log_level(environ: Mapping[str, str]) -> str:

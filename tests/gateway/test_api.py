@@ -232,7 +232,7 @@ async def test_load_counts_requests_at_pools(house: House) -> None:
     while sum(entry.what == "started" for entry in house.log) < 3:
         await house.engine.happened("started", "small")
         await asyncio.sleep(0)
-    assert (await house.get("/pilotfish/v1/load")).json == {"pools": {"default/small": 3}}
+    assert (await house.get("/pilotfish/v1/load")).json["pools"] == {"default/small": 3}
     for each in asking:
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)

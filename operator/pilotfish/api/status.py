@@ -68,12 +68,28 @@ class ModelPoolStatus(Status):
     url: Annotated[str, Field(max_length=2048)] | None = None
 
 
+class ObjectiveStatus(Model):
+    """What a router holds while it serves: the target, where it stands, the threshold, and why that one.
+
+    `current` and `target` are in `unit`; the threshold is 1001 where nothing is accepted.
+    """
+
+    type: Literal["Quality", "Spend", "Latency"]
+    target: Annotated[str, Field(max_length=32)]
+    current: Annotated[str, Field(max_length=32)] | None = None
+    unit: Annotated[str, Field(max_length=64)]
+    threshold_permille: Annotated[int, Field(strict=True, ge=0, le=1001)] | None = None
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z]*$")]
+    message: Annotated[str, Field(max_length=1024)] = ""
+
+
 class ModelRouterStatus(Status):
     """State of a router."""
 
     url: Annotated[str, Field(max_length=2048)] | None = None
     served_model_names: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], ordered_list(maximum=16)] = ()
     escalated_permille: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    objective: ObjectiveStatus | None = None
 
 
 class AdaptationPluginStatus(Status):

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import typer
 import uvloop
 
 from pilotfish.base.errors import PilotfishError
+from pilotfish.gateway.objectives import PERIOD_SECONDS
 from pilotfish.gateway.routes import AnyScorer
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.kube.client import KubeClient
@@ -17,8 +19,10 @@ from pilotfish.kube.credentials import find_credentials
 from pilotfish.kube.snapshots import ClusterSnapshots
 from pilotfish.plugin_api.scorers import Settings
 from pilotfish.plugins.registry import Registry
+from pilotfish.routing.figures import GatewayFigures
 from pilotfish.settings import ClusterGatewaySettings
 from pilotfish.telemetry.tracing import Tracing
+from pilotfish.upstream.peers import Peers, resolved
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +48,16 @@ async def _serve(settings: ClusterGatewaySettings) -> None:
     def load_scorer(name: str, scorer: Settings) -> AnyScorer:
         return registry.scorer(name).from_settings(scorer)
 
-    server = GatewayServer(settings.gateway, load_scorer, Tracing.from_environment(os.environ, "pilotfish-gateway"))
+    async with Peers(PERIOD_SECONDS) as peers:
+
+        async def hear() -> Sequence[GatewayFigures]:
+            return await peers.figures(await resolved(settings.peers)) if settings.peers else ()
+
+        tracing = Tracing.from_environment(os.environ, "pilotfish-gateway")
+        await _until_told(settings, GatewayServer(settings.gateway, load_scorer, tracing, hear=hear), stopping)
+
+
+async def _until_told(settings: ClusterGatewaySettings, server: GatewayServer, stopping: asyncio.Event) -> None:
     following = asyncio.create_task(_follow(settings, server))
     told = asyncio.create_task(stopping.wait())
     try:

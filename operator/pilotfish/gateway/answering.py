@@ -11,6 +11,7 @@ from opentelemetry.trace import Span, SpanKind
 from pilotfish.api.modelrouter import ModelRouter, Predictive
 from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
 from pilotfish.gateway.explaining import explanation
+from pilotfish.gateway.objectives import Objectives
 from pilotfish.gateway.pools import Pools, ScorerModels, Visitor
 from pilotfish.gateway.recording import Recorder
 from pilotfish.gateway.routes import Route, RouteTable
@@ -31,12 +32,14 @@ class Answering:
 
     table: RouteTable
     pools: Pools
+    objectives: Objectives
     recorder: Recorder | None = None
     limits: dict[Key, RateLimit] = field(default_factory=dict)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Take over a snapshot; limits of routers that stay keep what was counted."""
         self.table.apply(snapshot)
+        self.objectives.apply(snapshot)
         now = self.pools.clock()
         limited = {
             key: view.router.spec.limits
@@ -83,6 +86,7 @@ class Answering:
             raise TooManyRequests(
                 f"{route.name!r} has reached its limit of requests or tokens a minute", retry_after_seconds=wait
             )
+        started = self.pools.clock()
         run = self._run(request, route, incoming, parent)
         try:
             taken = await run.answer(await self._plan(run))
@@ -93,6 +97,8 @@ class Answering:
         finally:
             if limit:
                 limit.used(_tokens(run), self.pools.clock())
+            if route.tally:
+                route.tally.count(run.trail, self.pools.clock() - started)
             self._account(run, parent)
 
     async def explain(

@@ -8,6 +8,7 @@ import orjson
 
 from pilotfish.api.modelrouter import ModelRouter, Scorer
 from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.gateway.tally import Tally
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer, Settings
 from pilotfish.routing.plan import Plan, Step, fixed_plan
 from pilotfish.routing.snapshot import RouterView, Snapshot, Target
@@ -32,6 +33,8 @@ class Route:
     plan: Plan | None = None
     scorers: Mapping[str, AnyScorer] = field(default_factory=dict)
     fault: str = ""
+    tally: Tally | None = None
+    """Counts a router's requests."""
 
     @property
     def router(self) -> ModelRouter | None:
@@ -73,6 +76,10 @@ class RouteTable:
         self.routes = {name: self._route(target, kept) for name, target in snapshot.targets.items()}
         self.snapshot = snapshot
         self._loaded = kept
+
+    def put(self, routes: Mapping[str, Route]) -> None:
+        """Answer these names by these routes from now on; open requests keep the one they began with."""
+        self.routes = {**self.routes, **routes}
 
     def _route(self, target: Target, kept: dict[str, AnyScorer]) -> Route:
         if target.router is None:

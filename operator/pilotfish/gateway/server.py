@@ -2,14 +2,17 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from time import monotonic
+from typing import Any
 
 import orjson
 from aiohttp import web
 from opentelemetry.trace import INVALID_SPAN, SpanKind
 
+from pilotfish.base.clock import Clock
 from pilotfish.base.errors import (
     BadRequest,
     BodyTooLarge,
@@ -19,6 +22,7 @@ from pilotfish.base.errors import (
     Unauthorized,
 )
 from pilotfish.gateway.answering import Answering, can_answer
+from pilotfish.gateway.objectives import Hear, Objectives, nobody
 from pilotfish.gateway.pools import Pools
 from pilotfish.gateway.recording import Recorder
 from pilotfish.gateway.routes import LoadScorer, Route, RouteTable
@@ -32,6 +36,8 @@ from pilotfish.telemetry.tracing import Tracing
 from pilotfish.upstream.client import ModelServers
 from pilotfish.upstream.sse import event
 
+logger = logging.getLogger(__name__)
+
 UNKNOWN = "unknown"
 MODELS = "/v1/models/"
 CLIENT_LEFT = "499"
@@ -43,7 +49,15 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class GatewayServer:
     """One gateway: `start`, `apply` snapshots as they come, `stop`."""
 
-    def __init__(self, settings: GatewaySettings, load_scorer: LoadScorer, tracing: Tracing) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        load_scorer: LoadScorer,
+        tracing: Tracing,
+        *,
+        hear: Hear = nobody,
+        clock: Clock = monotonic,
+    ) -> None:
         self._settings = settings
         self._tracing = tracing
         self._metrics = GatewayMetrics()
@@ -52,7 +66,11 @@ class GatewayServer:
         self._recorder = (
             Recorder(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
         )
-        self._answering = Answering(RouteTable(load_scorer), self._pools, self._recorder)
+        table = RouteTable(load_scorer)
+        self.objectives = Objectives(table, clock, hear)
+        """Thresholds that move while serving."""
+        self._following: asyncio.Task[None] | None = None
+        self._answering = Answering(table, self._pools, self.objectives, self._recorder)
         self._runner: web.ServerRunner | None = None
         self._handlers: Mapping[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._complete(Task.CHAT),
@@ -73,6 +91,8 @@ class GatewayServer:
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=1024)
         await site.start()
+        self._following = asyncio.create_task(self.objectives.follow())
+        self._following.add_done_callback(_tell_failure)
         return int(self._runner.addresses[0][1])
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -83,6 +103,9 @@ class GatewayServer:
         """Take no more requests, let open ones finish for as long as the settings allow, send what spans wait."""
         if self._runner:
             await self._runner.cleanup()
+        if self._following:
+            self._following.cancel()
+            await asyncio.wait({self._following})
         await self._servers.close()
         await asyncio.to_thread(self._tracing.shutdown)
         if self._recorder:
@@ -198,8 +221,9 @@ class GatewayServer:
             raise self._answering.no_such_model(name)
         return _json(self._told(name, route))
 
-    def _told(self, name: str, route: Route) -> dict[str, str | int]:
+    def _told(self, name: str, route: Route) -> dict[str, Any]:
         reason = _reason(route)
+        status = self.objectives.status((route.namespace, route.name)) if route.router else None
         return {
             "id": name,
             "object": "model",
@@ -207,6 +231,7 @@ class GatewayServer:
             "owned_by": route.target.owner,
             "state": "Ready" if can_answer(route, self._answering.table.snapshot) else "NotReady",
             **({"reason": reason} if reason else {}),
+            **({"objective": status.model_dump(mode="json", by_alias=True, exclude_none=True)} if status else {}),
         }
 
     async def _healthz(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -225,7 +250,7 @@ class GatewayServer:
 
     async def _load(self, request: web.BaseRequest) -> web.StreamResponse:
         pools = {f"{namespace}/{name}": count for (namespace, name), count in self._pools.in_flight.items()}
-        return _json({"pools": pools})
+        return _json({"pools": pools, **self.objectives.figures().model_dump(mode="json", exclude_none=True)})
 
 
 class NoSuchPath(RequestError):
@@ -273,6 +298,11 @@ class Sender:
         await self._committed.write(event(orjson.dumps(error.body())))
         await self._committed.write_eof()
         return self._committed
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("objectives are no longer followed, thresholds stay", exc_info=error)
 
 
 def _reason(route: Route) -> str:

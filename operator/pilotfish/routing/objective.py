@@ -10,7 +10,9 @@ Latency. The share of large calls is moved by how far the share of too slow requ
 allows.
 
 With several gateways each steps by the figures of all of them. All then have about one threshold, and none corrects
-more than its own requests, so corrections do not add up.
+more than its own requests, so corrections do not add up. What a gateway remembers of costs and rates fades, so two of
+them come to the same; a debt does not fade, so each step draws it some way towards what the others hold it to be
+(average consensus: Xiao and Boyd, "Fast linear iterations for distributed averaging", Systems & Control Letters 2004).
 
 No clock and no state of its own: a step takes the last state and returns the next.
 """
@@ -39,6 +41,10 @@ MOST_OWED_SECONDS = 120.0
 """Overspending is paid back up to this much budget; more than that lay outside what the threshold can mend."""
 LATENCY_GAIN = 0.5
 """How fast the share of large calls follows too slow requests: per MEMORY_SECONDS."""
+AGREEMENT = 0.2
+"""How far a step draws debt and share towards those of the other gateways. What they tell reaches into the next
+reading, and so counts twice in part: to agree at once would feed that back whole.
+"""
 NEVER = 1001
 QUANTILES = 501
 """Scores kept in an artifact."""
@@ -53,6 +59,14 @@ class Why(StrEnum):
     UNDER_TARGET = "UnderTarget"
     AT_LEAST = "AtLeastThreshold"
     AT_MOST = "AtMostThreshold"
+    CALIBRATED = "Calibrated"
+    """Quality: calibration chose the threshold, which stays."""
+    NOT_CALIBRATED = "NotCalibrated"
+    """The scorer's artifact has no range for the objective: the threshold stays."""
+    NOT_PRICED = "NotPriced"
+    """A pool has no price in the objective's currency: the threshold stays."""
+    NO_THRESHOLD = "NoThreshold"
+    """The strategy has no threshold, or more than one: nothing moves."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +161,7 @@ class Control:
     escalated: float = 0.0
     small_spend: float = 0.0
     large_spend: float = 0.0
+    slow: float = 0.0
 
     def remembering(self, reading: Reading) -> "Control":
         """The state with a reading taken into its fading sums."""
@@ -160,7 +175,32 @@ class Control:
             escalated=self.escalated * keep + reading.escalated,
             small_spend=self.small_spend * keep + reading.small_spend,
             large_spend=self.large_spend * keep + reading.large_spend,
+            slow=self.slow * keep + reading.slow,
         )
+
+    @property
+    def belief(self) -> "Belief | None":
+        """What another gateway should know of this state; None before the first reading."""
+        return Belief(self.debt, self.share) if self.seconds > 0 else None
+
+    def agreeing(self, others: Sequence["Belief"]) -> "Control":
+        """The state drawn towards the mean of what other gateways believe; a state without a reading takes it over."""
+        if not others:
+            return self
+        weight = AGREEMENT if self.seconds > 0 else 1.0
+        debt = sum(other.debt for other in others) / len(others)
+        share = sum(other.share for other in others) / len(others)
+        return replace(
+            self, debt=self.debt + weight * (debt - self.debt), share=self.share + weight * (share - self.share)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What one gateway holds debt and share of large calls to be, after its last step."""
+
+    debt: float
+    share: float
 
 
 def begin(limits: Limits, scores: Scores) -> Control:

@@ -1,29 +1,40 @@
-"""What the operator asks over HTTP: external APIs for their models, gateways for their load. Neither costs a token."""
+"""What is asked over HTTP besides answers: external APIs for their models, gateways for their load and figures.
 
+None of it costs a token.
+"""
+
+import asyncio
+import logging
+import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import orjson
+from pydantic import ValidationError
 
 from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import ModelUnavailable
 from pilotfish.reconcile.outcome import ExternalCheck
+from pilotfish.routing.figures import GatewayFigures
 from pilotfish.upstream.probe import probe
 
-_TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
+_SECONDS = 20.0
+logger = logging.getLogger(__name__)
+
 _LARGEST_ANSWER = 4 * 1024 * 1024
 
 
 class Peers:
-    """Asks other servers. Use as an asynchronous context manager."""
+    """Asks other servers, each for `seconds` at most. Use as an asynchronous context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=seconds, connect=min(5.0, seconds))
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Peers":
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -59,13 +70,30 @@ class Peers:
         """
         total: Counter[str] = Counter()
         for gateway in gateways:
-            url = f"http://{gateway}/pilotfish/v1/load"
-            status, body = await self._get(url, {})
-            pools = _json(body).get("pools") if status == 200 else None
+            pools = (await self._load(gateway)).get("pools")
             if not isinstance(pools, dict):
-                raise ModelUnavailable(f"{url} does not tell its load ({status})")
+                raise ModelUnavailable(f"gateway {gateway} does not tell its load")
             total.update({name: count for name, count in pools.items() if isinstance(count, int | float)})
         return total
+
+    async def figures(self, gateways: Iterable[str]) -> Sequence[GatewayFigures]:
+        """What each gateway (`host:port`) tells of its routers; those that do not answer are left out."""
+        asked = (self._figures(gateway) for gateway in gateways)
+        return [found for found in await asyncio.gather(*asked) if found]
+
+    async def _figures(self, gateway: str) -> GatewayFigures | None:
+        try:
+            return GatewayFigures.model_validate(await self._load(gateway))
+        except (ModelUnavailable, ValidationError) as error:
+            logger.info("gateway %s does not tell its figures: %s", gateway, error)
+            return None
+
+    async def _load(self, gateway: str) -> dict[str, Any]:
+        url = f"http://{gateway}/pilotfish/v1/load"
+        status, body = await self._get(url, {})
+        if status != 200:
+            raise ModelUnavailable(f"{url} answers {status}")
+        return _json(body)
 
     async def _get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         try:
@@ -79,6 +107,17 @@ class Peers:
         if self._session is None:
             raise ModelUnavailable("the client is used before it was opened")
         return self._session
+
+
+async def resolved(service: str) -> tuple[str, ...]:
+    """`host:port` of every address behind a name (`name:port`). Raises ModelUnavailable where it has none."""
+    host, _, port = service.rpartition(":")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ModelUnavailable(f"{service}: {error}") from error
+    hosts = sorted({str(address[4][0]) for address in found})
+    return tuple(f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in hosts)
 
 
 def _json(body: bytes) -> dict[str, Any]:

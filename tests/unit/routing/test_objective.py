@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.routing.objective import NEVER, Control, Limits, Reading, Scores, Why, begin, latency_step, spend_step
+from pilotfish.routing.objective import (
+    NEVER,
+    Belief,
+    Control,
+    Limits,
+    Reading,
+    Scores,
+    Why,
+    begin,
+    latency_step,
+    spend_step,
+)
 
 SCORES = Scores.of(list(range(0, 1000, 2)))
 WIDE = Limits(0, NEVER, 500)
@@ -54,6 +65,45 @@ def test_spend_of_any_ten_minutes_is_within_two_percent(gateways, shares):
     spent, controls = simulate(30.0, [5.0] * 1800, gateways=gateways, delay=gateways, shares=shares)
     assert worst_window(spent, 30.0) < 0.02
     assert len({control.threshold for control in controls}) == 1
+
+
+def test_gateways_that_believe_differently_come_to_one_threshold_and_keep_to_the_target():
+    """Each asks at its own moment, so that beliefs are stale by a part of a step."""
+    random = np.random.default_rng(3)
+    controls = [replace(begin(WIDE, SCORES), debt=debt, seconds=1.0) for debt in (900.0, -900.0, 0.0)]
+    pending = [Reading(0.0, 0)] * 3
+    spent, apart = [], []
+    for _ in range(1800):
+        for turn in range(3):
+            happened = served(random, [control.threshold for control in controls], 5.0 / 3)
+            spent.append(happened.small_spend + happened.large_spend)
+            pending = [sum_of(before, happened, seconds=STEP / 3) for before in pending]
+            others = [other.belief for place, other in enumerate(controls) if place != turn]
+            agreed = controls[turn].agreeing(others)
+            controls[turn] = spend_step(agreed, pending[turn], per_second=30.0, limits=WIDE, scores=SCORES)
+            pending[turn] = Reading(0.0, 0)
+        apart.append(max(c.debt for c in controls) - min(c.debt for c in controls))
+    assert worst_window(np.array(spent).reshape(-1, 3).sum(axis=1), 30.0) < 0.02
+    assert np.mean(apart[:3]) > 900
+    assert np.mean(apart[100:]) < 60
+
+
+def sum_of(before, more, *, seconds):
+    return Reading(
+        before.seconds + seconds,
+        before.requests + more.requests,
+        before.escalated + more.escalated,
+        before.small_spend + more.small_spend,
+        before.large_spend + more.large_spend,
+    )
+
+
+def test_a_gateway_that_has_seen_nothing_takes_over_what_others_believe():
+    fresh = begin(WIDE, SCORES)
+    assert fresh.belief is None
+    assert fresh.agreeing([]) == fresh
+    assert fresh.agreeing([Belief(4.0, 0.2), Belief(8.0, 0.4)]).share == pytest.approx(0.3)
+    assert fresh.agreeing([Belief(4.0, 0.2), Belief(8.0, 0.4)]).debt == pytest.approx(6.0)
 
 
 def test_bursts_and_lulls_are_followed():

@@ -1,0 +1,173 @@
+"""Objectives in force: counts what routers' requests take, and moves thresholds by the counts of all gateways.
+
+Nothing of it is on a request's way but its count at the end: a threshold is moved by putting another route in the
+table, as a snapshot would.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pilotfish.api.modelpool import Pricing
+from pilotfish.api.modelrouter import ModelRouter
+from pilotfish.api.status import ObjectiveStatus
+from pilotfish.base.clock import Clock
+from pilotfish.base.errors import PilotfishError
+from pilotfish.gateway.routes import RouteTable, artifact_address
+from pilotfish.gateway.tally import Tally
+from pilotfish.routing.aims import Aim, aim_of, moved
+from pilotfish.routing.figures import GatewayFigures, Ledger, RouterFigures, Totals
+from pilotfish.routing.objective import Control
+from pilotfish.routing.plan import fixed_plan
+from pilotfish.routing.snapshot import Key, RouterView, Snapshot
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 2.0
+"""Between two steps."""
+
+Hear = Callable[[], Awaitable[Sequence[GatewayFigures]]]
+"""What every gateway tells, this one perhaps among them. Raises PilotfishError when nobody can be asked."""
+
+
+async def nobody() -> Sequence[GatewayFigures]:
+    """The other gateways of one that is alone."""
+    return ()
+
+
+@dataclass
+class Held:
+    """One router here: what it took, and where its threshold is."""
+
+    view: RouterView
+    prices: Mapping[str, Pricing | None]
+    aim: Aim | None
+    control: Control | None
+    tally: Tally
+
+    @property
+    def router(self) -> ModelRouter:
+        """The router with the threshold that is in force."""
+        router = self.view.router
+        return moved(router, self.control.threshold) if self.control else router
+
+    @property
+    def status(self) -> ObjectiveStatus | None:
+        """What to tell of the objective."""
+        return self.aim.status(self.control) if self.aim else None
+
+    def figures(self) -> RouterFigures:
+        """What other gateways and the operator are told."""
+        belief, status = self.control.belief if self.control else None, self.status
+        return RouterFigures(
+            totals=self.tally.totals,
+            debt=belief.debt if belief else None,
+            share=belief.share if belief else None,
+            objective=status.model_dump(mode="json", by_alias=True, exclude_none=True) if status else None,
+        )
+
+
+@dataclass
+class Objectives:
+    """The objectives of the routers in a route table."""
+
+    table: RouteTable
+    clock: Clock
+    hear: Hear = nobody
+    instance: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _held: dict[Key, Held] = field(default_factory=dict)
+    _ledger: Ledger = field(default_factory=Ledger)
+    _started: float = field(init=False)
+    _looked: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self._looked = self.clock()
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take over a snapshot that the table has. Routers keep their counts, and unchanged objectives their state."""
+        pricing = {key: view.pool.spec.pricing for key, view in snapshot.pools.items()}
+        self._held = {key: self._hold(key, view, pricing) for key, view in snapshot.routers.items()}
+        self._put(self._held)
+
+    def status(self, key: Key) -> ObjectiveStatus | None:
+        """What is told of a router's objective; None where it has none."""
+        held = self._held.get(key)
+        return held.status if held else None
+
+    def figures(self) -> GatewayFigures:
+        """What this gateway tells the others: its routers that have an objective or were asked."""
+        told = {
+            "/".join(key): held.figures() for key, held in self._held.items() if held.aim or held.tally.totals.requests
+        }
+        return GatewayFigures(instance=self.instance, seconds=self.clock() - self._started, routers=told)
+
+    async def follow(self) -> None:
+        """Step for ever. A round in which nobody could be asked is made up for by the next."""
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            try:
+                await self.look()
+            except PilotfishError as error:
+                logger.warning("the other gateways' figures are not known: %s", error)
+
+    async def look(self) -> None:
+        """Hear the other gateways, and step every objective that can move. Raises PilotfishError."""
+        if any(held.control for held in self._held.values()):
+            self._step([figures for figures in await self.hear() if figures.instance not in ("", self.instance)])
+        else:
+            self._looked = self.clock()
+
+    def _step(self, others: Sequence[GatewayFigures]) -> None:
+        own = self.figures()
+        seconds = self._started + own.seconds - self._looked
+        if seconds <= 0:
+            return
+        self._looked += seconds
+        new = self._ledger.take((own, *others), seconds=own.seconds)
+        changed: dict[Key, Held] = {}
+        for key, held in self._held.items():
+            if held.aim is None or held.control is None:
+                continue
+            name, before = "/".join(key), held.control.threshold
+            told = (figures.routers[name].belief for figures in others if name in figures.routers)
+            control = held.control.agreeing([belief for belief in told if belief])
+            held.control = held.aim.step(control, new.get(name, Totals()), seconds)
+            if held.control.threshold != before:
+                changed[key] = held
+        self._put(changed)
+
+    def _hold(self, key: Key, view: RouterView, pricing: Mapping[Key, Pricing | None]) -> Held:
+        before = self._held.get(key)
+        prices = {name: pricing.get((key[0], name)) for name in view.router.strategy_pools}
+        if before and (before.view, before.prices) == (view, prices):
+            return before
+        aim = _aim(view, prices)
+        if before and before.aim == aim:
+            control, tally = before.control, before.tally
+        else:
+            # Counters begin anew, as what was spent before is none of the new objective's business.
+            control, tally = (aim.begin() if aim else None), Tally()
+        tally.follow(view.router)
+        return Held(view, prices, aim, control, tally)
+
+    def _put(self, changed: Mapping[Key, Held]) -> None:
+        """Put routes of these routers in the table that have the threshold in force, and count."""
+        routes = {}
+        for key, held in changed.items():
+            router = held.router
+            view = replace(held.view, router=router)
+            for name in router.served_names:
+                route = self.table.routes.get(name)
+                if route is None or route.router is None or (route.namespace, route.name) != key:
+                    continue
+                target = replace(route.target, router=view)
+                routes[name] = replace(route, target=target, plan=fixed_plan(router), tally=held.tally)
+        self.table.put(routes)
+
+
+def _aim(view: RouterView, prices: Mapping[str, Pricing | None]) -> Aim | None:
+    scorers = view.router.scorers
+    address = artifact_address(scorers[0]) if scorers else None
+    return aim_of(view.router, view.artifacts.get(address) if address else None, prices)
