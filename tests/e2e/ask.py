@@ -2,7 +2,7 @@
 
 ask.py URL MODEL "question"            prints the answer and the headers that name the decision, as JSON
 ask.py URL MODEL --clients N --seconds S [--pause P]   prints how many requests were answered whole, half of them
-                                                       streamed, and each failure
+                                                       streamed, each failure, and the longest wait for an answer
 """
 
 # ruff: noqa: S310, T201 - the address is the test's own, and what is printed is the result
@@ -46,7 +46,7 @@ class Client(threading.Thread):
         super().__init__()
         self.pause = pause
         self.url, self.model, self.number, self.until = url, model, number, until
-        self.whole, self.failures = 0, []
+        self.whole, self.failures, self.slowest = 0, [], 0.0
 
     def run(self) -> None:
         asked = 0
@@ -54,6 +54,7 @@ class Client(threading.Thread):
             time.sleep(self.pause)
             stream = (asked + self.number) % 2 == 0
             asked += 1
+            began = time.monotonic()
             try:
                 content, _ = post(self.url, body(self.model, f"Count to {asked % 9 + 2}.", 16, stream=stream))
                 ended = content.rstrip().endswith(b"data: [DONE]") if stream else b'"finish_reason"' in content
@@ -63,7 +64,8 @@ class Client(threading.Thread):
                     self.failures.append(f"half an answer: …{content[-200:]!r}")
             except OSError as error:
                 detail = error.read().decode(errors="replace") if hasattr(error, "read") else ""
-                self.failures.append(f"{type(error).__name__}: {error} {detail}"[:500])
+                self.failures.append(f"{time.strftime('%X')} {type(error).__name__}: {error} {detail}"[:500])
+            self.slowest = max(self.slowest, time.monotonic() - began)
 
 
 def load(url: str, model: str, *, clients: int, seconds: float, pause: float) -> None:
@@ -74,7 +76,9 @@ def load(url: str, model: str, *, clients: int, seconds: float, pause: float) ->
     for thread in threads:
         thread.join()
     failures = [failure for thread in threads for failure in thread.failures]
-    print(json.dumps({"whole": sum(thread.whole for thread in threads), "failures": failures[:20]}))
+    slowest = round(max(thread.slowest for thread in threads), 1)
+    whole = sum(thread.whole for thread in threads)
+    print(json.dumps({"whole": whole, "slowest_seconds": slowest, "failures": failures[:20]}))
     sys.exit(1 if failures else 0)
 
 

@@ -1,9 +1,9 @@
-"""The quickstart on a real cluster, from `helm install` to nothing left. The tests build on one another, in order."""
+"""The quickstart on a real cluster, as Deployments, until nothing is left. The tests build on one another, in order."""
 
 import json
 
 import pytest
-from conftest import HOME, RELEASE, ROOT, TEAM
+from realcluster import ROOT
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -16,10 +16,7 @@ def deployment(cluster, pool="small"):
 
 
 def test_helm_installs_and_the_quickstart_becomes_ready(cluster):
-    cluster.helm_upgrade()
-    cluster.run("kubectl", "create", "namespace", TEAM)
-    cluster.run("kubectl", "label", "namespace", TEAM, "pod-security.kubernetes.io/warn=restricted")
-    cluster.kubectl("create", "configmap", "ask", f"--from-file={ROOT / 'tests' / 'e2e' / 'ask.py'}")
+    cluster.install("--set", "pools.runtime=Deployment")
     cluster.kubectl("apply", "-f", str(ROOT / "examples" / "quickstart"))
     cluster.wait_ready("mp/small", "mp/large", "mr/assistant")
     table = cluster.kubectl("get", "mp,mr")
@@ -63,7 +60,7 @@ def test_engine_arguments_and_the_release_change_without_a_lost_request(cluster)
         f"--for=jsonpath={{.metadata.generation}}={deployment(cluster)['metadata']['generation']}",
         "deployment/small-pool",
     )
-    cluster.helm_upgrade("--set", "gateway.drainSeconds=45")
+    cluster.helm_upgrade("--set", "pools.runtime=Deployment", "--set", "gateway.drainSeconds=45")
     cluster.kubectl("rollout", "status", "deployment/small-pool", "--timeout=15m")
     assert cluster.get("mp", "small")["status"]["revision"] != before
     told = cluster.answer("load")
@@ -83,11 +80,4 @@ def test_an_engine_that_cannot_start_says_why_and_the_old_one_answers_on(cluster
 
 
 def test_uninstalled_the_operator_leaves_pools_that_can_be_deleted_and_nothing_else(cluster):
-    cluster.run("helm", "uninstall", RELEASE, "-n", HOME, "--wait")
-    cluster.kubectl("delete", "mp,mr,ap,asp", "--all", "--timeout=2m")
-    cluster.kubectl("wait", "--for=delete", "pod", "-l", "pilotfish.dev/pool", "--timeout=15m")
-    left = cluster.kubectl("get", "deployment,service,networkpolicy,pod", "-l", "pilotfish.dev/pool", "-o", "name")
-    assert left == ""
-    cluster.run("kubectl", "delete", "namespace", TEAM, HOME, "--timeout=5m")
-    named = "clusterrole,clusterrolebinding"
-    assert RELEASE not in cluster.run("kubectl", "get", named, "-o", "name")
+    cluster.uninstall()
