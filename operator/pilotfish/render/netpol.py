@@ -6,7 +6,8 @@ from pilotfish.api import ModelPool
 from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 
-KUBERAY_LABELS = {labels.NAME_LABEL: "kuberay-operator"}
+KUBERAY_LABELS = {labels.COMPONENT_LABEL: "kuberay-operator"}
+"""On the pods of its operator, installed by its chart or by its manifests."""
 
 
 def network_policy(pool: ModelPool, context: RenderContext, *, spans_pods: bool) -> dict[str, Any]:
