@@ -73,6 +73,30 @@ def test_scale_and_removal_reach_the_deployment_in_place(api, operator, namespac
     api.wait("the variable being gone", lambda: api.get(before)["spec"]["template"] == before["spec"]["template"])
 
 
+def test_an_objective_that_cannot_be_held_is_told_in_the_routers_status(api, operator, namespace):
+    for name in ("small", "large"):
+        api.create(a_pool(namespace, name, pricing={"currency": "USD", "perReplicaHour": "1"}))
+    accept = {"scorer": {"name": "logprob"}, "thresholdPermille": 600}
+    stages = [{"poolRef": {"name": "small"}, "accept": accept}, {"poolRef": {"name": "large"}}]
+    router = api.create(
+        {
+            "apiVersion": "pilotfish.dev/v1alpha1",
+            "kind": "ModelRouter",
+            "metadata": {"name": "assistant", "namespace": namespace},
+            "spec": {
+                "strategy": {"type": "Cascade", "cascade": {"stages": stages}},
+                "objective": {"type": "Spend", "spend": {"currency": "USD", "perHour": "2.50"}},
+            },
+        }
+    )
+
+    def told() -> bool:
+        objective = api.get(router).get("status", {}).get("objective", {})
+        return (objective.get("reason"), objective.get("thresholdPermille")) == ("NotCalibrated", 600)
+
+    api.wait("the objective being told", told)
+
+
 def test_a_restart_writes_nothing(api, control_plane, account, operator, namespace):
     pools = [api.create(a_pool(namespace, f"p{number}")) for number in range(5)]
     for pool in pools:

@@ -7,9 +7,12 @@ from math import log
 import pytest
 from aiohttp import ClientSession
 
+from pilotfish.controller.figures import ServedBook
+from pilotfish.controller.mirror import Key
 from pilotfish.gateway.objectives import PERIOD_SECONDS
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.served import Served
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.routing.objective import Limits, Range, Scores
 from pilotfish.routing.scorers.support import write_artifact
@@ -174,6 +177,31 @@ async def test_several_gateways_hold_one_threshold_by_the_spend_of_all(fleet: Fl
     assert abs(first["thresholdPermille"] - second["thresholdPermille"]) <= 10
     assert float(first["current"]) == pytest.approx(float(second["current"]), rel=0.02)
     assert spent == pytest.approx(20 * PERIOD_SECONDS * per_second, rel=0.06)
+
+
+async def test_the_operator_reads_it_rounded_and_only_what_changed(fleet: Fleet) -> None:
+    await fleet.add()
+    await fleet.add()
+    fleet.serve(spending(6 * (SMALL + 0.4 * LARGE)))
+    book = ServedBook(fleet.hear, lambda: fleet.now)
+    key = Key("ModelRouter", "default", "assistant")
+    assert book.of(key) is None
+    assert await book.look() == [key]
+    for _ in range(10):
+        await fleet.round(8, 4)
+    assert await book.look() == [key]
+    assert await book.look() == []
+    found = book.of(key)
+    assert found
+    assert found.objective
+    assert found.escalated_permille == pytest.approx(400, abs=80)
+    assert found.escalated_permille % 10 == 0
+    told = await fleet.told()
+    assert found.objective.threshold_permille in {told["thresholdPermille"], (await fleet.told(1))["thresholdPermille"]}
+    assert float(found.objective.current or 0) == pytest.approx(float(told["current"]), rel=0.05)
+    fleet.addresses.clear()
+    assert await book.look() == [key]
+    assert book.of(key) == Served()
 
 
 async def test_a_snapshot_keeps_what_was_reached_and_decisions_go_by_it(fleet: Fleet) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 
@@ -17,6 +17,7 @@ from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.audit import Audit
 from pilotfish.controller.external import ExternalChecks
+from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.instruments import Instruments, serve_health
 from pilotfish.controller.load import LoadBook
 from pilotfish.controller.mirror import Key, Mirror
@@ -33,6 +34,7 @@ from pilotfish.kube.lease import Lease
 from pilotfish.manifests.advice import Advisor
 from pilotfish.plugins.registry import Registry
 from pilotfish.render.context import RenderContext
+from pilotfish.routing.figures import GatewayFigures
 from pilotfish.settings import OperatorSettings, log_level
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.upstream.peers import Peers
@@ -73,11 +75,20 @@ def _assemble(
     mirror, load, kuberay = Mirror(), LoadBook(monotonic), KubeRay(client, monotonic)
     stopping = asyncio.Event()
     render = _render_context(settings)
+
+    async def gateways() -> Sequence[str]:
+        return await addresses(client, settings.namespace, settings.gateway_service, "http")
+
+    async def figures() -> Sequence[GatewayFigures]:
+        return await peers.figures(await gateways())
+
+    served = ServedBook(figures, monotonic)
     reconciler = Reconciler(
         mirror=mirror,
         applier=Applier(client, mirror),
         reporter=Reporter(client, mirror, settings.identity),
         load=load,
+        served=served,
         external=ExternalChecks(client, peers.ask_models, monotonic),
         answers=Answers(peers.ask_answer),
         installation=Installation(
@@ -92,7 +103,7 @@ def _assemble(
         return await reconciler.reconcile(key)
 
     async def in_flight() -> Mapping[str, float]:
-        return await peers.in_flight(await addresses(client, settings.namespace, settings.gateway_service, "http"))
+        return await peers.in_flight(await gateways())
 
     queue = WorkQueue(instruments.observed(work))
     instruments.queued.set_function(lambda: len(queue))
@@ -105,6 +116,7 @@ def _assemble(
         ),
         load=load,
         in_flight=in_flight,
+        served=served,
         audit=Audit(client, mirror, settings.watch_namespaces),
         instruments=instruments,
         stopping=stopping,

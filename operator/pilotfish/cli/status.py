@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from pilotfish.local import state
 
@@ -23,7 +26,7 @@ def status() -> None:
         console.print(asyncio.run(_models(run)))
 
 
-async def _models(run: state.RunState) -> Table | str:
+async def _models(run: state.RunState) -> Group | str:
     timeout = aiohttp.ClientTimeout(total=10)
     key = os.environ.get("PILOTFISH_API_KEYS", "").partition(",")[0]
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -39,4 +42,13 @@ async def _models(run: state.RunState) -> Table | str:
     table = Table("model", "owner", "state", "reason", box=None, pad_edge=False)
     for model in models:
         table.add_row(model["id"], model["owned_by"], model["state"], model.get("reason", ""))
-    return table
+    return Group(table, *(_objective(model["id"], model["objective"]) for model in models if "objective" in model))
+
+
+def _objective(name: str, told: Mapping[str, Any]) -> Text:
+    """A line on what a router holds while it serves."""
+    current = told.get("current", "unknown")
+    line = f"{name}: {told['type']} {current} of {told['target']} {told['unit']}"
+    if "thresholdPermille" in told:
+        line += f", threshold {told['thresholdPermille']}"
+    return Text(f"{line} ({told['reason']}{': ' if told.get('message') else ''}{told.get('message', '')})")

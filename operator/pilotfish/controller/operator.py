@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import kopf
 
 from pilotfish.controller.audit import Audit
+from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.instruments import Instruments
 from pilotfish.controller.load import InFlight, LoadBook
 from pilotfish.controller.mirror import Key
@@ -32,6 +33,7 @@ class Operator:
     lease: Lease
     load: LoadBook
     in_flight: InFlight
+    served: ServedBook
     audit: Audit
     instruments: Instruments
     stopping: asyncio.Event
@@ -88,6 +90,7 @@ class Operator:
                 await ready.wait()
                 group.create_task(self.queue.run(self.workers))
                 group.create_task(self.load.follow(self.in_flight, self.queue.add))
+                group.create_task(self.served.follow(self.queue.add))
                 group.create_task(self.audit.run())
         except asyncio.CancelledError:
             await self._release()

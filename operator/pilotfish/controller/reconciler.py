@@ -10,6 +10,7 @@ from pilotfish.api.validation import Fault
 from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.external import ExternalChecks
+from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.load import LoadBook
 from pilotfish.controller.mirror import Entry, Key, Mirror
 from pilotfish.controller.report import Reporter
@@ -45,11 +46,13 @@ class Reconciler:
         applier: Applier,
         reporter: Reporter,
         load: LoadBook,
+        served: ServedBook,
         external: ExternalChecks,
         answers: Answers,
         installation: Installation,
     ) -> None:
         self._mirror, self._applier, self._reporter = mirror, applier, reporter
+        self._served = served
         self._load, self._external, self._answers = load, external, answers
         self._installation = installation
 
@@ -127,6 +130,7 @@ class Reconciler:
                 for other in self._mirror.serving(found.served_names)
                 if other != key and isinstance(rival := self._resource(other), ModelRouter)
             ),
+            served=self._served.of(key),
         )
 
     def _seen_plugin(self, key: Key, found: AdaptationPlugin) -> plugin.ObservedPlugin:

@@ -9,6 +9,7 @@ from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Finding, Findings, Reason
 from pilotfish.reconcile.outcome import Context, Outcome
 from pilotfish.reconcile.pool_status import dump_status
+from pilotfish.reconcile.served import Served, status_of
 from pilotfish.reconcile.tasks import task_faults
 
 
@@ -20,6 +21,8 @@ class ObservedRouter:
     pools: tuple[ModelPool, ...] = ()
     plugins: tuple[AdaptationPlugin, ...] = ()
     rivals: tuple[ModelRouter, ...] = ()
+    served: Served | None = None
+    """What gateways told of the router, if they did."""
 
 
 def desired_state(router: ModelRouter, seen: ObservedRouter, context: Context) -> Outcome:
@@ -42,6 +45,7 @@ def desired_state(router: ModelRouter, seen: ObservedRouter, context: Context) -
     else:
         ready = Finding.false(Reason.NO_PATH, f"none of these pools is ready: {', '.join(dict.fromkeys(paths))}")
     findings.finish(ready, (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
+    live = status_of(router, seen.pools, seen.served)
     status = dump_status(
         ModelRouterStatus,
         router,
@@ -49,6 +53,8 @@ def desired_state(router: ModelRouter, seen: ObservedRouter, context: Context) -
         context,
         url=context.gateway_url,
         served_model_names=router.served_names,
+        escalated_permille=live.escalated_permille,
+        objective=live.objective,
     )
     return Outcome(status)
 

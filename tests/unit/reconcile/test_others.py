@@ -1,11 +1,15 @@
 """Routers, plugins, policies, and resources that cannot be read."""
 
+import copy
+
 from resource_builders import a_context, a_plugin, a_policy, a_pool, a_router, condition, says
 
+from pilotfish.api.status import ObjectiveStatus
 from pilotfish.api.validation import Fault
 from pilotfish.reconcile import invalid, plugin, policy, router
 from pilotfish.reconcile.plugin import ObservedPlugin
 from pilotfish.reconcile.router import ObservedRouter
+from pilotfish.reconcile.served import Served
 
 READY = {"conditions": [{"type": "Ready", "status": "True", "reason": "Answering", "lastTransitionTime": "t"}]}
 
@@ -43,6 +47,63 @@ def test_of_two_routers_with_one_name_the_older_has_it():
     assert says(first, "Accepted") == ("True", "Accepted")
     assert says(second, "Accepted") == ("False", "NameConflict")
     assert "'chat' by router 'a'" in condition(second, "Accepted")["message"]
+
+
+CASCADE = {
+    "type": "Cascade",
+    "cascade": {
+        "stages": [
+            {"poolRef": {"name": "small"}, "accept": {"scorer": {"name": "logprob"}, "thresholdPermille": 600}},
+            {"poolRef": {"name": "large"}},
+        ]
+    },
+}
+LEARNED = {"configMapRef": {"name": "learned", "key": "scorer.npz"}}
+SPEND = {"type": "Spend", "spend": {"currency": "USD", "perHour": "5"}}
+PRICED = {"currency": "USD", "perReplicaHour": "1"}
+
+
+def of_objective(seen, *, pricing=PRICED, artifact=None, status=None, **spec):
+    strategy = copy.deepcopy(CASCADE)
+    if artifact:
+        strategy["cascade"]["stages"][0]["accept"]["scorer"]["artifact"] = artifact
+    wants = a_router("r", **{"strategy": strategy, "objective": SPEND} | spec)
+    if status:
+        wants = wants.model_copy(
+            update={"status": wants.model_validate(wants.to_manifest() | {"status": status}).status}
+        )
+    pools = (a_pool("small", pricing=pricing, status=READY), a_pool("large", pricing=pricing, status=READY))
+    return router.desired_state(wants, ObservedRouter(pools=pools, served=seen), a_context()).status
+
+
+def test_an_objective_that_no_gateway_tells_of_is_told_from_the_manifest():
+    for seen in (None, Served()):
+        assert of_objective(seen)["objective"] | {"message": ""} == {
+            "type": "Spend",
+            "target": "5",
+            "unit": "USD per hour",
+            "thresholdPermille": 600,
+            "reason": "NotCalibrated",
+            "message": "",
+        }
+    assert "pilotfish calibrate" in of_objective(None)["objective"]["message"]
+    assert of_objective(None, artifact=LEARNED)["objective"]["reason"] == "WarmingUp"
+    assert of_objective(None, pricing=None)["objective"]["reason"] == "NotPriced"
+    direct = {"type": "Direct", "direct": {"poolRef": {"name": "small"}}}
+    assert of_objective(None, strategy=direct)["objective"]["reason"] == "NoThreshold"
+    assert "objective" not in of_objective(None, objective=None)
+
+
+def test_what_gateways_tell_goes_into_the_status_and_stays_until_they_are_asked_again():
+    told = ObjectiveStatus(
+        type="Spend", target="5", current="4.9", unit="USD per hour", threshold_permille=640, reason="OnTarget"
+    )
+    first = of_objective(Served(320, told), artifact=LEARNED)
+    assert first["escalatedPermille"] == 320
+    assert first["objective"]["thresholdPermille"] == 640
+    again = of_objective(None, artifact=LEARNED, status=first)
+    assert (again["objective"], again["escalatedPermille"]) == (first["objective"], 320)
+    assert of_objective(Served(), artifact=LEARNED, status=first)["objective"]["reason"] == "WarmingUp"
 
 
 def test_a_plugin_needs_its_pools():
