@@ -25,6 +25,9 @@ WORKER_GROUP = "replicas"
 INGRESS_RESOURCES = {"pilotfish-ingress": 0.01}
 """What the ingress takes of Ray's resources. Only heads have it: the loss of a worker leaves the ingress running."""
 _HEAD_RAY_RESOURCES = {"CPU": "0", "pilotfish-ingress": "1"}
+_OBJECT_STORE = {"object-store-memory": str(256 * 1024**2)}
+"""Requests and answers are small; Ray would take a third of the node's memory, more than /dev/shm has."""
+_HEAD_PARAMS = {"dashboard-host": "0.0.0.0", **_OBJECT_STORE}  # noqa: S104 - a NetworkPolicy guards it
 _HEAD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2Gi"}}
 _AUTOSCALER_RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
 _IDLE_SECONDS = 120
@@ -58,7 +61,7 @@ def rayservice(
                 "enableInTreeAutoscaling": True,
                 "autoscalerOptions": _autoscaler(),
                 "headGroupSpec": {
-                    "rayStartParams": {"dashboard-host": "0.0.0.0"},  # noqa: S104 - a NetworkPolicy guards it
+                    "rayStartParams": _HEAD_PARAMS,
                     "resources": _HEAD_RAY_RESOURCES,
                     "template": _head(pool, context),
                 },
@@ -100,13 +103,20 @@ def _worker() -> dict[str, Any]:
     return {
         "name": "ray-worker",
         "ports": [{"name": "http", "containerPort": labels.SERVE_PORT, "protocol": "TCP"}],
+        # KubeRay's own runs wget in the container: under load it fails for want of the CPU that the engine has.
+        "readinessProbe": {
+            "httpGet": {"path": "/-/healthz", "port": "http"},
+            "periodSeconds": 2,
+            "failureThreshold": 3,
+            "timeoutSeconds": 5,
+        },
         "lifecycle": {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}},
     }
 
 
 def _worker_params(pool: ModelPool) -> dict[str, str]:
     """What Ray counts of a worker: room for its part of one engine and for nothing else."""
-    params = {"num-cpus": str(-(-engine_processes(pool) // pool.spec.nodes))}
+    params = {"num-cpus": str(-(-engine_processes(pool) // pool.spec.nodes)), **_OBJECT_STORE}
     if pool.spec.accelerator:
         params["num-gpus"] = str(pool.spec.accelerator.count)
     return params
