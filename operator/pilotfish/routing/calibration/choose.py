@@ -142,6 +142,13 @@ def _by_quality(table: Table, goal: Goal, notes: tuple[Note, ...]) -> Choice:
             " use strategy Weighted if that is worth it"
         )
         return choice(Verdict.LARGE_ALONE, reason)
+    gain, surely = _over_chance(tested_on, play(tested_on, best.thresholds), goal)
+    if surely <= 0:
+        reason = (
+            f"do not cascade: what it saves ({share:.1%}) is not shown to be the score's doing: a coin at the same cost"
+            f" may do as well (gain {gain:+.3f}, may be none); more examples would tell"
+        )
+        return choice(Verdict.LARGE_ALONE, reason)
     return choice(Verdict.ROUTE, f"saves {share:.1%} of the last pool's cost within the promise", best.thresholds)
 
 

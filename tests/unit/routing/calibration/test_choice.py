@@ -104,6 +104,18 @@ def test_a_score_that_a_coin_matches_is_not_worth_a_cascade():
     assert "coin" in found.reason
 
 
+def test_a_saving_that_may_be_luck_is_not_taken_for_the_scores_doing():
+    """Of the same weak score, few requests do not show what many do."""
+    found = {}
+    for count in (400, 4000):
+        weak = make(count, 5, small_cost=0.05)
+        noise = np.random.default_rng(5).integers(0, 1001, weak.scores.shape)
+        found[count] = choose(Table((weak.scores + 3 * noise) // 4, weak.quality, weak.cost, weak.seconds), goal(0.1))
+    assert found[400].verdict is Verdict.LARGE_ALONE
+    assert "may be none" in found[400].reason
+    assert "may be none" not in found[4000].reason
+
+
 def test_ties_are_told():
     table = make(500, 11)
     tied = Table(np.where(table.scores > 300, 700, table.scores), table.quality, table.cost, table.seconds)
