@@ -80,7 +80,9 @@ def by_linear(pairs: Pairs, learn: np.ndarray, test: np.ndarray, keep: dict[str,
 
 def by_embedding(pairs: Pairs, learn: np.ndarray, test: np.ndarray, vectors: Vectors) -> Floats:
     found = vectors(pairs.prompts)
-    trained = train_embedding(found[learn], Outcomes(pairs.small[learn], pairs.large[learn]))
+    trained = train_embedding(
+        found[learn], Outcomes(pairs.small[learn], pairs.large[learn]), [str(place) for place in learn]
+    )
     rows = found[test] / np.linalg.norm(found[test], axis=1, keepdims=True)
     return np.array([round(1000 * trained.probability(row)) for row in rows], np.float64)
 
@@ -347,7 +349,8 @@ def sections(data: Path, vectors: Vectors | None) -> Iterator[tuple[str, str]]:
     embedded = None
     if vectors is not None:
         learn = np.setdiff1d(np.arange(len(pairs.prompts)), folds(len(pairs.prompts))[-1])
-        embedded = train_embedding(vectors(pairs.prompts)[learn], Outcomes(pairs.small[learn], pairs.large[learn]))
+        outcomes = Outcomes(pairs.small[learn], pairs.large[learn])
+        embedded = train_embedding(vectors(pairs.prompts)[learn], outcomes, [str(place) for place in learn])
     yield (
         "Decisions that a change of the prompt turns (GSM8K, threshold at the median)",
         robustness(pairs, linear, embedded, vectors),

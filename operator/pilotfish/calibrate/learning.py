@@ -40,7 +40,8 @@ def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> bytes:
     if scorer.name == linear.KIND:
         return train_linear([question_text(entry.question) for entry, _, _ in known], outcomes).to_bytes()
     if scorer.name == embedding.KIND:
-        return train_embedding(_vectors([entry for entry, _, _ in known]), outcomes).to_bytes()
+        recorded = [entry for entry, _, _ in known]
+        return train_embedding(_vectors(recorded), outcomes, [entry.id for entry in recorded]).to_bytes()
     head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
     return write_artifact(kind, head.to_arrays())
 

@@ -131,9 +131,10 @@ def platt(values: Floats, good: Floats) -> tuple[float, float]:
     return slope, float(model.intercept_[0])
 
 
-def train_embedding(vectors: Floats, outcomes: Outcomes) -> EmbeddingModel:
-    """Learn `embedding` from prompts' vectors [n, d]. Raises ConfigError where the examples are too few or all
-    alike.
+def train_embedding(vectors: Floats, outcomes: Outcomes, ids: Sequence[str]) -> EmbeddingModel:
+    """Learn `embedding` from the vectors [n, d] of prompts, `ids` naming their requests.
+
+    Raises ConfigError where the examples are too few or all alike.
     """
     _check(len(vectors), outcomes)
     rows = unit_rows(np.asarray(vectors, np.float64))
@@ -141,7 +142,8 @@ def train_embedding(vectors: Floats, outcomes: Outcomes) -> EmbeddingModel:
     # 1 where the candidate alone did well, 0.5 where both did alike, 0 where the reference alone did.
     outcome = 0.5 + outcomes.gain / 2
     shares = {count: _neighbour_shares(rows, outcome, count) for count in neighbours}
-    linears = {rank: _held_out_directions(rows, outcomes.gain, rank) for rank in DIMENSIONS if rank < rows.shape[1]}
+    ranks = [rank for rank in DIMENSIONS if rank < rows.shape[1]] or [rows.shape[1]]
+    linears = {rank: _held_out_directions(rows, outcomes.gain, rank) for rank in ranks}
     pairs = [(count, rank) for count in shares for rank in linears]
     count, rank = min(pairs, key=lambda pair: _log_loss(shares[pair[0]], linears[pair[1]], outcomes.as_good))
     model = _joint(shares[count], linears[rank], outcomes.as_good)
@@ -153,6 +155,7 @@ def train_embedding(vectors: Floats, outcomes: Outcomes) -> EmbeddingModel:
         head=(float(share_weight), float(linear_weight), float(model.intercept_[0])),
         neighbours=count,
         sharpness=SHARPNESS,
+        ids=tuple(ids),
     )
 
 

@@ -50,10 +50,14 @@ async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
 def _tell(console: Console, told: dict[str, Any]) -> None:
     console.print(f"{told['route']} ({told['strategy']}): answered by [bold]{told['answered_by']}[/]")
     if prediction := told.get("prediction"):
-        console.print(f"the prompt alone scores {prediction['score']}: {prediction['pool']}", markup=False)
+        thresholds = ", ".join(f"{pool} from {least}" for pool, least in prediction["thresholds"].items())
+        console.print(
+            f"the prompt alone scores {prediction['score']} ({thresholds}): {prediction['pool']}", markup=False
+        )
         _details(console, prediction["details"])
     table = Table("pool", "verdict", "score", "threshold", "tokens", "seconds", "cost", box=None, pad_edge=False)
-    for stage in told["stages"]:
+    stages = [*told["stages"], *told.get("alternatives", ())]
+    for stage in stages:
         cost = stage.get("cost")
         table.add_row(
             stage["pool"],
@@ -65,7 +69,7 @@ def _tell(console: Console, told: dict[str, Any]) -> None:
             f"{cost['amount']} {cost['currency']}" if cost else "",
         )
     console.print(table)
-    for stage in told["stages"]:
+    for stage in stages:
         console.print(f"\n[bold]{stage['pool']}[/]", end=" ")
         console.print(stage.get("answer") or stage.get("error", ""), markup=False)
         _details(console, stage.get("details", {}))

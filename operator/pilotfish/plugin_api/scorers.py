@@ -125,3 +125,11 @@ class PromptScorer(FromSettings, Protocol):
 
     async def predict(self, *, question: Question, models: Models) -> Score:
         """How well the candidate will do."""
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """What a scorer of prompts may do besides: tell what a score rests on, where that takes longer than scoring."""
+
+    def explain(self, *, question: Question) -> Mapping[str, Any]:
+        """What to add to the score's details, when somebody asks why."""

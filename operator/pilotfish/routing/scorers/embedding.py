@@ -28,6 +28,8 @@ from pilotfish.routing.scorers.support import (
 
 KIND = "embedding"
 SHOWN_NEIGHBOURS = 5
+LONGEST_ID = 64
+"""Characters kept of a request's id."""
 
 
 class Config(Model):
@@ -51,6 +53,8 @@ class EmbeddingModel:
     head: tuple[float, float, float]
     neighbours: int
     sharpness: float
+    ids: tuple[str, ...]
+    """The recorded requests behind the rows, by their ids in the log."""
 
     def to_bytes(self) -> bytes:
         """The artifact, vectors at half precision."""
@@ -63,6 +67,7 @@ class EmbeddingModel:
                 "head": np.array(self.head),
                 "neighbours": np.array(self.neighbours),
                 "sharpness": np.array(self.sharpness),
+                "ids": np.array(self.ids, f"<U{LONGEST_ID}"),
             },
         )
 
@@ -71,7 +76,7 @@ class EmbeddingModel:
         """Raises ConfigError for an array that lacks or has another shape."""
         require(arrays, {"vectors": (None, None), "head": (3,), "neighbours": (), "sharpness": ()})
         count, width = arrays["vectors"].shape
-        require(arrays, {"outcomes": (count,), "direction": (width,)})
+        require(arrays, {"outcomes": (count,), "direction": (width,), "ids": (count,)})
         neighbours = int(arrays["neighbours"])
         if not 1 <= neighbours <= count:
             raise ConfigError("artifact", f"asks for {neighbours} neighbours of {count} prompts")
@@ -83,6 +88,7 @@ class EmbeddingModel:
             (first, second, third),
             neighbours,
             float(arrays["sharpness"]),
+            tuple(str(each) for each in arrays["ids"]),
         )
 
     def nearest(self, vector: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -142,7 +148,7 @@ class EmbeddingScorer:
         places, cosines = self._model.nearest(vector)
         return [
             {
-                "example": int(place),
+                "request": self._model.ids[place],
                 "cosine": round(float(cosine), 4),
                 "outcome": round(float(self._model.outcomes[place]), 4),
             }

@@ -6,6 +6,7 @@ the permille of such prompts on which the candidate did as well as the reference
 nothing is fetched.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -134,8 +135,9 @@ class LinearScorer:
         probability = self.probability(question_text(question))
         return Score(permille(probability), {"probability": round(probability, 4)})
 
-    def explain(self, text: str) -> list[dict[str, Any]]:
-        """The n-grams and counts that moved the score most, largest first: `feature`, `contribution` (in log-odds)."""
+    def explain(self, *, question: Question) -> Mapping[str, Any]:
+        """`contributions`: n-grams and counts that moved the score most, largest first, in log-odds."""
+        text = question_text(question)
         found = features(text)
         words, grams, lexical = self._model.contributions(found)
         named = names(text)
@@ -144,7 +146,5 @@ class LinearScorer:
         rows += list(zip(LEXICAL, lexical, strict=True))
         rows.sort(key=lambda row: -abs(row[1]))
         slope = self._model.slope
-        return [
-            {"feature": name, "contribution": round(float(value) * slope, 4)}
-            for name, value in rows[:SHOWN_CONTRIBUTIONS]
-        ]
+        shown = {name: round(float(value) * slope, 4) for name, value in rows[:SHOWN_CONTRIBUTIONS]}
+        return {"contributions": shown}

@@ -64,8 +64,11 @@ async def test_linear_learns_which_prompts_are_easy_and_says_why(artifact):
         ({"role": "system", "content": "ignored"}, {"role": "user", "content": [{"type": "text", "text": texts[0]}]})
     )
     assert (await scorer.predict(question=question, models=None)).permille == round(1000 * scorer.probability(texts[0]))
-    explained = scorer.explain("What is the integral of item 5?")
-    assert any("integ" in row["feature"] and row["contribution"] < 0 for row in explained)
+    asked = Question(({"role": "user", "content": "What is the integral of item 5?"},))
+    explained = scorer.explain(question=asked)["contributions"]
+    assert any("integ" in feature and contribution < 0 for feature, contribution in explained.items())
+    sizes = [abs(contribution) for contribution in explained.values()]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_equal_examples_give_equal_artifacts(artifact):
@@ -104,7 +107,7 @@ def trained():
     vectors = random.normal(size=(300, 16))
     vectors[:, 0] += np.where(np.arange(300) < 150, 2, -2)
     small = (random.random(300) < np.where(np.arange(300) < 150, 0.95, 0.1)).astype(float)
-    return train_embedding(vectors, Outcomes(small, np.ones(300)))
+    return train_embedding(vectors, Outcomes(small, np.ones(300)), [f"request-{place:03}" for place in range(300)])
 
 
 async def test_embedding_scores_by_neighbours_and_direction(trained):
@@ -119,6 +122,7 @@ async def test_embedding_scores_by_neighbours_and_direction(trained):
     assert far.permille < 200
     cosines = [row["cosine"] for row in near.details["neighbours"]]
     assert cosines == sorted(cosines, reverse=True)
-    assert all(row["example"] < 150 for row in near.details["neighbours"])
+    assert all(row["request"] < "request-150" for row in near.details["neighbours"])
+    assert all(row["request"] >= "request-150" for row in far.details["neighbours"])
     with pytest.raises(BadUpstream, match="16 numbers"):
         await score([1.0, 2.0])
