@@ -129,7 +129,7 @@ def test_a_rayservice_spans_the_nodes_of_its_replicas():
     cluster = manifest["spec"]["rayClusterConfig"]
     group = cluster["workerGroupSpecs"][0]
     assert group["replicas"] == 6
-    assert (group["rayStartParams"]["num-cpus"], group["rayStartParams"]["num-gpus"]) == ("1", "1")
+    assert (group["rayStartParams"]["num-cpus"], group["rayStartParams"]["num-gpus"]) == ("2", "1")
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["authOptions"] == {"mode": "token"}
     head = cluster["headGroupSpec"]["template"]["spec"]
