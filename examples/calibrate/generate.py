@@ -21,7 +21,7 @@ Question = dict[str, Any]
 
 
 def number(prompt: str, value: object) -> Question:
-    return {"prompt": f"{prompt} Answer with the number.", "check": {"type": "number", "value": str(value)}}
+    return {"prompt": f"{prompt} Answer with the number alone.", "check": {"type": "number", "value": str(value)}}
 
 
 def text(prompt: str, *answers: str) -> Question:
@@ -30,7 +30,7 @@ def text(prompt: str, *answers: str) -> Question:
 
 def facts() -> list[Question]:
     rows = (line.split(" | ") for line in (FOLDER / "facts.txt").read_text(encoding="utf-8").splitlines())
-    return [text(question, *answers.split("; ")) for question, answers in rows]
+    return [text(f"{question} Answer in a few words.", *answers.split("; ")) for question, answers in rows]
 
 
 def a_sum(random: Random) -> Question:
@@ -99,11 +99,14 @@ def a_date(random: Random) -> Question:
     if kind == 0:
         later = day + timedelta(days=days)
         return {
-            "prompt": f"Which date is {days} days after {shown}? Answer as YYYY-MM-DD.",
+            "prompt": f"Which date is {days} days after {shown}? Answer with the date alone, as YYYY-MM-DD.",
             "check": {"type": "date", "value": later.isoformat()},
         }
     if kind == 1:
-        return text(f"Which day of the week was or will be {shown}?", calendar.day_name[day.weekday()])
+        return text(
+            f"Which day of the week was or will be {shown}? Answer with the day alone.",
+            calendar.day_name[day.weekday()],
+        )
     if kind == 2:
         later = day + timedelta(days=days)
         end = f"{later.day} {calendar.month_name[later.month]} {later.year}"
@@ -114,7 +117,7 @@ def a_date(random: Random) -> Question:
     hour, minutes = random.randint(0, 20), random.randint(5, 170)
     total = hour * 60 + 15 + minutes
     return text(
-        f"A train leaves at {hour:02d}:15 and takes {minutes} minutes. When does it arrive? Answer as HH:MM.",
+        f"A train leaves at {hour:02d}:15 and takes {minutes} minutes. When does it arrive? Answer with the time alone, as HH:MM.",
         f"{total // 60 % 24:02d}:{total % 60:02d}",
     )
 
@@ -153,7 +156,7 @@ def a_line_of_code(random: Random) -> Question:
         code, value = random.choice(sorted(numeric.items()))
         return number(f"What is the value of the Python expression {code}?", value)
     code, shown = random.choice(sorted(textual.items()))
-    return text(f"What is the value of the Python expression {code}? Answer with the string.", shown)
+    return text(f"What is the value of the Python expression {code}? Answer with the string alone.", shown)
 
 
 def made(count: int, make: Any, random: Random) -> list[Question]:

@@ -4,6 +4,7 @@ Each row is written when its request is done: a recording that was cut off goes 
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,12 @@ def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
             raise ConfigError(where, f"id {prompt.id!r} is there twice")
         found[prompt.id] = prompt, parse_check(prompt.check, where) if prompt.check is not None else None
     return list(found.values())
+
+
+def sample(prompts: Sequence[tuple[Prompt, Check | None]], most: int | None) -> list[tuple[Prompt, Check | None]]:
+    """The prompts in an order that depends on their ids alone, at most so many: the first of them are like the rest."""
+    ordered = sorted(prompts, key=lambda each: hashlib.blake2b(each[0].id.encode()).digest())
+    return ordered if most is None else ordered[:most]
 
 
 def done_before(path: Path) -> set[str]:

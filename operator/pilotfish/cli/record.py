@@ -40,6 +40,9 @@ def record(
     url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
     at_once: Annotated[int, typer.Option(help="Prompts in flight.", min=1, max=256)] = 4,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 128,
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many of the prompts, always the same sample of them.", min=1)
+    ] = None,
     vectors_from: Annotated[str | None, typer.Option(help="Embed pool, for scorer embedding.")] = None,
 ) -> None:
     """Ask every pool of the routers every prompt, with log-probabilities and the scorers' judgements; resumable."""
@@ -50,7 +53,7 @@ def record(
                 prompts,
                 _routers(manifests, router),
                 out,
-                _Way(gateway_address(url), at_once, max_tokens, vectors_from),
+                _Way(gateway_address(url), at_once, max_tokens, vectors_from, limit),
                 console,
             )
         )
@@ -72,6 +75,7 @@ class _Way:
     at_once: int
     max_tokens: int
     vectors_from: str | None
+    limit: int | None
 
 
 def _routers(manifests: Sequence[Path], names: Sequence[str] | None) -> list[ModelRouter]:
@@ -89,7 +93,9 @@ async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _W
     except ModuleNotFoundError as error:
         raise ConfigError("record", f"{NO_PACKAGES} ({error})") from error
     before = recording.done_before(out)
-    waiting = [(prompt, check) for prompt, check in recording.read_prompts(prompts) if prompt.id not in before]
+    wanted = recording.sample(recording.read_prompts(prompts), way.limit)
+    waiting = [(prompt, check) for prompt, check in wanted if prompt.id not in before]
+    done = len(wanted) - len(waiting)
     pools = tuple(dict.fromkeys(pool for router in routers for pool in router.strategy_pools))
     judges = tuple(recording.judges_of(routers, Registry.installed()))
     key = os.environ.get("PILOTFISH_API_KEYS", "").partition(",")[0]
@@ -99,9 +105,9 @@ async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _W
         gateway = recording.Gateway(http, way.url)
         recorder = recording.Recorder(gateway, pools, judges, way.max_tokens, way.vectors_from)
         with Progress(*COLUMNS, console=console) as progress:
-            task = progress.add_task("recorded", total=len(before) + len(waiting), completed=len(before))
+            task = progress.add_task("recorded", total=len(wanted), completed=done)
 
             def told(outcome: "Outcome") -> None:
-                progress.update(task, completed=len(before) + outcome.written + len(outcome.failed))
+                progress.update(task, completed=done + outcome.written + len(outcome.failed))
 
             return await recording.record(recorder, waiting, out, at_once=way.at_once, told=told)
