@@ -115,7 +115,7 @@ def _worker() -> dict[str, Any]:
 
 
 def _worker_params(pool: ModelPool) -> dict[str, str]:
-    """What Ray counts of a worker: its part of one engine, and one for Serve's own actor, too few for a second engine."""
+    """What Ray counts of a worker: its part of one engine, and one for Serve's actor, too few for a second."""
     params = {"num-cpus": str(-(-engine_processes(pool) // pool.spec.nodes) + 1), **_OBJECT_STORE}
     if pool.spec.accelerator:
         params["num-gpus"] = str(pool.spec.accelerator.count)
