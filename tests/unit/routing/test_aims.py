@@ -1,0 +1,103 @@
+"""From a router's objective to a threshold that moves, or the reason why it stays."""
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from resource_builders import a_router
+
+from pilotfish.api.modelpool import Pricing
+from pilotfish.routing.aims import aim_of, moved, threshold_of
+from pilotfish.routing.figures import Totals
+from pilotfish.routing.objective import NEVER, Limits, Range, Scores, Why
+from pilotfish.routing.scorers.support import write_artifact
+
+LIMITS = Limits(300, 900, 600)
+LEARNED = write_artifact("logprob", Range(Scores.of(range(1000)), LIMITS).to_arrays())
+PRICES = {name: Pricing(currency="USD", per_replica_hour="1") for name in ("small", "large")}
+CASCADE = {
+    "type": "Cascade",
+    "cascade": {
+        "stages": [
+            {"poolRef": {"name": "small"}, "accept": {"scorer": {"name": "logprob"}, "thresholdPermille": 600}},
+            {"poolRef": {"name": "large"}},
+        ]
+    },
+}
+PREDICTIVE = {
+    "type": "Predictive",
+    "predictive": {
+        "scorer": {"name": "linear"},
+        "candidates": [{"poolRef": {"name": "small"}, "thresholdPermille": 400}, {"poolRef": {"name": "large"}}],
+    },
+}
+SPEND = {"type": "Spend", "spend": {"currency": "USD", "perHour": "3600"}}
+LATENCY = {"type": "Latency", "latency": {"milliseconds": 800, "quantilePermille": 900}}
+QUALITY = {"type": "Quality", "quality": {"maxLossPermille": 20}}
+
+
+def wants(objective, strategy=CASCADE):
+    return a_router("r", strategy=strategy, objective=objective)
+
+
+@given(st.integers(0, NEVER))
+def test_a_moved_router_differs_in_its_threshold_alone(threshold):
+    for strategy in (CASCADE, PREDICTIVE):
+        before = wants(SPEND, strategy)
+        after = moved(before, threshold)
+        assert threshold_of(after) == threshold
+        assert moved(after, threshold_of(before)) == before
+        assert after.scorers == before.scorers
+
+
+def test_a_router_without_an_objective_aims_at_nothing():
+    assert aim_of(wants(None), LEARNED, PRICES) is None
+
+
+def three_stages():
+    strategy = copy.deepcopy(CASCADE)
+    strategy["cascade"]["stages"].insert(0, copy.deepcopy(strategy["cascade"]["stages"][0]))
+    return strategy
+
+
+@pytest.mark.parametrize(
+    ("objective", "strategy", "artifact", "prices", "reason", "threshold"),
+    [
+        (SPEND, CASCADE, None, PRICES, Why.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, b"no artifact", PRICES, Why.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, write_artifact("logprob", {}), PRICES, Why.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, LEARNED, PRICES | {"small": None}, Why.NOT_PRICED, 600),
+        (SPEND, three_stages(), LEARNED, PRICES, Why.NO_THRESHOLD, None),
+        (QUALITY, CASCADE, None, {}, Why.CALIBRATED, 600),
+    ],
+    ids=["no artifact", "broken artifact", "artifact without range", "no price", "three stages", "quality"],
+)
+def test_a_threshold_that_cannot_move_stays_and_says_why(objective, strategy, artifact, prices, reason, threshold):
+    aim = aim_of(wants(objective, strategy), artifact, prices)
+    told = aim.status(aim.begin())
+    assert aim.begin() is None
+    assert (told.reason, told.threshold_permille, told.current) == (reason.value, threshold, None)
+    assert bool(told.message) == (reason is not Why.CALIBRATED)
+
+
+def test_spend_over_the_target_lowers_the_threshold_to_its_bound_and_tells_what_is_spent():
+    aim = aim_of(wants(SPEND), LEARNED, PRICES)
+    control = aim.begin()
+    assert control.threshold == LIMITS.start
+    for _ in range(60):
+        control = aim.step(control, Totals(requests=10, escalated=6, small_spend=1.0, large_spend=9.0), 2.0)
+    told = aim.status(control)
+    assert (told.threshold_permille, told.reason) == (LIMITS.least, "AtLeastThreshold")
+    assert (told.target, told.current, told.unit) == ("3600", "18000", "USD per hour")
+
+
+def test_too_many_slow_answers_lower_the_threshold_and_few_let_it_rise():
+    aim = aim_of(wants(LATENCY), LEARNED, {})
+    slower = quicker = aim.begin()
+    for _ in range(30):
+        slower = aim.step(slower, Totals(requests=10, escalated=5, slow=4), 2.0)
+        quicker = aim.step(quicker, Totals(requests=10, escalated=5), 2.0)
+    assert slower.threshold < LIMITS.start < quicker.threshold
+    told = aim.status(slower)
+    assert (told.target, told.current, told.unit) == ("900", "600", "permille within 800 ms")
