@@ -1,8 +1,7 @@
 """From a parsed request to an answer: limits, the route's plan, the stages, and the account of it all."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,9 @@ from pilotfish.routing.snapshot import Key, PoolState, Snapshot
 from pilotfish.telemetry import genai
 
 NAMES_TOLD = 50
+
+Give = Callable[[Taken], Awaitable[None]]
+"""Sends an answer to the client; what still runs at a pool is cancelled when it fails."""
 
 
 @dataclass
@@ -73,14 +75,10 @@ class Answering:
             f"the model {model!r} does not exist; there are: {told}{more}", code="model_not_found", param="model"
         )
 
-    @asynccontextmanager
     async def answer(
-        self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span
-    ) -> AsyncIterator[Taken]:
-        """The answer that is taken, open until the context is left.
-
-        Leaving it early cancels what still runs at pools.
-        """
+        self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span, give: Give
+    ) -> None:
+        """Give the answer that is taken, and account for it."""
         limit = self.limits.get((route.namespace, route.name)) if route.router else None
         if limit and (wait := limit.admit(self.pools.clock())):
             raise TooManyRequests(
@@ -90,8 +88,8 @@ class Answering:
         run = self._run(request, route, incoming, parent)
         try:
             taken = await run.answer(await self._plan(run))
-            async with taken.stack:
-                yield taken
+            with taken.stage:
+                await give(taken)
             if self.recorder:
                 self.recorder.write(run)
         finally:

@@ -1,6 +1,5 @@
 """Why a request is answered as it is: every pool is asked, answers are judged whole, and nothing is passed on."""
 
-from contextlib import AsyncExitStack
 from typing import Any
 
 from pilotfish.base.errors import RequestError
@@ -55,8 +54,7 @@ def _prediction(run: Run) -> dict[str, Any]:
 async def _stage(run: Run, step: Step) -> dict[str, Any]:
     answer: dict[str, Any] = {"choices": []}
     try:
-        async with AsyncExitStack() as stack:
-            stage = await run.enter(step, stack)
+        with run.enter(step) as stage:
             answer = await stage.whole(step.accept)
     except RequestError:
         return run.trail.stages[-1].as_object()

@@ -1,10 +1,9 @@
 """Calls to pools on behalf of one request: what they need, and the account of what they took."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from opentelemetry.trace import Span, SpanKind
@@ -33,22 +32,21 @@ class Pools:
     clock: Clock
     in_flight: Counter[Key] = field(default_factory=Counter)
 
-    @asynccontextmanager
-    async def visit(self, view: PoolView, namespace: str) -> AsyncIterator[int]:
-        """Count a request in at a pool and out again. Yields how many are there, this one included."""
-        key = (namespace, view.pool.name)
+    def enter(self, key: Key) -> int:
+        """Count a request in at a pool; how many are there, this one included."""
         self.in_flight[key] += 1
-        self.metrics.in_flight.labels(view.pool.name).inc()
-        try:
-            yield self.in_flight[key]
-        finally:
-            self.in_flight[key] -= 1
-            if not self.in_flight[key]:
-                del self.in_flight[key]
-            self.metrics.in_flight.labels(view.pool.name).dec()
+        self.metrics.in_flight.labels(key[1]).inc()
+        return self.in_flight[key]
+
+    def leave(self, key: Key) -> None:
+        """Count it out again."""
+        self.in_flight[key] -= 1
+        if not self.in_flight[key]:
+            del self.in_flight[key]
+        self.metrics.in_flight.labels(key[1]).dec()
 
 
-@dataclass
+@dataclass(slots=True)
 class Visitor:
     """One request's calls: they share its trace, its snapshot and its forwarded headers."""
 
@@ -68,67 +66,100 @@ class Visitor:
             return view
         raise ModelUnavailable(f"pool {name!r} is {view.state.value}: {view.reason or 'no replica answers yet'}")
 
-    @asynccontextmanager
-    async def stage(self, record: StageRecord, operation: str) -> AsyncIterator["Call"]:
-        """One stage at the pool that `record` names: a span, and time, cost and errors put down in the record."""
-        started = self.pools.clock()
+    def begin(self, record: StageRecord, operation: str) -> "Call":
+        """One stage at the pool that `record` names; close it. Raises ModelUnavailable where the pool is not ready."""
         attributes = {
             genai.OPERATION: operation,
             genai.PROVIDER: genai.PROVIDER_NAME,
             genai.REQUEST_MODEL: record.pool,
             genai.POOL: record.pool,
         }
-        with self.pools.tracing.span(f"{operation} {record.pool}", SpanKind.CLIENT, self.span, attributes) as span:
-            try:
-                view = self.view(record.pool)
-                async with self.pools.visit(view, self.namespace) as sharing:
-                    try:
-                        yield Call(self, view, span)
-                    finally:
-                        self._settle(record, view, self.pools.clock() - started, sharing)
-            except RequestError as error:
-                record.error = error.message
-                record.decision = Decision(Verdict.FAILED, Ground.ERROR)
-                raise
-            finally:
-                self._report(record, span)
+        span = self.pools.tracing.begin(f"{operation} {record.pool}", SpanKind.CLIENT, self.span, attributes)
+        call = Call(self, record, span)
+        try:
+            call.enter(self.view(record.pool))
+        except ModelUnavailable as error:
+            call.close(error)
+            raise
+        return call
 
-    def _settle(self, record: StageRecord, view: PoolView, seconds: float, sharing: int) -> None:
-        record.seconds = seconds
-        spec = view.pool.spec
+
+class Call:
+    """One stage at a pool: a span, and time, tokens, cost and errors put down in its record."""
+
+    __slots__ = ("_closed", "_record", "_reply", "_sharing", "_span", "_started", "_view", "_visitor")
+
+    def __init__(self, visitor: Visitor, record: StageRecord, span: Span) -> None:
+        self._visitor = visitor
+        self._record = record
+        self._span = span
+        self._view: PoolView | None = None
+        self._reply: Reply | None = None
+        self._sharing = 0
+        self._started = visitor.pools.clock()
+        self._closed = False
+
+    @property
+    def view(self) -> PoolView:
+        """The pool that is asked."""
+        if self._view is None:
+            raise RuntimeError("the call was not entered")
+        return self._view
+
+    def enter(self, view: PoolView) -> None:
+        """Be one of the requests at the pool."""
+        self._view = view
+        self._sharing = self._visitor.pools.enter((self._visitor.namespace, view.pool.name))
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send a body, once; see ModelServers.post. The reply is closed with the call."""
+        headers: dict[str, str] = {}
+        visitor = self._visitor
+        visitor.pools.tracing.inject(self._span, visitor.incoming, headers)
+        if request_id := visitor.incoming.get("x-request-id"):
+            headers["x-request-id"] = request_id
+        self._reply = await visitor.pools.servers.post(self.view.endpoints, path, body, headers)
+        return self._reply
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The stage is over, by `error` perhaps: stop what still runs at the pool, and complete the account."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._reply:
+            self._reply.close()
+        if self._view:
+            self._settle(self._view)
+            self._visitor.pools.leave((self._visitor.namespace, self._view.pool.name))
+        if isinstance(error, RequestError):
+            self._record.error = error.message
+            self._record.decision = Decision(Verdict.FAILED, Ground.ERROR)
+        self._report()
+        self._visitor.pools.tracing.end(self._span, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.close(error)
+
+    def _settle(self, view: PoolView) -> None:
+        record, spec = self._record, view.pool.spec
+        seconds = record.seconds = self._visitor.pools.clock() - self._started
         if spec.pricing:
-            amount = stage_cost(spec.pricing, record.usage, seconds, sharing)
+            amount = stage_cost(spec.pricing, record.usage, seconds, self._sharing)
             record.cost = Cost(spec.pricing.currency, amount)
-            self.pools.metrics.cost.labels(record.pool, spec.pricing.currency).inc(float(amount))
+            self._visitor.pools.metrics.cost.labels(record.pool, spec.pricing.currency).inc(float(amount))
         if spec.power:
-            record.energy_wh = stage_energy(spec.power, seconds, sharing)
+            record.energy_wh = stage_energy(spec.power, seconds, self._sharing)
 
-    def _report(self, record: StageRecord, span: Span) -> None:
-        metrics = self.pools.metrics
-        metrics.stages.labels(self.route, record.pool, record.decision.verdict.value).inc()
+    def _report(self) -> None:
+        metrics, record = self._visitor.pools.metrics, self._record
+        metrics.stages.labels(self._visitor.route, record.pool, record.decision.verdict.value).inc()
         metrics.tokens.labels(record.pool, "input").inc(record.usage.prompt_tokens or 0)
         metrics.tokens.labels(record.pool, "output").inc(record.usage.completion_tokens or 0)
-        if span.is_recording():
-            span.set_attributes(_attributes(record))
-
-
-@dataclass
-class Call:
-    """A pool that is being asked."""
-
-    visitor: Visitor
-    view: PoolView
-    span: Span
-
-    @asynccontextmanager
-    async def post(self, path: str, body: bytes) -> AsyncIterator[Reply]:
-        """Send a body; see ModelServers.post."""
-        headers: dict[str, str] = {}
-        self.visitor.pools.tracing.inject(self.span, self.visitor.incoming, headers)
-        if request_id := self.visitor.incoming.get("x-request-id"):
-            headers["X-Request-Id"] = request_id
-        async with self.visitor.pools.servers.post(self.view.endpoints, path, body, headers) as reply:
-            yield reply
+        if self._span.is_recording():
+            self._span.set_attributes(_attributes(record))
 
 
 @dataclass
@@ -166,10 +197,9 @@ class ScorerModels:
             raise ModelUnavailable(f"the scorer asks a pool in the role {role!r}, which poolRefs does not name")
         record = StageRecord(pool)
         self.records.append(record)
-        async with self.visitor.stage(record, path.rpartition("/")[2]) as call:
-            sent = orjson.dumps({**body, "model": call.view.model})
-            async with call.post(path, sent) as reply:
-                raw = await reply.read()
+        with self.visitor.begin(record, path.rpartition("/")[2]) as call:
+            reply = await call.post(path, orjson.dumps({**body, "model": call.view.model}))
+            raw = await reply.read()
             record.usage = read_usage(_object(raw)) or record.usage
         return raw
 

@@ -158,17 +158,19 @@ class GatewayServer:
             genai.REQUEST_CHOICES: parsed.choices,
         }
         incoming = {name.lower(): value for name, value in sender.request.headers.items()}
+
+        async def give(taken: Taken) -> None:
+            self._metrics.first_byte_seconds.labels(route.name).observe(monotonic() - started)
+            await sender.send(taken)
+
         name = f"{parsed.task.operation} {route.name}"
         try:
             with self._tracing.span(name, SpanKind.SERVER, incoming, attributes) as span:
-                async with (
-                    asyncio.timeout(route.timeout_seconds),
-                    self._answering.answer(parsed, route, incoming, span) as taken,
-                ):
-                    self._metrics.first_byte_seconds.labels(route.name).observe(monotonic() - started)
-                    return await sender.send(taken)
+                async with asyncio.timeout(route.timeout_seconds):
+                    await self._answering.answer(parsed, route, incoming, span, give)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}") from error
+        return sender.response
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         most = self._settings.max_body_bytes
@@ -273,23 +275,24 @@ class Sender:
 
     def __init__(self, request: web.BaseRequest) -> None:
         self.request = request
+        self.response: web.StreamResponse = web.Response(status=500)
         self._committed: web.StreamResponse | None = None
 
-    async def send(self, taken: Taken) -> web.StreamResponse:
-        """Send a whole answer or a stream."""
+    async def send(self, taken: Taken) -> None:
+        """Send a stream, or make ready a whole answer that the server sends."""
         headers = taken.trail.headers()
         if taken.pieces is None:
-            return web.Response(body=taken.whole, content_type=JSON, headers=headers)
+            self.response = web.Response(body=taken.whole, content_type=JSON, headers=headers)
+            return
         async with aclosing(taken.pieces) as pieces:
             first = taken.first or await anext(pieces)
-            response = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
-            await response.prepare(self.request)
-            self._committed = response
-            await response.write(first)
+            self.response = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+            await self.response.prepare(self.request)
+            self._committed = self.response
+            await self.response.write(first)
             async for piece in pieces:
-                await response.write(piece)
-        await response.write_eof()
-        return response
+                await self.response.write(piece)
+        await self.response.write_eof()
 
     async def fail(self, error: RequestError) -> web.StreamResponse:
         """Tell an error, in the way that is still open. A stream that broke off has no [DONE]."""

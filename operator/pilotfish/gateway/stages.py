@@ -1,15 +1,15 @@
 """Runs a plan: asks one pool after the other until an answer is taken.
 
-A stage with `accept` is read and judged before anything of it is passed on. When it is rejected, leaving its context
-closes the connection to the pool, which cancels the generation there, and the next stage starts at once.
+A stage with `accept` is read and judged before anything of it is passed on. When it is rejected, closing it closes the
+connection to the pool, which cancels the generation there, and the next stage starts at once.
 The answer that is taken keeps its stage open: what is still to come flows through it.
 """
 
 import random
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -34,18 +34,21 @@ from pilotfish.upstream.sse import DONE, EventCutter, event, payloads
 UNFINISHED = "the model server ended its stream before its end, without [DONE]"
 
 
-@dataclass
+@dataclass(slots=True)
 class Taken:
-    """The answer that the client gets: a whole body, or a stream, perhaps with its first piece here already."""
+    """The answer that the client gets: a whole body, or a stream, perhaps with its first piece here already.
+
+    What is still to come flows through `stage`, which is to be closed at its end.
+    """
 
     trail: Trail
-    whole: bytes | None = None
+    stage: "Stage"
+    whole: bytes = b""
     first: bytes = b""
     pieces: AsyncGenerator[bytes] | None = None
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
 
-@dataclass
+@dataclass(slots=True)
 class Run:
     """One request on its way through a plan."""
 
@@ -71,29 +74,40 @@ class Run:
         raise failure or ModelUnavailable(f"{self.route.name!r} has no pool to ask")
 
     async def _visit(self, step: Step, streaming: Streaming) -> Taken | None:
-        async with AsyncExitStack() as guard:
-            stage = await self.enter(step, await guard.enter_async_context(AsyncExitStack()))
+        stage = self.enter(step)
+        try:
             taken = await stage.run(step.accept, streaming)
-            if taken:
-                taken.stack = guard.pop_all()
-            return taken
+        except BaseException as error:
+            stage.close(error)
+            raise
+        if taken is None:
+            stage.close()
+        return taken
 
-    async def enter(self, step: Step, stack: AsyncExitStack) -> "Stage":
-        """The stage of a step, begun and put down in the trail; it ends with `stack`."""
+    def enter(self, step: Step) -> "Stage":
+        """The stage of a step, begun and put down in the trail."""
         record = StageRecord(step.pool)
         self.trail.stages.append(record)
-        call = await stack.enter_async_context(self.visitor.stage(record, self.request.task.operation))
-        return Stage(self, call, record, stack)
+        return Stage(self, self.visitor.begin(record, self.request.task.operation), record)
 
 
-@dataclass
+@dataclass(slots=True)
 class Stage:
-    """One stage of a run, at a pool that is being asked. `stack` holds what is open at the pool."""
+    """One stage of a run, at a pool that is being asked; to be closed, by hand or as a context."""
 
     of: Run
     call: Call
     record: StageRecord
-    stack: AsyncExitStack
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Stop what still runs at the pool, and complete the account."""
+        self.call.close(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.close(error)
 
     @property
     def request(self) -> ClientRequest:
@@ -115,7 +129,7 @@ class Stage:
             return None
         for choice in answer["choices"]:
             logprobs.restore(self.request, choice)
-        return await self._finished(orjson.dumps(answer))
+        return self._finished(orjson.dumps(answer))
 
     async def whole(self, accept: Accept | None) -> WholeAnswer:
         """The whole answer, with the verdict on it put down in the record."""
@@ -136,19 +150,19 @@ class Stage:
         raw = await reply.read()
         answer = parse_whole(raw)
         self.record.usage = read_usage(answer) or self.record.usage
-        return await self._finished(raw)
+        return self._finished(raw)
 
     async def _pass_stream(self) -> Taken:
         pieces = self._relay(await self._ask(stream=True, extra={}))
         first = await anext(pieces)
-        return Taken(self.of.trail, first=first, pieces=pieces)
+        return Taken(self.of.trail, self, first=first, pieces=pieces)
 
     async def _relay(self, reply: Reply) -> AsyncGenerator[bytes]:
         """Text flows as it comes, unparsed; the events around a stream's end are looked at."""
         ending = Ending(self.request)
         cutter = EventCutter()
-        async for chunk in reply.chunks():
-            piece = cutter.feed(chunk)
+        while arrived := await reply.piece():
+            piece = cutter.feed(arrived)
             if not notable(piece):
                 if held := ending.flush():
                     piece = _events(held) + piece
@@ -157,7 +171,7 @@ class Stage:
                 continue
             for payload in payloads(piece):
                 if payload == DONE:
-                    yield await self._last(ending)
+                    yield self._last(ending)
                     return
                 ready = ending.take(parse_chunk(payload))
                 self.record.usage = ending.usage
@@ -178,7 +192,7 @@ class Stage:
         )
         judge = StageJudge(scorer, policy, self.request.choices)
         ending = Ending(self.request)
-        chunks = self._opened(reply)
+        chunks = _Chunks(reply)
         held: list[Chunk] = []
         counted = 0
         async for chunk in chunks:
@@ -191,7 +205,7 @@ class Stage:
         if self._rejected(decision):
             return None
         if self.request.stream:
-            return Taken(self.of.trail, pieces=self._flow(held, chunks, ending))
+            return Taken(self.of.trail, self, pieces=self._flow(held, chunks, ending))
         return await self._assembled(held, chunks, ending)
 
     def _feed(self, judge: StageJudge, chunk: Chunk) -> int:
@@ -219,7 +233,7 @@ class Stage:
             self.record.usage = ending.usage
             if ready:
                 yield _events(ready)
-        yield await self._last(ending)
+        yield self._last(ending)
 
     async def _assembled(self, held: list[Chunk], chunks: AsyncIterator[Chunk], ending: Ending) -> Taken:
         assembly = Assembly(self.request)
@@ -235,7 +249,7 @@ class Stage:
         self.record.usage = ending.usage
         answer = assembly.whole()
         answer["usage"] = ending.usage_object
-        return await self._finished(orjson.dumps(answer))
+        return self._finished(orjson.dumps(answer))
 
     # judged when it is whole
 
@@ -250,7 +264,7 @@ class Stage:
         reply = await self._ask(stream=True, extra=self._logprobs_for(scorer))
         ending, assembly = Ending(self.request), Assembly(self.request)
         held: list[Chunk] = []
-        chunks = self._opened(reply)
+        chunks = _Chunks(reply)
         async for chunk in chunks:
             assembly.add(chunk)
             for choice in chunk["choices"]:
@@ -259,7 +273,7 @@ class Stage:
         self.record.usage = ending.usage
         if self._rejected(await self._judgement(accept, scorer, assembly.whole())):
             return None
-        return Taken(self.of.trail, pieces=self._flow(held, chunks, ending))
+        return Taken(self.of.trail, self, pieces=self._flow(held, chunks, ending))
 
     async def _judgement(self, accept: Accept, scorer: JudgeScorer, answer: WholeAnswer) -> Decision:
         """With several choices the least sure one counts."""
@@ -287,12 +301,7 @@ class Stage:
             extra=extra,
             usage_in_every_chunk=bool(extra) and self.call.view.pool.spec.external is None,
         )
-        return await self.stack.enter_async_context(self.call.post(self.request.task.value, body))
-
-    def _opened(self, reply: Reply) -> AsyncGenerator[Chunk]:
-        chunks = _chunks(reply)
-        self.stack.push_async_callback(chunks.aclose)
-        return chunks
+        return await self.call.post(self.request.task.value, body)
 
     def _scorer(self, accept: Accept) -> AnswerScorer | JudgeScorer:
         scorer = self.of.route.scorer(accept.scorer)
@@ -310,26 +319,39 @@ class Stage:
         self.record.decision = explored(decision, permille, uniform)
         return self.record.decision.verdict is Verdict.REJECTED
 
-    async def _finished(self, raw: bytes) -> Taken:
+    def _finished(self, raw: bytes) -> Taken:
         """A whole answer is here: its stage is closed, so that the account is complete, and told in the answer."""
-        await self.stack.aclose()
-        return Taken(self.of.trail, whole=spliced(raw, self.of.trail.as_object()))
+        self.close()
+        return Taken(self.of.trail, self, whole=spliced(raw, self.of.trail.as_object()))
 
-    async def _last(self, ending: Ending) -> bytes:
+    def _last(self, ending: Ending) -> bytes:
         """The stream's last events, after the stage was closed and its account is complete."""
-        await self.stack.aclose()
+        self.close()
         return _events(ending.last(self.of.trail.as_object())) + event(DONE)
 
 
-async def _chunks(reply: Reply) -> AsyncGenerator[Chunk]:
+class _Chunks:
     """Parsed chunks up to [DONE]. Raises BadUpstream for garbage and for a stream that ends without it."""
-    cutter = EventCutter()
-    async for chunk in reply.chunks():
-        for payload in payloads(cutter.feed(chunk)):
-            if payload == DONE:
-                return
-            yield parse_chunk(payload)
-    raise BadUpstream(UNFINISHED)
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._cutter = EventCutter()
+        self._payloads: deque[bytes] = deque()
+        self._done = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while not self._payloads and not self._done:
+            arrived = await self._reply.piece()
+            if not arrived:
+                raise BadUpstream(UNFINISHED)
+            self._payloads.extend(payloads(self._cutter.feed(arrived)))
+        if self._done or (payload := self._payloads.popleft()) == DONE:
+            self._done = True
+            raise StopAsyncIteration
+        return parse_chunk(payload)
 
 
 def _events(chunks: list[Chunk]) -> bytes:

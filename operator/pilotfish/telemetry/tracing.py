@@ -17,6 +17,7 @@ ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_
 CONTEXT_HEADERS = ("traceparent", "tracestate")
 
 Attributes = Mapping[str, str | int | float | bool]
+Parent = Mapping[str, str] | Span
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -50,38 +51,46 @@ class Tracing:
         provider.add_span_processor(processor)
         return cls(provider)
 
-    @contextmanager
-    def span(
-        self,
-        name: str,
-        kind: SpanKind,
-        parent: "Mapping[str, str] | Span",
-        attributes: Attributes,
-    ) -> Iterator[Span]:
-        """A span below another span or below the context in a request's headers. Errors mark it and pass through."""
+    def begin(self, name: str, kind: SpanKind, parent: Parent, attributes: Attributes) -> Span:
+        """A span below another one, or below the context in a request's headers; `end` it."""
         if self._tracer is None:
-            yield INVALID_SPAN
-            return
-        if isinstance(parent, Span) and not parent.is_recording():
+            return INVALID_SPAN
+        if not isinstance(parent, Span):
+            return self._tracer.start_span(name, _context(parent), kind, attributes)
+        if not parent.is_recording():
             # Samplers decide by trace, so what is below a span that was left out is left out, too.
-            yield parent
+            return parent
+        return self._tracer.start_span(name, set_span_in_context(parent), kind, attributes)
+
+    def end(self, span: Span, error: BaseException | None = None) -> None:
+        """What the span stands for is over; an error marks it."""
+        if not span.is_recording():
             return
-        context = _context(parent)
-        span = self._tracer.start_span(name, context, kind, attributes)
+        if error is not None:
+            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        span.end()
+
+    @contextmanager
+    def span(self, name: str, kind: SpanKind, parent: Parent, attributes: Attributes) -> Iterator[Span]:
+        """`begin`, and `end` with the context. Errors mark the span and pass through."""
+        span = self.begin(name, kind, parent, attributes)
         try:
             yield span
         except BaseException as error:
-            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            self.end(span, error)
             raise
-        finally:
-            span.end()
+        self.end(span)
 
     def inject(self, span: Span, incoming: Mapping[str, str], headers: MutableMapping[str, str]) -> None:
         """Write the context for a call: the span's, or, with tracing off, the caller's as it came."""
-        if self._tracer is None:
-            headers.update((name, incoming[name]) for name in CONTEXT_HEADERS if name in incoming)
+        context = span.get_span_context()
+        if context.is_valid:
+            ids = f"{context.trace_id:032x}-{context.span_id:016x}"
+            headers["traceparent"] = f"00-{ids}-{context.trace_flags:02x}"
+            if context.trace_state:
+                headers["tracestate"] = context.trace_state.to_header()
         else:
-            _propagator.inject(headers, set_span_in_context(span))
+            headers.update((name, incoming[name]) for name in CONTEXT_HEADERS if name in incoming)
 
     def shutdown(self) -> None:
         """Send what is waiting and stop. Blocks for the exporter's own timeout at most."""
@@ -89,9 +98,7 @@ class Tracing:
             self._provider.shutdown()
 
 
-def _context(parent: Mapping[str, str] | Span) -> Context | None:
-    if isinstance(parent, Span):
-        return set_span_in_context(parent)
-    if "traceparent" not in parent:
+def _context(incoming: Mapping[str, str]) -> Context:
+    if "traceparent" not in incoming:
         return Context()
-    return _propagator.extract({name: parent[name] for name in CONTEXT_HEADERS if name in parent}, Context())
+    return _propagator.extract({name: incoming[name] for name in CONTEXT_HEADERS if name in incoming}, Context())

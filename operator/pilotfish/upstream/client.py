@@ -11,8 +11,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -30,11 +29,16 @@ QUOTED = 300
 
 
 class Reply:
-    """A model server's answer whose status is below 400, not read yet."""
+    """A model server's answer whose status is below 400, not read yet. Must be closed.
 
-    def __init__(self, response: aiohttp.ClientResponse, where: str) -> None:
+    Closing it before the answer was read whole closes the connection: the model server takes that as cancellation.
+    """
+
+    def __init__(self, servers: "ModelServers", response: aiohttp.ClientResponse, where: str) -> None:
+        self._servers = servers
         self._response = response
         self._where = where
+        self._closed = False
 
     async def read(self) -> bytes:
         """The whole body. Raises BadUpstream when it breaks off, DeadlineExceeded when it stalls."""
@@ -43,13 +47,19 @@ class Reply:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises as `read` does."""
+    async def piece(self) -> bytes:
+        """What has arrived of the body since the last call; empty at its end. Raises as `read` does."""
         try:
-            while chunk := await self._response.content.readany():
-                yield chunk
+            return await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error
+
+    def close(self) -> None:
+        """Leave it."""
+        if not self._closed:
+            self._closed = True
+            self._servers.left(self._where)
+            self._response.release() if self._response.content.at_eof() else self._response.close()
 
 
 class ModelServers:
@@ -80,23 +90,25 @@ class ModelServers:
         if self._session:
             await self._session.close()
 
-    @asynccontextmanager
-    async def post(
-        self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[Reply]:
-        """Ask the least busy address; the next one when no connection can be made.
+    async def post(self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Ask the least busy address; the next one when no connection can be made. Close what is returned.
 
-        Leaving the context before the answer was read whole closes the connection: the model server takes that as
-        cancellation. `path` is relative to the endpoint's base URL and begins with "/".
+        `path` is relative to the endpoint's base URL and begins with "/".
         """
         response, endpoint = await self._connect(endpoints, path, body, headers)
+        reply = Reply(self, response, endpoint.base_url)
+        if response.status < 400:
+            return reply
         try:
-            if response.status >= 400:
-                raise await _refusal(response, endpoint.base_url)
-            yield Reply(response, endpoint.base_url)
+            raise await _refusal(response, endpoint.base_url)
         finally:
-            self._left(endpoint)
-            response.close() if not response.content.at_eof() else response.release()
+            reply.close()
+
+    def left(self, where: str) -> None:
+        """A request to this base URL has ended."""
+        self.in_flight[where] -= 1
+        if self.in_flight[where] <= 0:
+            del self.in_flight[where]
 
     async def _connect(
         self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]
@@ -109,13 +121,13 @@ class ModelServers:
             try:
                 return await self._send(endpoint, path, body, headers), endpoint
             except aiohttp.ClientConnectorError as error:
-                self._left(endpoint)
+                self.left(endpoint.base_url)
                 failure = error
             except (aiohttp.ClientError, TimeoutError) as error:
-                self._left(endpoint)
+                self.left(endpoint.base_url)
                 raise _translated(error, endpoint.base_url) from error
             except asyncio.CancelledError:
-                self._left(endpoint)
+                self.left(endpoint.base_url)
                 raise
         raise ModelUnavailable(f"no address of the model can be reached: {failure or 'there is none'}") from failure
 
@@ -132,11 +144,6 @@ class ModelServers:
         except aiohttp.ServerDisconnectedError:
             # A kept connection that the server had closed meanwhile; nothing of an answer has been seen.
             return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
-
-    def _left(self, endpoint: Endpoint) -> None:
-        self.in_flight[endpoint.base_url] -= 1
-        if self.in_flight[endpoint.base_url] <= 0:
-            del self.in_flight[endpoint.base_url]
 
 
 def _translated(error: Exception, where: str) -> DeadlineExceeded | BadUpstream:
