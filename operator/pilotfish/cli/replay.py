@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pilotfish.api import ModelRouter
 from pilotfish.base.errors import ConfigError, PilotfishError
@@ -63,7 +63,15 @@ def _rows(log: Path, loaded: Loaded, names: list[str] | None, *, off_policy: boo
 
 
 def _replays(rows: list[dict[str, Any]]) -> Table:
-    table = Table("router", "requests", "quality (95%)", "cost of 1,000 (95%)", "escalated", "seconds, p95", "stages")
+    table = Table(
+        Column("router", no_wrap=True),
+        "requests",
+        "quality (95%)",
+        "cost of 1,000 (95%)",
+        "escalated",
+        "seconds, p95",
+        "stages",
+    )
     for row in rows:
         told = (f"{stage['pool']} {stage['share']:.0%} in {stage['seconds']:.2f} s" for stage in row["stages"])
         seconds = f"{row['seconds'][0]:.2f}, {row['slowest']:.2f}"
