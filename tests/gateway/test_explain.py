@@ -76,6 +76,7 @@ async def test_neighbours_of_an_embedding_score_are_told_by_their_requests(house
     assert len(neighbours) == 5
     assert all(row["request"].startswith("short-") for row in neighbours)
     assert {"cosine", "outcome"} <= neighbours[0].keys()
+    assert [call["pool"] for call in told["scorer_calls"]] == ["embedder"]
 
 
 async def test_an_ordinary_answer_does_not_take_the_time_to_explain(house: House, learned: bytes) -> None:

@@ -138,6 +138,8 @@ class Answering:
             score = await scorer.predict(question=run.request.question, models=models)
             chosen = predictive_choice(predictive.candidates, score.permille)
             span.set_attributes({genai.SCORE: score.permille, genai.POOL: chosen})
+        if models.records:
+            run.trail.details["scorer_calls"] = [record.as_object() for record in models.records]
         run.trail.details["prediction"] = {"score": score.permille, "pool": chosen, "details": dict(score.details)}
         names = [candidate.pool_ref.name for candidate in predictive.candidates]
         return with_fallback(router, [Step(name) for name in names[names.index(chosen) :]])
