@@ -38,7 +38,7 @@ class Cluster:
         """The chart, a namespace for the team, and what its pods ask with."""
         self.helm_upgrade(*more)
         self.run("kubectl", "create", "namespace", TEAM)
-        self.run("kubectl", "label", "namespace", TEAM, "pod-security.kubernetes.io/warn=restricted")
+        self.run("kubectl", "label", "namespace", TEAM, "pod-security.kubernetes.io/enforce=restricted")
         self.kubectl("create", "configmap", "ask", f"--from-file={ROOT / 'tests' / 'e2e' / 'ask.py'}")
 
     def uninstall(self) -> None:
@@ -70,9 +70,15 @@ class Cluster:
             "metadata": {"name": name},
             "spec": {
                 "restartPolicy": "Never",
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 1000,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
                 "containers": [
                     {
                         "name": "ask",
+                        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                         "image": self.image,
                         "command": ["python3", "/ask/ask.py", URL],
                         "args": list(arguments),

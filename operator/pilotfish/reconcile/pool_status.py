@@ -85,7 +85,9 @@ def _serve_fails(plan: Plan, fault: pods.Fault) -> bool:
 
 def _everyone(pool: ModelPool, plan: Plan, seen: ObservedPool) -> pods.PodsView:
     if plan.runtime == Runtime.RAY_SERVICE:
-        return proven(rayservice_view(_child(seen, Runtime.RAY_SERVICE), seen.pods, pool.spec.nodes), seen.proof)
+        known = (pool.status.ready_replicas if pool.status else None) or 0
+        child = _child(seen, Runtime.RAY_SERVICE)
+        return proven(rayservice_view(child, seen.pods, pool.spec.nodes, known), seen.proof)
     return pods.view(seen.pods)
 
 

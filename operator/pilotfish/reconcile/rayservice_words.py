@@ -11,6 +11,7 @@ from pilotfish.reconcile.conditions import Reason
 from pilotfish.reconcile.engine_reason import reason_from_message
 from pilotfish.reconcile.outcome import Manifest, Proof
 
+_STARTING = frozenset({"UPDATING", "UPSCALING"})
 _CLUSTER_LABEL = "ray.io/cluster"
 _FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 _DEAF = frozenset({"NOT_STARTED", "DELETING", "UNHEALTHY"})
@@ -18,12 +19,12 @@ _DEAF = frozenset({"NOT_STARTED", "DELETING", "UNHEALTHY"})
 
 
 def rayservice_view(
-    child: Mapping[str, Any] | None, members: Iterable[Mapping[str, Any]], nodes: int = 1
+    child: Mapping[str, Any] | None, members: Iterable[Mapping[str, Any]], nodes: int = 1, known: int = 1
 ) -> pods.PodsView:
-    """Replicas of the RayService, each of `nodes` workers.
+    """Replicas of the RayService, each of `nodes` workers; `known` were ready before.
 
-    All that run are counted; ready are those of the Ray that requests go to whose Serve proxy has an engine behind it,
-    which one worker of each replica has.
+    All that run are counted; ready are those of the Ray that requests go to whose Serve proxy answers, one worker of
+    each replica. A proxy answers before the engine beside it is up: while Serve starts engines, none more is ready.
     KubeRay's own `Ready` says that endpoints exist, not that every application is healthy: the applications' states are
     read as well. A status that lags behind the spec says nothing, and during an upgrade KubeRay tells no states of the
     old Ray, which answers on.
@@ -32,9 +33,12 @@ def rayservice_view(
     status = child.get("status", {}) if child else {}
     active, name = status.get("activeServiceStatus", {}), active_ray(child or {})
     serving = [pod for pod in everyone if name and pod["metadata"]["labels"].get(_CLUSTER_LABEL) == name]
-    states = {entry.get("status") for entry in (active.get("applicationStatuses") or {}).values()}
+    applications = (active.get("applicationStatuses") or {}).values()
+    deployments = [each for entry in applications for each in (entry.get("serveDeploymentStatuses") or {}).values()]
     counted = pods.view(everyone)
-    ready = 0 if states & _DEAF else pods.view(serving).ready
+    ready = 0 if {entry.get("status") for entry in applications} & _DEAF else pods.view(serving).ready
+    if {each.get("status") for each in deployments} & _STARTING:
+        ready = min(ready, max(known, 1))
     fault = counted.fault or _application_fault(status)
     if child and status.get("observedGeneration", 0) < child["metadata"].get("generation", 0):
         fault = fault or pods.Fault(

@@ -275,11 +275,12 @@ def ray_pod(name, ray, **said):
     return pod
 
 
-def a_ray(pool=None, *, pods, state="RUNNING", message="", pending=None, policy=None):
+def a_ray(pool=None, *, pods, state="RUNNING", engine="HEALTHY", message="", pending=None, policy=None):
     """What is seen of a pool whose RayService sends requests to the Ray `one`, with this state of its application."""
     pool = pool or a_pool()
     made = children(desired_state(pool, ObservedPool(policy=policy), KUBERAY))
-    states = {"small": {"status": state, "serveDeploymentStatuses": {"PoolServer:small": {"message": message}}}}
+    engines = {"PoolServer:small": {"status": engine, "message": message}}
+    states = {"small": {"status": state, "serveDeploymentStatuses": engines}}
     told = {
         "observedGeneration": 1,
         "activeServiceStatus": {"rayClusterName": "one", "applicationStatuses": states if state else {}},
@@ -301,6 +302,15 @@ def test_a_rayservice_is_ready_once_it_has_answered():
     assert silent.requeue_after
     assert says(proven, "Ready") == ("True", "Answering")
     assert proven.requeue_after is None
+
+
+@pytest.mark.parametrize(("engine", "ready"), [("UPSCALING", 1), ("UPDATING", 1), ("HEALTHY", 2), ("DOWNSCALING", 2)])
+def test_a_worker_whose_engine_comes_up_is_not_ready_yet(engine, ready):
+    seen = a_ray(pods=tuple(ray_pod(name, "one", ready=True) for name in "ab"), state="DEPLOYING", engine=engine)
+    outcome = desired_state(a_pool(replicas=2), seen, KUBERAY)
+    assert outcome.status["readyReplicas"] == ready
+    after = desired_state(a_pool(replicas=2, status={**outcome.status, "readyReplicas": 2}), seen, KUBERAY)
+    assert after.status["readyReplicas"] == 2
 
 
 def test_while_a_second_ray_comes_up_the_first_answers_on():
