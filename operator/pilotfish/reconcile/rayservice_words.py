@@ -8,7 +8,7 @@ from typing import Any
 from pilotfish.api import ModelPool
 from pilotfish.reconcile import pods
 from pilotfish.reconcile.conditions import Reason
-from pilotfish.reconcile.engine_reason import reason_from_message
+from pilotfish.reconcile.engine_reason import exception_in, reason_from_message
 from pilotfish.reconcile.outcome import Manifest, Proof
 
 _STARTING = frozenset({"UPDATING", "UPSCALING"})
@@ -75,8 +75,10 @@ def _application_fault(status: Mapping[str, Any]) -> pods.Fault | None:
     for name, entry in _applications(status):
         words = [deployment.get("message") for deployment in (entry.get("serveDeploymentStatuses") or {}).values()]
         said = [word for word in (*words, entry.get("message")) if word]
-        reason = next((found for word in said if (found := reason_from_message(word))), None)
-        if reason is None and entry.get("status") in _FAILED:
+        failed = entry.get("status") in _FAILED
+        told = reason_from_message if failed else exception_in
+        reason = next((found for word in said if (found := told(word))), None)
+        if reason is None and failed:
             reason = said[0].strip().splitlines()[-1] if said and said[0].strip() else json.dumps(entry)
         if reason:
             return pods.Fault(Reason.ENGINE_FAILED, f"application {name}: {reason}")

@@ -13,6 +13,13 @@ The deployment failed to start 1 times in a row. This may be due to a problem wi
     raise OSError(text)
 OSError: /models/a does not appear to have a file named config.json
 """
+VALIDATION = """\
+A replica failed to start with exception. Retrying 2 more time(s). Error:
+RuntimeError: no config: 2 validation errors for ModelConfig
+dtype
+  Input should be 'auto' or 'half'
+    For further information visit the documentation
+"""
 POINTS_ELSEWHERE = """\
 The deployment failed to start 1 times in a row.
 RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
@@ -33,6 +40,7 @@ RuntimeError: Engine core initialization failed. See root cause above. Failed co
     [
         (REPLICA_FAULT, "OSError: /models/a does not appear to have a file named config.json"),
         ("ValueError: Unknown engine argument: x", "Unknown engine argument: x"),
+        (VALIDATION, "no config: 2 validation errors for ModelConfig: dtype: Input should be 'auto' or 'half'"),
         (POINTS_ELSEWHERE, None),
         ("", None),
         ("The deployment failed to start 1 times in a row. Error:\nTraceback (most recent call last):\n", None),

@@ -332,6 +332,12 @@ def test_an_engine_that_fails_beside_one_that_answers_degrades_a_rayservice():
         assert "no such dtype: float99" in condition(outcome, "Degraded")["message"]
 
 
+def test_what_serve_says_while_it_scales_is_no_fault():
+    pods = (ray_pod("worker", "one", ready=True),)
+    seen = a_ray(pods=pods, state="DEPLOYING", engine="UPSCALING", message="Upscaling from 1 to 2 replicas.")
+    assert says(desired_state(a_pool(), seen, KUBERAY), "Degraded") == ("False", "Whole")
+
+
 @pytest.mark.parametrize(("workers", "desired"), [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3)])
 def test_what_ray_made_for_the_load_is_what_is_wanted_within_the_bounds(workers, desired):
     pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
