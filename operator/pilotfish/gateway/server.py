@@ -1,12 +1,13 @@
 """The gateway's HTTP server. The seam at which the server library can be replaced: nothing else knows aiohttp's."""
 
 import asyncio
+import gc
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
@@ -44,6 +45,7 @@ CLIENT_LEFT = "499"
 STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
 JSON = "application/json"
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Body = TypeVar("Body", bytes, bytearray)
 
 
 class GatewayServer:
@@ -92,6 +94,8 @@ class GatewayServer:
         await site.start()
         self._following = asyncio.create_task(self.objectives.follow())
         self._following.add_done_callback(_tell_failure)
+        # What is there by now stays: the collector need not look through it again and again.
+        gc.freeze()
         return int(self._runner.addresses[0][1])
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -156,7 +160,7 @@ class GatewayServer:
             genai.REQUEST_MODEL: route.name,
             genai.REQUEST_CHOICES: parsed.choices,
         }
-        incoming = {name.lower(): value for name, value in sender.request.headers.items()}
+        incoming = sender.request.headers
 
         async def give(taken: Taken) -> None:
             self._metrics.first_byte_seconds.labels(route.name).observe(monotonic() - started)
@@ -175,19 +179,26 @@ class GatewayServer:
         most = self._settings.max_body_bytes
         if (request.content_length or 0) > most:
             raise BodyTooLarge(f"the body has {request.content_length} bytes, the most is {most}")
+        if request.content.is_eof() and request.content.exception() is None:
+            return self._allowed(request.content.read_nowait())  # it came with its headers, as small ones do
         body = bytearray()
         seconds = self._settings.body_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
                 async for chunk in request.content.iter_any():
                     body += chunk
-                    if len(body) > most:
-                        raise BodyTooLarge(f"the body has more than {most} bytes")
+                    self._allowed(body)
         except TimeoutError as error:
             raise ClientTimeout(f"the request did not arrive whole within {seconds:.0f} s") from error
         except web.RequestPayloadError as error:
             raise BadRequest(f"the body broke off: {error}") from error
         return bytes(body)
+
+    def _allowed(self, body: Body) -> Body:
+        most = self._settings.max_body_bytes
+        if len(body) > most:
+            raise BodyTooLarge(f"the body has more than {most} bytes")
+        return body
 
     def _authorize(self, request: web.BaseRequest) -> None:
         if not self._settings.api_keys:
@@ -207,9 +218,8 @@ class GatewayServer:
     async def _explain(self, request: web.BaseRequest) -> web.StreamResponse:
         parsed = ClientRequest.parse(Task.CHAT, await self._body(request))
         route = self._answering.route(parsed.model)
-        incoming = {name.lower(): value for name, value in request.headers.items()}
         async with asyncio.timeout(route.timeout_seconds):
-            return _json(await self._answering.explain(parsed, route, incoming, INVALID_SPAN))
+            return _json(await self._answering.explain(parsed, route, request.headers, INVALID_SPAN))
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
         listed = [self._told(name, route) for name, route in sorted(self._answering.table.routes.items())]
@@ -281,7 +291,7 @@ class Sender:
         """Send a stream, or make ready a whole answer that the server sends."""
         headers = taken.trail.headers()
         if taken.pieces is None:
-            self.response = web.Response(body=taken.whole, content_type=JSON, headers=headers)
+            self.response = web.Response(body=taken.whole, headers={**headers, "Content-Type": JSON})
             return
         async with aclosing(taken.pieces) as pieces:
             first = taken.first or await anext(pieces)
