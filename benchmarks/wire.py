@@ -1,10 +1,11 @@
 """What the gateway costs: CPU a request (whole process tree) and added latency, beside vllm-router and going direct.
 
-    .venv/bin/python benchmarks/wire.py [--rounds 5] [--requests 400]
+    .venv/bin/python benchmarks/wire.py [--rounds 5] [--requests 400] [--bare]
 
 All in one run, in turn: an engine that answers at once and whole or in 64 chunks 5 ms apart, then direct, vllm-router,
-and the gateway with limits on and traces at 1% and at 100%. Every body is checked. CPU is told as a ratio to
-vllm-router's, the median over rounds; latency as milliseconds over going direct, one request at a time.
+and the gateway with limits on and traces at 1% and at 100%; with `--bare`, the pass-throughs of bare_proxies.py, too.
+Every body is checked. CPU is told as a ratio to vllm-router's, the median over rounds; latency as milliseconds over
+going direct, one request at a time. What is printed are the tables of docs/performance.md.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import aiohttp
 import orjson
 import psutil
 import uvloop
+from bare_proxies import NEEDS, installed
 
 from pilotfish.api.validation import parse_resource
 from pilotfish.gateway.server import GatewayServer
@@ -34,6 +36,7 @@ from pilotfish.telemetry.tracing import Tracing
 
 CHUNKS = 64
 CHUNK_SECONDS = 0.005
+STARTING_SECONDS = 180
 HEAD = b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"small","choices":[{"index":0,"delta":'
 TOKEN = b"data: " + HEAD + b'{"content":" word"},"logprobs":null,"finish_reason":null}]}\n\n'
 FINISH = b"data: " + HEAD + b'{"content":""},"logprobs":null,"finish_reason":"stop"}]}\n\n'
@@ -178,7 +181,7 @@ async def ask(session: aiohttp.ClientSession, target: Target, stream: bool) -> f
 
 
 async def wait_for(target: Target) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + STARTING_SECONDS
     async with aiohttp.ClientSession() as session:
         while True:
             try:
@@ -203,58 +206,87 @@ async def load(target: Target, stream: bool, requests: int, concurrency: int) ->
         ]
 
 
-async def measure(targets: list[Target], rounds: int, requests: int) -> None:
-    print(f"{'':8}{'target':24}{'CPU ms/request':>16}{'CPU / vllm-router':>20}{'added ms (p50)':>16}")
-    for stream in (False, True):
-        count = requests // 4 if stream else requests
-        cpu: dict[str, list[float]] = {target.name: [] for target in targets}
-        alone: dict[str, list[float]] = {target.name: [] for target in targets}
-        for _ in range(rounds):
-            for target in targets:
-                before = target.cpu()
-                await load(target, stream, count, 16)
-                cpu[target.name].append(1000 * (target.cpu() - before) / count)
-                alone[target.name].append(statistics.median(await load(target, stream, 40 if stream else 200, 1)))
+@dataclass
+class Measured:
+    """One target's figures, a value for each round."""
+
+    cpu: list[float]
+    alone: list[float]
+
+
+async def measure(targets: list[Target], rounds: int, requests: int, *, stream: bool) -> dict[str, Measured]:
+    """CPU milliseconds a request under load, and seconds of a request that is alone."""
+    taken = {target.name: Measured([], []) for target in targets}
+    for _ in range(rounds):
         for target in targets:
-            ratios = [mine / theirs for mine, theirs in zip(cpu[target.name], cpu["vllm-router"], strict=True)]
-            added = [1000 * (mine - direct) for mine, direct in zip(alone[target.name], alone["direct"], strict=True)]
-            label = "streamed" if stream else "plain"
-            print(
-                f"{label:8}{target.name:24}{statistics.median(cpu[target.name]):16.3f}"
-                f"{statistics.median(ratios):20.2f}{statistics.median(added):16.2f}"
-            )
+            before = target.cpu()
+            await load(target, stream, requests, 16)
+            taken[target.name].cpu.append(1000 * (target.cpu() - before) / requests)
+            taken[target.name].alone.append(statistics.median(await load(target, stream, 40 if stream else 200, 1)))
+    return taken
 
 
-async def main(rounds: int, requests: int) -> None:
+def table(taken: dict[str, Measured], *, stream: bool) -> str:
+    """Rows in Markdown."""
+    base, direct = taken["vllm-router"], taken["direct"]
+    what = "a stream of 64 chunks" if stream else "a whole answer"
+    lines = [
+        f"| {what} | CPU ms | CPU / vllm-router | added ms{' to the first byte' if stream else ''} (median) |",
+        "|---|---|---|---|",
+    ]
+    for name, mine in taken.items():
+        if name == "direct":
+            continue
+        ratio = statistics.median(cpu / theirs for cpu, theirs in zip(mine.cpu, base.cpu, strict=True))
+        added = statistics.median(alone - less for alone, less in zip(mine.alone, direct.alone, strict=True))
+        lines.append(f"| {name} | {statistics.median(mine.cpu):.3f} | {ratio:.2f} | {1000 * added:.2f} |")
+    return "\n".join(lines)
+
+
+async def main(rounds: int, requests: int, *, bare: bool) -> None:
     me = (sys.executable, __file__)
-    ports = [free_port() for _ in range(6)]
-    engine, router, sampled, traced, metrics, _ = ports
+    engine = free_port()
     otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{engine}", "OTEL_TRACES_SAMPLER": "traceidratio"}
-    route = ("vllm-router", "--worker-urls", f"http://127.0.0.1:{engine}", "--policy", "round_robin")
-    with (
-        running(*me, "--engine", str(engine)),
-        running(
-            str(Path(sys.executable).parent / route[0]), *route[1:], "--host", "127.0.0.1",
-            "--port", str(router), "--prometheus-port", str(metrics), "--log-level", "warning",
-        ) as rust,
-        running(*me, "--gateway", str(sampled), str(engine), **otlp, OTEL_TRACES_SAMPLER_ARG="0.01") as low,
-        running(*me, "--gateway", str(traced), str(engine), **otlp, OTEL_TRACES_SAMPLER_ARG="1.0") as full,
-    ):  # fmt: skip
+    with ExitStack() as processes:
+
+        def started(name: str, model: str, *command: str, **environ: str) -> Target:
+            port = free_port()
+            words = [word.replace("PORT", str(port)) for word in command]
+            return Target(name, port, model, processes.enter_context(running(*words, **environ)))
+
+        processes.enter_context(running(*me, "--engine", str(engine)))
+        router = str(Path(sys.executable).parent / "vllm-router")
         targets = [
             Target("direct", engine, "small"),
-            Target("vllm-router", router, "small", rust),
-            Target("gateway, traces 1%", sampled, "assistant", low),
-            Target("gateway, traces 100%", traced, "assistant", full),
-        ]
+            started(
+                "vllm-router", "small", router, "--worker-urls", f"http://127.0.0.1:{engine}",
+                "--policy", "round_robin", "--host", "127.0.0.1", "--port", "PORT",
+                "--prometheus-port", str(free_port()), "--log-level", "warning",
+            ),
+        ]  # fmt: skip
+        for share, ratio in (("1%", "0.01"), ("100%", "1.0")):
+            command = (*me, "--gateway", "PORT", str(engine))
+            name = f"gateway, traces {share}"
+            targets.append(started(name, "assistant", *command, **otlp, OTEL_TRACES_SAMPLER_ARG=ratio))
+        if bare:
+            proxies = str(Path(__file__).parent / "bare_proxies.py")
+            targets += [
+                started(f"bare: {kind}", "small", sys.executable, proxies, kind, "PORT", str(engine))
+                for kind in NEEDS
+                if installed(kind)
+            ]
         for target in targets:
             await wait_for(target)
-        await measure(targets, rounds, requests)
+        for stream in (False, True):
+            count = requests // 4 if stream else requests
+            print(table(await measure(targets, rounds, count, stream=stream), stream=stream), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=400, help="a target and round, plain; a quarter of it streamed")
+    parser.add_argument("--bare", action="store_true", help="measure pass-throughs on HTTP libraries, too")
     parser.add_argument("--engine", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--gateway", type=int, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -263,4 +295,4 @@ if __name__ == "__main__":
     elif given.gateway:
         uvloop.run(serve_gateway(*given.gateway))
     else:
-        uvloop.run(main(given.rounds, given.requests))
+        uvloop.run(main(given.rounds, given.requests, bare=given.bare))
