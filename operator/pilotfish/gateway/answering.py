@@ -19,7 +19,7 @@ from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.plugin_api.scorers import PromptScorer
 from pilotfish.routing.limits import RateLimit
 from pilotfish.routing.plan import Plan, Step, predictive_choice, weighted_choice, with_fallback
-from pilotfish.routing.snapshot import Key, PoolState, Snapshot
+from pilotfish.routing.snapshot import Key, Snapshot
 from pilotfish.telemetry import genai
 
 NAMES_TOLD = 50
@@ -161,11 +161,7 @@ class Answering:
 
 def answering_pools(snapshot: Snapshot, namespace: str) -> frozenset[str]:
     """Names of the pools of a namespace that answer now."""
-    return frozenset(
-        name
-        for (place, name), view in snapshot.pools.items()
-        if place == namespace and view.state in {PoolState.READY, PoolState.SCALED_TO_ZERO}
-    )
+    return snapshot.answering.get(namespace, frozenset())
 
 
 def can_answer(route: Route, snapshot: Snapshot) -> bool:

@@ -6,6 +6,7 @@ Whoever watches the resources (a folder, a cluster) builds a Snapshot; the gatew
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
@@ -89,6 +90,15 @@ class Snapshot:
     targets: Mapping[str, Target]
     conflicts: Mapping[Key, str]
     """Routers that lost a served name to an older one, and a text that says so."""
+
+    @cached_property
+    def answering(self) -> Mapping[str, frozenset[str]]:
+        """Names of the pools that answer now, by namespace."""
+        names: dict[str, set[str]] = {}
+        for (namespace, name), view in self.pools.items():
+            if view.state in {PoolState.READY, PoolState.SCALED_TO_ZERO}:
+                names.setdefault(namespace, set()).add(name)
+        return {namespace: frozenset(found) for namespace, found in names.items()}
 
     def pool(self, namespace: str, name: str) -> PoolView | None:
         """The pool of that name, if there is one."""
