@@ -8,7 +8,8 @@ from pilotfish.routing.snapshot import PoolState, PoolView, snapshot
 def test_pools_answer_that_are_ready_or_wake_when_asked() -> None:
     taken = snapshot([PoolView(a_pool(state.value.lower()), state) for state in PoolState], [])
     assert taken.answering == {"team": {"ready", "scaledtozero"}}
-    elsewhere = a_pool("ready").model_copy(update={"metadata": a_pool("ready").metadata.model_copy(deep=True)})
-    elsewhere.metadata.namespace = "other"
+    ready = a_pool("ready")
+    metadata = ready.metadata.model_copy(update={"namespace": "other"})
+    elsewhere = ready.model_copy(update={"metadata": metadata})
     both = snapshot([PoolView(a_pool("failed"), PoolState.FAILED), PoolView(elsewhere, PoolState.READY)], [])
     assert both.answering == {"other": {"ready"}}
