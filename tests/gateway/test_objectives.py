@@ -128,6 +128,8 @@ async def test_the_threshold_goes_where_the_spend_is_held(fleet: Fleet) -> None:
     assert spent == pytest.approx(40 * PERIOD_SECONDS * per_second, rel=0.05)
     assert float(told["current"]) == pytest.approx(float(told["target"]), rel=0.1)
     assert told["unit"] == "USD per hour"
+    async with fleet.session.get(f"http://{fleet.addresses[0]}/metrics") as response:
+        assert f'threshold_permille{{route="assistant"}} {told["thresholdPermille"]}.0' in await response.text()
     assert told["thresholdPermille"] == pytest.approx(300, abs=60)
 
 

@@ -96,6 +96,10 @@ class Objectives:
         held = self._held.get(key)
         return held.status if held else None
 
+    def thresholds(self) -> dict[str, int]:
+        """The thresholds of objectives that can move, by router."""
+        return {key[1]: held.control.threshold for key, held in self._held.items() if held.control}
+
     def figures(self) -> GatewayFigures:
         """What this gateway tells the others: its routers that have an objective or were asked."""
         told = {

@@ -255,6 +255,8 @@ class GatewayServer:
         return web.Response(status=503, text="no model can answer yet\n")
 
     async def _render_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        for name, threshold in self.objectives.thresholds().items():
+            self._metrics.threshold.labels(name).set(threshold)
         return web.Response(
             body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )

@@ -78,7 +78,14 @@ class GatewayMetrics:
         self.in_flight = Family(
             Gauge("pilotfish_in_flight", "Requests at a pool now.", ["pool"], registry=self.registry)
         )
-
+        self.threshold = Family(
+            Gauge(
+                "pilotfish_threshold_permille",
+                "The threshold in force, of routers with an objective.",
+                ["route"],
+                registry=self.registry,
+            )
+        )
         self.records_dropped = Counter(
             "pilotfish_records_dropped", "Rows that the log was too slow to take.", registry=self.registry
         )
