@@ -11,7 +11,7 @@ from pilotfish.api.modelpool import Runtime, Task
 from pilotfish.base.errors import RuntimeFailure
 from pilotfish.controller.mirror import Key
 from pilotfish.reconcile.outcome import Manifest, ObjectKey, Proof
-from pilotfish.reconcile.rayservice_words import active_ray, rayservice_view
+from pilotfish.reconcile.rayservice_words import active_ray, serving_workers
 from pilotfish.render import labels
 from pilotfish.render.names import served_model
 
@@ -38,14 +38,14 @@ class Answers:
         A Ray that requests were switched to is asked anew; one whose engines are replaced one by one answers on.
         """
         child = next((child for at, child in children.items() if at.kind == Runtime.RAY_SERVICE), None)
-        ray = active_ray(child) if child else None
-        if child is None or ray is None or not rayservice_view(child, pods).ready:
+        ray, workers = active_ray(child), serving_workers(child, pods)
+        if ray is None or not workers:
             self._proven.pop(key, None)
             return Proof(answered=False)
         if self._proven.get(key) != ray:
-            url = f"http://{labels.serve_service_name(pool)}.{key.namespace}.svc:{labels.SERVE_PORT}/v1"
+            # A Service's own address may not lead anywhere yet, and a connection that got lost there is kept.
             try:
-                await self._ask(url, task=pool.spec.task, model=served_model(pool))
+                await self._ask(_url(workers[0]), task=pool.spec.task, model=served_model(pool))
             except RuntimeFailure as failure:
                 return Proof(answered=False, message=str(failure))
             self._proven[key] = ray
@@ -54,3 +54,8 @@ class Answers:
     def forget(self, key: Key) -> None:
         """The pool has gone."""
         self._proven.pop(key, None)
+
+
+def _url(pod: Manifest) -> str:
+    address = pod["status"]["podIP"]
+    return f"http://{f'[{address}]' if ':' in address else address}:{labels.SERVE_PORT}/v1"

@@ -25,7 +25,7 @@ from pilotfish.reconcile.outcome import Manifest, ObjectKey
 Enqueue = Callable[[Key], Awaitable[None]]
 
 _IDLE_SECONDS = 0.2
-_POD_FIELDS = ("phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
+_POD_FIELDS = ("phase", "podIP", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
 
 
 def build_registry(

@@ -31,12 +31,11 @@ def rayservice_view(
     """
     everyone = [pod for pod in members if _is_worker(pod)]
     status = child.get("status", {}) if child else {}
-    active, name = status.get("activeServiceStatus", {}), active_ray(child or {})
-    serving = [pod for pod in everyone if name and pod["metadata"]["labels"].get(_CLUSTER_LABEL) == name]
+    active = status.get("activeServiceStatus", {})
     applications = (active.get("applicationStatuses") or {}).values()
     deployments = [each for entry in applications for each in (entry.get("serveDeploymentStatuses") or {}).values()]
     counted = pods.view(everyone)
-    ready = 0 if {entry.get("status") for entry in applications} & _DEAF else pods.view(serving).ready
+    ready = 0 if {entry.get("status") for entry in applications} & _DEAF else len(serving_workers(child, everyone))
     if {each.get("status") for each in deployments} & _STARTING:
         ready = min(ready, max(known, 1))
     fault = counted.fault or _application_fault(status)
@@ -52,10 +51,21 @@ def workers(pool: ModelPool, members: Iterable[Manifest]) -> int:
     return -(-pods.view(pod for pod in members if _is_worker(pod)).total // pool.spec.nodes)
 
 
-def active_ray(child: Mapping[str, Any]) -> str | None:
+def active_ray(child: Mapping[str, Any] | None) -> str | None:
     """The Ray that requests go to, which KubeRay names once all of its applications ran. None before that."""
-    name: str | None = child.get("status", {}).get("activeServiceStatus", {}).get("rayClusterName")
+    active = (child or {}).get("status", {}).get("activeServiceStatus", {})
+    name: str | None = active.get("rayClusterName")
     return name or None
+
+
+def serving_workers(child: Mapping[str, Any] | None, members: Iterable[Manifest]) -> list[Manifest]:
+    """The workers of the Ray that requests go to whose Serve proxy answers."""
+    name = active_ray(child)
+    return [
+        pod
+        for pod in members
+        if name and _is_worker(pod) and pod["metadata"]["labels"].get(_CLUSTER_LABEL) == name and pods.view([pod]).ready
+    ]
 
 
 def proven(view: pods.PodsView, proof: Proof) -> pods.PodsView:
