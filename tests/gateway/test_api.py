@@ -233,6 +233,9 @@ async def test_load_counts_requests_at_pools(house: House) -> None:
         await house.engine.happened("started", "small")
         await asyncio.sleep(0)
     assert (await house.get("/pilotfish/v1/load")).json["pools"] == {"default/small": 3}
+    told = (await house.get("/metrics")).raw.decode()
+    assert 'pilotfish_in_flight{pool="small"} 3.0' in told
+    assert 'pilotfish_in_flight{pool="large"} 0.0' in told
     for each in asking:
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)

@@ -35,7 +35,6 @@ class Pools:
     def enter(self, key: Key) -> int:
         """Count a request in at a pool; how many are there, this one included."""
         self.in_flight[key] += 1
-        self.metrics.in_flight.labels(key[1]).inc()
         return self.in_flight[key]
 
     def leave(self, key: Key) -> None:
@@ -43,7 +42,13 @@ class Pools:
         self.in_flight[key] -= 1
         if not self.in_flight[key]:
             del self.in_flight[key]
-        self.metrics.in_flight.labels(key[1]).dec()
+
+    def counted(self, snapshot: Snapshot) -> Mapping[str, int]:
+        """Requests by the pool's name, of every pool there is."""
+        counts = dict.fromkeys((name for _, name in snapshot.pools), 0)
+        for (_, name), count in self.in_flight.items():
+            counts[name] = counts.get(name, 0) + count
+        return counts
 
 
 @dataclass(slots=True)

@@ -173,7 +173,7 @@ class GatewayServer:
                     await self._answering.answer(parsed, route, incoming, span, give)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}") from error
-        return sender.response
+        return sender.answer
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         most = self._settings.max_body_bytes
@@ -257,6 +257,9 @@ class GatewayServer:
     async def _render_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         for name, threshold in self.objectives.thresholds().items():
             self._metrics.threshold.labels(name).set(threshold)
+        self._metrics.in_flight.clear()
+        for name, count in self._pools.counted(self._answering.table.snapshot).items():
+            self._metrics.in_flight.labels(name).set(count)
         return web.Response(
             body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
@@ -286,24 +289,31 @@ class Sender:
 
     def __init__(self, request: web.BaseRequest) -> None:
         self.request = request
-        self.response: web.StreamResponse = web.Response(status=500)
+        self._answer: web.StreamResponse | None = None
         self._committed: web.StreamResponse | None = None
+
+    @property
+    def answer(self) -> web.StreamResponse:
+        """What was sent, or is to be sent by the server."""
+        if self._answer is None:
+            raise RuntimeError("nothing was given to send")
+        return self._answer
 
     async def send(self, taken: Taken) -> None:
         """Send a stream, or make ready a whole answer that the server sends."""
         headers = taken.trail.headers()
         if taken.pieces is None:
-            self.response = web.Response(body=taken.whole, headers={**headers, "Content-Type": JSON})
+            self._answer = web.Response(body=taken.whole, headers={**headers, "Content-Type": JSON})
             return
         async with aclosing(taken.pieces) as pieces:
             first = taken.first or await anext(pieces)
-            self.response = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
-            await self.response.prepare(self.request)
-            self._committed = self.response
-            await self.response.write(first)
+            response = self._answer = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+            await response.prepare(self.request)
+            self._committed = response
+            await response.write(first)
             async for piece in pieces:
-                await self.response.write(piece)
-        await self.response.write_eof()
+                await response.write(piece)
+        await response.write_eof()
 
     async def fail(self, error: RequestError) -> web.StreamResponse:
         """Tell an error, in the way that is still open. A stream that broke off has no [DONE]."""

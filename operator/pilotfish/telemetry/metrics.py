@@ -24,6 +24,11 @@ class Family(Generic[M]):
             child = self._children[values] = self._metric.labels(*values)
         return child
 
+    def clear(self) -> None:
+        """Forget all children, of a metric that is set anew whenever it is asked for."""
+        self._children.clear()
+        self._metric.clear()
+
 
 class GatewayMetrics:
     """Prometheus metrics of one gateway."""

@@ -1,7 +1,6 @@
 """OpenTelemetry traces, set up by the standard OTEL_* variables. Off, unless an exporter's address is given."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -70,16 +69,9 @@ class Tracing:
             span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
         span.end()
 
-    @contextmanager
-    def span(self, name: str, kind: SpanKind, parent: Parent, attributes: Attributes) -> Iterator[Span]:
+    def span(self, name: str, kind: SpanKind, parent: Parent, attributes: Attributes) -> "OpenSpan":
         """`begin`, and `end` with the context. Errors mark the span and pass through."""
-        span = self.begin(name, kind, parent, attributes)
-        try:
-            yield span
-        except BaseException as error:
-            self.end(span, error)
-            raise
-        self.end(span)
+        return OpenSpan(self, self.begin(name, kind, parent, attributes))
 
     def inject(self, span: Span, incoming: Mapping[str, str], headers: MutableMapping[str, str]) -> None:
         """Write the context for a call: the span's, or, with tracing off, the caller's as it came."""
@@ -96,6 +88,22 @@ class Tracing:
         """Send what is waiting and stop. Blocks for the exporter's own timeout at most."""
         if self._provider:
             self._provider.shutdown()
+
+
+class OpenSpan:
+    """A span that ends with a context."""
+
+    __slots__ = ("_span", "_tracing")
+
+    def __init__(self, tracing: Tracing, span: Span) -> None:
+        self._tracing = tracing
+        self._span = span
+
+    def __enter__(self) -> Span:
+        return self._span
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._tracing.end(self._span, error)
 
 
 def _context(incoming: Mapping[str, str]) -> Context:
