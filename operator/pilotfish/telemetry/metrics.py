@@ -35,61 +35,20 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Family(
-            Counter("pilotfish_requests", "Requests answered.", ["route", "status"], registry=self.registry)
+        self.requests = self._counter("requests", "Requests answered.", "route", "status")
+        self.escalations = self._counter(
+            "escalations", "Requests that a cascade's first stage did not answer.", "route"
         )
-        self.escalations = Family(
-            Counter(
-                "pilotfish_escalations",
-                "Requests that a cascade's first stage did not answer.",
-                ["route"],
-                registry=self.registry,
-            )
+        self.stages = self._counter("stages", "Stages that ran, by verdict.", "route", "pool", "verdict")
+        self.tokens = self._counter("tokens", "Tokens of prompts (input) and answers (output).", "pool", "direction")
+        self.cost = self._counter("cost", "Cost of the stages that ran.", "pool", "currency")
+        self.seconds = self._histogram("request_seconds", "From a request's arrival to its last byte.", "route")
+        self.first_byte_seconds = self._histogram(
+            "first_byte_seconds", "From a request's arrival to the answer's first byte.", "route"
         )
-        self.stages = Family(
-            Counter(
-                "pilotfish_stages", "Stages that ran, by verdict.", ["route", "pool", "verdict"], registry=self.registry
-            )
-        )
-        self.tokens = Family(
-            Counter(
-                "pilotfish_tokens",
-                "Tokens of prompts (input) and answers (output).",
-                ["pool", "direction"],
-                registry=self.registry,
-            )
-        )
-        self.cost = Family(
-            Counter("pilotfish_cost", "Cost of the stages that ran.", ["pool", "currency"], registry=self.registry)
-        )
-        self.seconds = Family(
-            Histogram(
-                "pilotfish_request_seconds",
-                "From a request's arrival to its last byte.",
-                ["route"],
-                buckets=_SECONDS,
-                registry=self.registry,
-            )
-        )
-        self.first_byte_seconds = Family(
-            Histogram(
-                "pilotfish_first_byte_seconds",
-                "From a request's arrival to the answer's first byte.",
-                ["route"],
-                buckets=_SECONDS,
-                registry=self.registry,
-            )
-        )
-        self.in_flight = Family(
-            Gauge("pilotfish_in_flight", "Requests at a pool now.", ["pool"], registry=self.registry)
-        )
-        self.threshold = Family(
-            Gauge(
-                "pilotfish_threshold_permille",
-                "The threshold in force, of routers with an objective.",
-                ["route"],
-                registry=self.registry,
-            )
+        self.in_flight = self._gauge("in_flight", "Requests at a pool now.", "pool")
+        self.threshold = self._gauge(
+            "threshold_permille", "The threshold in force, of routers with an objective.", "route"
         )
         self.records_dropped = Counter(
             "pilotfish_records_dropped", "Rows that the log was too slow to take.", registry=self.registry
@@ -98,3 +57,12 @@ class GatewayMetrics:
     def render(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, says: str, *labels: str) -> Family[Counter]:
+        return Family(Counter(f"pilotfish_{name}", says, labels, registry=self.registry))
+
+    def _gauge(self, name: str, says: str, *labels: str) -> Family[Gauge]:
+        return Family(Gauge(f"pilotfish_{name}", says, labels, registry=self.registry))
+
+    def _histogram(self, name: str, says: str, *labels: str) -> Family[Histogram]:
+        return Family(Histogram(f"pilotfish_{name}", says, labels, buckets=_SECONDS, registry=self.registry))
