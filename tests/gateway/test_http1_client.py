@@ -250,7 +250,9 @@ async def test_a_server_is_known_by_its_certificate(
     context.load_cert_chain(certificate)
     server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, ssl=context)
     address = Address.of(f"https://localhost:{server.sockets[0].getsockname()[1]}")
-    stranger = Client(most_connections=1, connect_seconds=5, stall_seconds=60)
+    loop, broken = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: broken.append(context))
+    stranger = Client(most_connections=1, connect_seconds=5, stall_seconds=60, keep_seconds=0)
     with pytest.raises(Unreachable, match="certificate"):
         await stranger.ask(address, HEAD, b"{}")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -262,6 +264,7 @@ async def test_a_server_is_known_by_its_certificate(
     friend.close()
     await peer.left.wait()
     server.close()
+    assert not [context for context in broken if isinstance(context.get("exception"), AttributeError)]
 
 
 def self_signed(folder: Path, host: str) -> Path:

@@ -75,6 +75,10 @@ class Client:
 
     # for connections
 
+    def made(self, connection: "_Connection") -> None:
+        """A connection is there."""
+        self._open.add(connection)
+
     def done(self, connection: "_Connection", address: Address, *, reusable: bool) -> None:
         """An answer on a connection was closed."""
         self._turn.release()
@@ -126,7 +130,6 @@ class Client:
             raise Unreachable(f"{address.host}:{address.port} accepts no connection in time") from error
         except OSError as error:
             raise Unreachable(f"{address.host}:{address.port}: {error}") from error
-        self._open.add(connection)
         return connection
 
     def _drop_a_kept_one(self) -> None:
@@ -244,7 +247,7 @@ class _Connection(asyncio.Protocol):
         self._reading = True
         self._heard = loop.time()
         self._period = min(client.keep_seconds, client.stall_seconds)
-        self._timer = loop.call_later(self._period, self._watch)
+        self._timer: asyncio.TimerHandle
 
     @property
     def usable(self) -> bool:
@@ -288,6 +291,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._timer = self._loop.call_later(self._period, self._watch)
+        self._client.made(self)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.ended or self._parser is None:
