@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def plot(options: argparse.Namespace) -> None:
-    """Replicas that should run and that answer, one panel a file, under the clients that ask."""
+    """Replicas that run and that answer, one panel a file, over the clients that ask."""
     mpl.use("Agg")
     figure, panels = plt.subplots(len(options.named), 1, figsize=(8, 2.4 * len(options.named)), squeeze=False)
     for panel, (name, path) in zip(panels[:, 0], options.named, strict=True):
@@ -102,8 +102,8 @@ def plot(options: argparse.Namespace) -> None:
         load = panel.twinx()
         load.fill_between(minutes, [int(row["clients"]) for row in rows], step="post", color="0.9")
         load.set_ylabel("clients")
-        for column, style in (("desired", "--"), ("ready", "-")):
-            panel.step(minutes, [int(row[column]) for row in rows], style, where="post", label=column)
+        for column, style, label in (("replicas", "--", "run"), ("ready", "-", "answer")):
+            panel.step(minutes, [int(row[column]) for row in rows], style, where="post", label=label)
         panel.set(title=name, xlabel="minutes", ylabel="replicas", ylim=(0, 3.2), yticks=range(4))
         panel.set_zorder(load.get_zorder() + 1)
         panel.patch.set_visible(False)

@@ -13,7 +13,7 @@ from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Findings
 from pilotfish.reconcile.outcome import Context, ObjectKey, ObservedPool, Outcome
 from pilotfish.reconcile.plan import Plan
-from pilotfish.reconcile.rayservice_words import workers
+from pilotfish.reconcile.rayservice_words import replicas_wanted
 from pilotfish.render import labels
 from pilotfish.render.deployment import deployment
 from pilotfish.render.netpol import network_policy
@@ -117,8 +117,9 @@ def _rayservice_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     application = serve_application(pool, replace(_engine(pool, context), policy=seen.policy, rolling=rolling))
     manifest, revision = rayservice(pool, context.render, application, replicas=limits.minimum)
     guard = network_policy(pool, context.render, spans_pods=True)
-    # Ray makes a worker for each replica that Serve wants: between the bounds, what is there is what is wanted.
-    desired = min(max(workers(pool, seen.pods), limits.minimum), limits.maximum)
+    child = next((child for key, child in seen.children.items() if key.kind == Runtime.RAY_SERVICE), None)
+    wanted = replicas_wanted(child, seen.pods, pool.spec.nodes)
+    desired = min(max(wanted, limits.minimum), limits.maximum)
     return Plan(Runtime.RAY_SERVICE, (guard, manifest), revision, desired)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pilotfish.api import ModelPool
 from pilotfish.reconcile import pods
 from pilotfish.reconcile.conditions import Reason
 from pilotfish.reconcile.engine_reason import exception_in, reason_from_message
@@ -33,10 +32,9 @@ def rayservice_view(
     status = child.get("status", {}) if child else {}
     active = status.get("activeServiceStatus", {})
     applications = (active.get("applicationStatuses") or {}).values()
-    deployments = [each for entry in applications for each in (entry.get("serveDeploymentStatuses") or {}).values()]
     counted = pods.view(everyone)
     ready = 0 if {entry.get("status") for entry in applications} & _DEAF else len(serving_workers(child, everyone))
-    if {each.get("status") for each in deployments} & _STARTING:
+    if _is_starting(child):
         ready = min(ready, max(known, 1))
     fault = counted.fault or _application_fault(status)
     if child and status.get("observedGeneration", 0) < child["metadata"].get("generation", 0):
@@ -46,9 +44,15 @@ def rayservice_view(
     return replace(counted, total=-(-counted.total // nodes), ready=ready, fault=fault)
 
 
-def workers(pool: ModelPool, members: Iterable[Manifest]) -> int:
-    """How many replicas the workers that are there make, those that go left out."""
-    return -(-pods.view(pod for pod in members if _is_worker(pod)).total // pool.spec.nodes)
+def replicas_wanted(child: Mapping[str, Any] | None, members: Iterable[Manifest], nodes: int) -> int:
+    """How many replicas Serve wants for the load.
+
+    Ray makes workers for what Serve starts. Once all are started, those that serve are what it wants, as workers that
+    nobody needs any more stay for a while.
+    """
+    everyone = [pod for pod in members if _is_worker(pod)]
+    serving = len(serving_workers(child, everyone))
+    return serving if serving and not _is_starting(child) else -(-pods.view(everyone).total // nodes)
 
 
 def active_ray(child: Mapping[str, Any] | None) -> str | None:
@@ -74,6 +78,14 @@ def proven(view: pods.PodsView, proof: Proof) -> pods.PodsView:
         return view
     words = proof.message or "up, and not asked for an answer yet"
     return replace(view, ready=0, fault=view.fault or pods.Fault(Reason.LOADING, words))
+
+
+def _is_starting(child: Mapping[str, Any] | None) -> bool:
+    """Whether Serve is bringing up engines."""
+    active = (child or {}).get("status", {}).get("activeServiceStatus", {})
+    applications = (active.get("applicationStatuses") or {}).values()
+    deployments = (each for entry in applications for each in (entry.get("serveDeploymentStatuses") or {}).values())
+    return any(each.get("status") in _STARTING for each in deployments)
 
 
 def _is_worker(pod: Mapping[str, Any]) -> bool:

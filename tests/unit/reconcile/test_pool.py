@@ -338,9 +338,20 @@ def test_what_serve_says_while_it_scales_is_no_fault():
     assert says(desired_state(a_pool(), seen, KUBERAY), "Degraded") == ("False", "Whole")
 
 
-@pytest.mark.parametrize(("workers", "desired"), [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3)])
-def test_what_ray_made_for_the_load_is_what_is_wanted_within_the_bounds(workers, desired):
+@pytest.mark.parametrize(
+    ("engine", "serving", "idle", "desired"),
+    [
+        ("HEALTHY", 1, 0, 1),
+        ("HEALTHY", 1, 1, 1),
+        ("HEALTHY", 3, 0, 3),
+        ("DOWNSCALING", 2, 1, 2),
+        ("UPSCALING", 1, 1, 2),
+        ("UPSCALING", 1, 5, 3),
+        ("HEALTHY", 0, 0, 1),
+    ],
+)
+def test_what_serve_wants_for_the_load_is_told_within_the_bounds(engine, serving, idle, desired):
     pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
-    pods = tuple(ray_pod(str(number), "one", ready=True) for number in range(workers))
-    seen = a_ray(pool, pods=pods, policy=a_policy(maxReplicas=3))
+    pods = tuple(ray_pod(f"{number}", "one", ready=number < serving) for number in range(serving + idle))
+    seen = a_ray(pool, pods=pods, engine=engine, policy=a_policy(maxReplicas=3))
     assert desired_state(pool, seen, KUBERAY).status["desiredReplicas"] == desired
