@@ -12,21 +12,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
-import httptools
 import uvloop
 from aiohttp import web
-
-from pilotfish.http1.client import Address, Client
 
 PATH = "/v1/chat/completions"
 JSON = "application/json"
 STREAM = "text/event-stream"
 NEEDS = {
     "aiohttp": (),
-    "aiohttp + own client": (),
     "aiohttp + pyreqwest": ("pyreqwest",),
     "granian + pyreqwest": ("granian", "pyreqwest"),
-    "llhttp, nothing checked": (),
 }
 """The kinds, and the packages that each needs besides the project's own."""
 
@@ -67,27 +62,6 @@ async def aiohttp_both(port: int, engine: int) -> None:
                 await response.write(piece)
             await response.write_eof()
             return response
-
-    await serve_aiohttp(port, handle)
-
-
-async def aiohttp_own_client(port: int, engine: int) -> None:
-    client = Client(most_connections=4096, connect_seconds=5, stall_seconds=300)
-    address = Address("127.0.0.1", engine, tls=False)
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
-        answer = await client.ask(address, _head(body), body)
-        try:
-            if answer.headers[b"content-type"] != STREAM.encode():
-                return web.Response(body=await answer.read(), headers={"Content-Type": JSON})
-            response = await begun(request)
-            while piece := await answer.piece():
-                await response.write(piece)
-            await response.write_eof()
-            return response
-        finally:
-            answer.close()
 
     await serve_aiohttp(port, handle)
 
@@ -144,60 +118,9 @@ def serve_granian(port: int, engine: int) -> None:
     )
 
 
-class Bare(asyncio.Protocol):
-    """A server without a server's duties: no limits, no timeouts, no slow clients, no requests sent ahead."""
-
-    def __init__(self, client: Client, address: Address) -> None:
-        self.client, self.address = client, address
-        self.parser = httptools.HttpRequestParser(self)
-        self.parts: list[bytes] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-
-    def on_body(self, part: bytes) -> None:
-        self.parts.append(part)
-
-    def on_message_complete(self) -> None:
-        body, self.parts = b"".join(self.parts), []
-        self.task = asyncio.get_running_loop().create_task(self.handle(body))
-
-    async def handle(self, body: bytes) -> None:
-        answer = await self.client.ask(self.address, _head(body), body)
-        write = self.transport.write
-        if answer.headers[b"content-type"] != STREAM.encode():
-            whole = await answer.read()
-            head = f"HTTP/1.1 200 OK\r\ncontent-type: {JSON}\r\ncontent-length: {len(whole)}\r\n\r\n"
-            write(head.encode() + whole)
-        else:
-            write(f"HTTP/1.1 200 OK\r\ncontent-type: {STREAM}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
-            while piece := await answer.piece():
-                write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            write(b"0\r\n\r\n")
-        answer.close()
-
-
-async def llhttp_both(port: int, engine: int) -> None:
-    client = Client(most_connections=4096, connect_seconds=5, stall_seconds=300)
-    address = Address("127.0.0.1", engine, tls=False)
-    server = await asyncio.get_running_loop().create_server(lambda: Bare(client, address), "127.0.0.1", port)
-    await server.serve_forever()
-
-
-def _head(body: bytes) -> bytes:
-    return (
-        f"POST {PATH} HTTP/1.1\r\nhost: engine\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-    )
-
-
 KINDS = {
     "aiohttp": aiohttp_both,
-    "aiohttp + own client": aiohttp_own_client,
     "aiohttp + pyreqwest": aiohttp_pyreqwest,
-    "llhttp, nothing checked": llhttp_both,
 }
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """A gateway in this process, stand-in engines behind it, and a real client in front."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
-import uvloop
 import yaml
 
 from pilotfish.api import ModelPool, ModelRouter
@@ -19,14 +17,6 @@ from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView
 from pilotfish.settings import GatewaySettings
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.testing.stand_in_engine import Happened, Script, StandInEngine
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
-    """The gateway runs on uvloop; what speaks HTTP does so on the standard loop as well."""
-    loops: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop}
-    return {**loops, "asyncio": asyncio.new_event_loop} if "test_http1" in item.nodeid else loops
 
 
 def resource(text: str) -> Any:

@@ -87,6 +87,7 @@ class GatewayServer:
 
     async def start(self) -> int:
         """Listen; the port that was bound. Raises OSError when the address is taken."""
+        await self._servers.open()
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=self._settings.drain_seconds)
         await self._runner.setup()
@@ -109,7 +110,7 @@ class GatewayServer:
         if self._following:
             self._following.cancel()
             await asyncio.wait({self._following})
-        self._servers.close()
+        await self._servers.close()
         await asyncio.to_thread(self._tracing.shutdown)
         if self._recorder:
             await asyncio.to_thread(self._recorder.close)

@@ -1,6 +1,6 @@
-"""Calls to model servers over HTTP. The seam at which the HTTP client can be replaced.
+"""Calls to model servers over HTTP. The seam at which the HTTP library can be replaced.
 
-| what the client raises or the server answers | becomes |
+| what the library raises or the server answers | becomes |
 |---|---|
 | no connection | ModelUnavailable (after every other address was tried) |
 | no answer in time | DeadlineExceeded |
@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import count
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
+import aiohttp
 import orjson
+from yarl import URL
 
-from pilotfish import __version__
 from pilotfish.base.errors import BadUpstream, DeadlineExceeded, ModelUnavailable, UpstreamError
-from pilotfish.http1.client import Address, Answer, BrokenOff, Client, Unreachable
 from pilotfish.routing.balance import by_load
 from pilotfish.routing.snapshot import Endpoint
 from pilotfish.settings import GatewaySettings
@@ -36,76 +36,75 @@ class Reply:
     Closing it before the answer was read whole closes the connection: the model server takes that as cancellation.
     """
 
-    def __init__(self, servers: "ModelServers", answer: Answer, where: str) -> None:
+    def __init__(self, servers: "ModelServers", response: aiohttp.ClientResponse, where: str) -> None:
         self._servers = servers
-        self._answer = answer
+        self._response = response
         self._where = where
         self._closed = False
 
     async def read(self) -> bytes:
         """The whole body. Raises BadUpstream when it breaks off, DeadlineExceeded when it stalls."""
         try:
-            return await self._answer.read()
-        except (BrokenOff, TimeoutError) as error:
+            return await self._response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error
 
     async def piece(self) -> bytes:
         """What has arrived of the body since the last call; empty at its end. Raises as `read` does."""
         try:
-            return await self._answer.piece()
-        except (BrokenOff, TimeoutError) as error:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error
 
     def close(self) -> None:
         """Leave it."""
         if not self._closed:
             self._closed = True
-            self._answer.close()
             self._servers.left(self._where)
+            self._response.release() if self._response.content.at_eof() else self._response.close()
 
 
 class ModelServers:
     """Keeps connections to model servers, and counts the requests in flight at each."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._client = Client(
-            most_connections=settings.upstream_connections,
-            connect_seconds=settings.connect_timeout_seconds,
-            stall_seconds=settings.idle_timeout_seconds,
-        )
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
         self._turn = count()
         self.in_flight: Counter[str] = Counter()
 
-    def close(self) -> None:
+    async def open(self) -> None:
+        """Make ready to call; from within the event loop that will call."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._settings.upstream_connections, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=self._settings.connect_timeout_seconds,
+                sock_read=self._settings.idle_timeout_seconds,
+            ),
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=2**18,
+        )
+
+    async def close(self) -> None:
         """Drop every connection."""
-        self._client.close()
+        if self._session:
+            await self._session.close()
 
     async def post(self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Ask the least busy address; the next one when no connection can be made. Close what is returned.
 
         `path` is relative to the endpoint's base URL and begins with "/".
         """
-        failure: Exception | None = None
-        for endpoint in by_load(endpoints, self.in_flight, next(self._turn)):
-            where = endpoint.base_url
-            address, constant = _constant_head(endpoint, path)
-            told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-            head = f"{constant}{told}content-length: {len(body)}\r\n\r\n".encode("latin-1")
-            self.in_flight[where] += 1
-            try:
-                answer = await self._client.ask(address, head, body)
-            except Unreachable as error:
-                self.left(where)
-                failure = error
-            except (BrokenOff, TimeoutError) as error:
-                self.left(where)
-                raise _translated(error, where) from error
-            except BaseException:
-                self.left(where)
-                raise
-            else:
-                return await _accepted(Reply(self, answer, where), answer, where)
-        raise ModelUnavailable(f"no address of the model can be reached: {failure or 'there is none'}") from failure
+        response, endpoint = await self._connect(endpoints, path, body, headers)
+        reply = Reply(self, response, endpoint.base_url)
+        if response.status < 400:
+            return reply
+        try:
+            raise await _refusal(response, endpoint.base_url)
+        finally:
+            reply.close()
 
     def left(self, where: str) -> None:
         """A request to this base URL has ended."""
@@ -113,58 +112,65 @@ class ModelServers:
         if self.in_flight[where] <= 0:
             del self.in_flight[where]
 
+    async def _connect(
+        self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientResponse, Endpoint]:
+        if self._session is None:
+            raise RuntimeError("open() was not called")
+        failure: Exception | None = None
+        for endpoint in by_load(endpoints, self.in_flight, next(self._turn)):
+            self.in_flight[endpoint.base_url] += 1
+            try:
+                return await self._send(endpoint, path, body, headers), endpoint
+            except aiohttp.ClientConnectorError as error:
+                self.left(endpoint.base_url)
+                failure = error
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self.left(endpoint.base_url)
+                raise _translated(error, endpoint.base_url) from error
+            except BaseException:
+                self.left(endpoint.base_url)
+                raise
+        raise ModelUnavailable(f"no address of the model can be reached: {failure or 'there is none'}") from failure
+
+    async def _send(
+        self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None  # noqa: S101 - checked by the caller, for the type checker
+        url, constant = _constant(endpoint, path)
+        sent = {**constant, **headers}
+        try:
+            return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
+        except aiohttp.ServerDisconnectedError:
+            # A kept connection that the server had closed meanwhile; nothing of an answer has been seen.
+            return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
+
 
 @lru_cache(maxsize=4096)
-def _constant_head(endpoint: Endpoint, path: str) -> tuple[Address, str]:
-    """Where to connect, and what begins every request there. Raises ModelUnavailable for a key that is no header."""
-    parts = urlsplit(endpoint.base_url + path)
-    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    lines = [
-        f"POST {target} HTTP/1.1",
-        f"host: {parts.netloc.rpartition('@')[2]}",
-        f"user-agent: pilotfish/{__version__}",
-        "accept: */*",
-        "accept-encoding: identity",
-        "content-type: application/json",
-    ]
+def _constant(endpoint: Endpoint, path: str) -> tuple[URL, Mapping[str, str]]:
+    """Where every request of this kind goes, and the headers that it has."""
+    headers = {"Content-Type": "application/json"}
     if endpoint.api_key:
-        if not endpoint.api_key.isascii() or not endpoint.api_key.isprintable():
-            raise ModelUnavailable(
-                f"the API key for {endpoint.base_url} holds what no header may, such as a line break"
-            )
-        lines.append(f"authorization: Bearer {endpoint.api_key}")
-    return Address.of(endpoint.base_url), "\r\n".join(lines) + "\r\n"
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    return URL(endpoint.base_url + path), MappingProxyType(headers)
 
 
 def _translated(error: Exception, where: str) -> DeadlineExceeded | BadUpstream:
     if isinstance(error, TimeoutError):
         return DeadlineExceeded(f"the model server at {where} did not answer in time")
-    return BadUpstream(f"the model server at {where} broke off its answer: {error}")
+    return BadUpstream(f"the model server at {where} broke off its answer: {type(error).__name__}: {error}")
 
 
-async def _accepted(reply: Reply, answer: Answer, where: str) -> Reply:
-    """The reply, if it is one. Raises UpstreamError or BadUpstream when it is not."""
-    encoding = answer.headers.get(b"content-encoding", b"identity")
-    if answer.status < 400 and encoding == b"identity":
-        return reply
+async def _refusal(response: aiohttp.ClientResponse, where: str) -> UpstreamError | BadUpstream:
     try:
-        if answer.status < 400:
-            raise BadUpstream(f"the model server at {where} answers in {encoding.decode('latin-1')}, unasked")
-        raise await _refusal(reply, answer, where)
-    finally:
-        reply.close()
-
-
-async def _refusal(reply: Reply, answer: Answer, where: str) -> UpstreamError | BadUpstream:
-    raw = b""
-    while len(raw) < LONGEST_ERROR and (piece := await reply.piece()):
-        raw += piece
+        raw = await response.content.read(LONGEST_ERROR)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return BadUpstream(f"the model server at {where} answered {response.status} and broke off: {error}")
     body = _object(raw)
-    if answer.status in PASSED_ON and body is not None:
-        retry_after = answer.headers.get(b"retry-after")
-        return UpstreamError(answer.status, body, retry_after=retry_after.decode("latin-1") if retry_after else None)
+    if response.status in PASSED_ON and body is not None:
+        return UpstreamError(response.status, body, retry_after=response.headers.get("Retry-After"))
     said = _message(body) or raw[:QUOTED].decode("utf-8", "replace").strip()
-    return BadUpstream(f"the model server at {where} answered {answer.status}: {said}")
+    return BadUpstream(f"the model server at {where} answered {response.status}: {said}")
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:
