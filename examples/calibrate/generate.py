@@ -117,7 +117,8 @@ def a_date(random: Random) -> Question:
     hour, minutes = random.randint(0, 20), random.randint(5, 170)
     total = hour * 60 + 15 + minutes
     return text(
-        f"A train leaves at {hour:02d}:15 and takes {minutes} minutes. When does it arrive? Answer with the time alone, as HH:MM.",
+        f"A train leaves at {hour:02d}:15 and takes {minutes} minutes. When does it arrive?"
+        " Answer with the time alone, as HH:MM.",
         f"{total // 60 % 24:02d}:{total % 60:02d}",
     )
 
