@@ -94,20 +94,23 @@ def run(options: argparse.Namespace) -> None:
 def plot(options: argparse.Namespace) -> None:
     """Replicas that run and that answer, one panel a file, over the clients that ask."""
     mpl.use("Agg")
-    figure, panels = plt.subplots(len(options.named), 1, figsize=(8, 2.4 * len(options.named)), squeeze=False)
+    figure, panels = plt.subplots(
+        len(options.named), 1, figsize=(8, 2.4 * len(options.named)), squeeze=False, sharex=True
+    )
     for panel, (name, path) in zip(panels[:, 0], options.named, strict=True):
         with path.open() as file:
             rows = list(csv.DictReader(file))
         minutes = [int(row["seconds"]) / 60 for row in rows]
         load = panel.twinx()
         load.fill_between(minutes, [int(row["clients"]) for row in rows], step="post", color="0.9")
-        load.set_ylabel("clients")
+        load.set(ylabel="clients", ylim=(0, 26))
         for column, style, label in (("replicas", "--", "run"), ("ready", "-", "answer")):
             panel.step(minutes, [int(row[column]) for row in rows], style, where="post", label=label)
-        panel.set(title=name, xlabel="minutes", ylabel="replicas", ylim=(0, 3.2), yticks=range(4))
+        panel.set(title=name, ylabel="replicas", ylim=(0, 3.2), yticks=range(4))
         panel.set_zorder(load.get_zorder() + 1)
         panel.patch.set_visible(False)
         panel.legend(loc="upper left", frameon=False)
+    panels[-1, 0].set_xlabel("minutes")
     figure.tight_layout()
     figure.savefig(options.png, dpi=80)
 
