@@ -7,6 +7,15 @@ from pilotfish.render.labels import POOL_LABEL, REVISION_ANNOTATION
 
 API = {"apiVersion": "pilotfish.dev/v1alpha1"}
 NOW = "2026-01-01T00:00:00Z"
+CASCADE = {
+    "type": "Cascade",
+    "cascade": {
+        "stages": [
+            {"poolRef": {"name": "small"}, "accept": {"scorer": {"name": "logprob"}, "thresholdPermille": 600}},
+            {"poolRef": {"name": "large"}},
+        ]
+    },
+}
 
 
 def metadata(name, **more):

@@ -2,7 +2,7 @@
 
 import copy
 
-from resource_builders import a_context, a_plugin, a_policy, a_pool, a_router, condition, says
+from resource_builders import CASCADE, a_context, a_plugin, a_policy, a_pool, a_router, condition, says
 
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.api.validation import Fault
@@ -49,15 +49,6 @@ def test_of_two_routers_with_one_name_the_older_has_it():
     assert "'chat' by router 'a'" in condition(second, "Accepted")["message"]
 
 
-CASCADE = {
-    "type": "Cascade",
-    "cascade": {
-        "stages": [
-            {"poolRef": {"name": "small"}, "accept": {"scorer": {"name": "logprob"}, "thresholdPermille": 600}},
-            {"poolRef": {"name": "large"}},
-        ]
-    },
-}
 LEARNED = {"configMapRef": {"name": "learned", "key": "scorer.npz"}}
 SPEND = {"type": "Spend", "spend": {"currency": "USD", "perHour": "5"}}
 PRICED = {"currency": "USD", "perReplicaHour": "1"}

@@ -5,7 +5,7 @@ import copy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from resource_builders import a_router
+from resource_builders import CASCADE, a_router
 
 from pilotfish.api.modelpool import Pricing
 from pilotfish.routing.aims import aim_of, moved, threshold_of
@@ -16,15 +16,6 @@ from pilotfish.routing.scorers.support import write_artifact
 LIMITS = Limits(300, 900, 600)
 LEARNED = write_artifact("logprob", Range(Scores.of(range(1000)), LIMITS).to_arrays())
 PRICES = {name: Pricing(currency="USD", per_replica_hour="1") for name in ("small", "large")}
-CASCADE = {
-    "type": "Cascade",
-    "cascade": {
-        "stages": [
-            {"poolRef": {"name": "small"}, "accept": {"scorer": {"name": "logprob"}, "thresholdPermille": 600}},
-            {"poolRef": {"name": "large"}},
-        ]
-    },
-}
 PREDICTIVE = {
     "type": "Predictive",
     "predictive": {
