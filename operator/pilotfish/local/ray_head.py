@@ -21,7 +21,7 @@ from pilotfish.upstream.ray_serve import Application, RayDashboard
 logger = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = (90.0, 180.0, 330.0)
-"""Ray's start forks processes while threads of its own run, and now and then hangs in that for ever. So a start that
+"""Now and then a start of Ray hangs for ever, perhaps as it forks processes while threads of its own run. So one that
 takes too long is given up and made again; later ones get longer, as a busy machine of few cores is slow."""
 POLL_SECONDS = 0.25
 SCHEDULABLE_CPUS = 1024
