@@ -49,6 +49,7 @@ class _Reading:
     resources: list[tuple[Resource, Path, Document]] = field(default_factory=list)
     keyed: list[KeyedData] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    empty_folders: list[Path] = field(default_factory=list)
 
     def fault(self, path: Path, document: Document, fault: Fault) -> None:
         self.problems.append(Problem(path, document.line(fault.path), str(fault)))
@@ -57,11 +58,16 @@ class _Reading:
 def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
     """Read files and folders (recursively: *.yaml and *.yml in order, hidden ones left out).
 
+    An empty folder beside others is a warning: it may be watched for what is yet to come.
+
     `registry` says what is installed (None: what is installed in this environment). Nothing is raised for what is in
     a file, nor for a file that cannot be read: each is a Problem.
     """
     reading = _Reading()
     files = tuple(_files(paths, reading))
+    without = [Problem(folder, 1, "no *.yaml or *.yml file is in this folder") for folder in reading.empty_folders]
+    if not files:
+        reading.problems.extend(without)
     for path in files:
         _read(path, reading)
     return Loaded(
@@ -69,7 +75,7 @@ def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
         secrets={(item.namespace, item.name): item for item in reading.keyed if item.kind == "Secret"},
         config_maps={(item.namespace, item.name): item for item in reading.keyed if item.kind == "ConfigMap"},
         problems=tuple(sorted(reading.problems)),
-        warnings=tuple(sorted(_warnings(reading, registry or Registry.installed()))),
+        warnings=tuple(sorted((*_warnings(reading, registry or Registry.installed()), *(without if files else ())))),
         files=len(files),
     )
 
@@ -79,7 +85,7 @@ def _files(paths: Sequence[Path], reading: _Reading) -> Iterator[Path]:
     for path in paths:
         found = sorted(_in_folder(path)) if path.is_dir() else [path]
         if not found:
-            reading.problems.append(Problem(path, 1, "no *.yaml or *.yml file is in this folder"))
+            reading.empty_folders.append(path)
         for file in found:
             if file.resolve() not in given:
                 given.add(file.resolve())

@@ -53,6 +53,18 @@ def test_documents_of_files_and_folders_are_read_once_and_hidden_ones_left_out(t
     assert (loaded.files, loaded.problems) == (2, ())
 
 
+def test_an_empty_folder_is_a_fault_alone_and_a_warning_beside_manifests(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pool.yaml").write_text(POOL)
+    said = [f"{tmp_path / 'empty'}:1: no *.yaml or *.yml file is in this folder"]
+    alone = load([tmp_path / "empty"], registry=Registry([]))
+    assert ([str(each) for each in alone.problems], alone.warnings) == (said, ())
+    beside = load([tmp_path / "pool.yaml", tmp_path / "empty"], registry=Registry([]))
+    assert said[0] in [str(each) for each in beside.warnings]
+    assert beside.problems == ()
+    assert [resource.name for resource in beside.resources] == ["small"]
+
+
 def test_a_fault_has_the_line_of_its_field(tmp_path: Path) -> None:
     text = ROUTER.replace("type: Direct", "typ: Direct")
     assert told(tmp_path, text) == [
