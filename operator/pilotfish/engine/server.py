@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from ray.serve.llm.deployment import LLMServer
 
+from pilotfish.engine.own_log import logged_reason
+
 ADAPTERS = "pilotfish_adapters"
 """Key in the experimental part of Ray's configuration: folders of LoRA adapters, by the name that clients write."""
 
@@ -24,10 +26,18 @@ class PoolServer(LLMServer):  # type: ignore[misc]  # Ray is not typed
 
         Ray's own start sends a task through a fresh worker to see whether weights must be downloaded, and begins an
         actor for usage reports; each imports the whole of vLLM again, which on few cores is most of the start.
+
+        Raises RuntimeError with the cause in one line where the engine's own process failed, since Serve, and with it a
+        RayService, shows what is raised here.
         """
         self._llm_config.get_or_create_callback().ctx.run_init_node = False
         self.engine = self._engine_cls(self._llm_config)
-        await self.engine.start()
+        try:
+            await self.engine.start()
+        except RuntimeError as failure:
+            if reason := logged_reason():
+                raise RuntimeError(reason) from failure
+            raise
         for name, folder in self._llm_config.experimental_configs.get(ADAPTERS, {}).items():
             await self.engine.resolve_lora(_LocalAdapter(name, folder))
 
