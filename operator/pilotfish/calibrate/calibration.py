@@ -16,14 +16,27 @@ from pilotfish.plugin_api.scorers import AnswerScorer, Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.choose import Choice, Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.diagnose import Note, not_finite, shift
-from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, learn
+from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, fewest_answers, learn
 from pilotfish.routing.objective import NEVER, Limits, Range, Scores
 from pilotfish.routing.scorers import logprob
 from pilotfish.routing.scorers.support import read_artifact, write_artifact
 
 SPLIT_SEED = 20_240_611
-FLIPPED_VERDICTS = 0.02
-"""Share of verdicts that stopping boundaries may change."""
+MOST_FLIPPED = 0.02
+"""Share of verdicts that stopping boundaries may change, at most."""
+FLIPPED_OF_LIMIT = 0.2
+"""Part of a promised limit that is left for what boundaries change: a changed verdict may lose a whole answer."""
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """What a promise leaves for the stopping boundaries of each of `stages`: a share of changed verdicts, and the
+    chance of more.
+    """
+
+    verdicts: float
+    error: float
+    stages: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,12 @@ def calibrate(
     for place in untrained:
         learned[place] = train(learning, router, place)
     evaluated = evaluate(calibrating, router, registry, learned)
-    choice = choose(evaluated.table, goal)
+    reserve = _reserve(calibrating, router, goal)
+    choice = choose(evaluated.table, _less(goal, reserve))
     stopping = {}
     if choice.verdict is Verdict.ROUTE:
         scorers = {i: make_scorer(scorer, registry, learned.get(i)) for i, scorer in enumerate(router.scorers)}
-        stopping = _boundaries(calibrating, router, scorers, choice, goal)
+        stopping = _boundaries(calibrating, router, scorers, choice, reserve)
         for place, found in stopping.items():
             learned[place] = _with_arrays(router, place, learned, found.boundaries.to_arrays())
         if router.spec.objective and len(choice.thresholds) == 1:
@@ -91,23 +105,47 @@ def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
     return [entries[place] for place in order[:half]], [entries[place] for place in order[half:]]
 
 
-def _boundaries(
-    entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, goal: Goal
-) -> dict[int, Stopping]:
-    """Stopping boundaries of every stage that decides early and whose scorer can carry them (`logprob`)."""
+def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reserve:
+    """No stages where none can have boundaries, or too few answers were recorded to promise anything of them.
+
+    An expected loss has none: what boundaries change is bounded with a confidence alone.
+    """
     cascade = router.spec.strategy.cascade
-    if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT:
-        return {}
+    if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT or goal.confidence is None:
+        return Reserve(0.0, 0.0, ())
     accepts = [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept]
+    able = [place for place, (_, accept) in enumerate(accepts) if accept.scorer.name == logprob.KIND]
+    limited = min(MOST_FLIPPED, FLIPPED_OF_LIMIT * goal.limit) if goal.wish is not Wish.SPEND else MOST_FLIPPED
+    share, error = limited / max(1, len(able)), goal.error / (2 * max(1, len(able)))
+    stages = tuple(place for place in able if fewest_answers(share, error) <= _answers(entries, accepts[place][0]))
+    return Reserve(share, error, stages)
+
+
+def _answers(entries: Sequence[Entry], pool: str) -> int:
+    return sum((stage := entry.stage(pool)) is not None and bool(stage.logprobs) for entry in entries)
+
+
+def _less(goal: Goal, reserve: Reserve) -> Goal:
+    """What thresholds have to keep, so that thresholds and boundaries together keep the goal."""
+    if not reserve.stages or goal.confidence is None:
+        return goal
+    kept = goal.limit if goal.wish is Wish.SPEND else goal.limit - reserve.verdicts * len(reserve.stages)
+    return Goal(goal.wish, kept, goal.confidence + reserve.error * len(reserve.stages))
+
+
+def _boundaries(
+    entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, reserve: Reserve
+) -> dict[int, Stopping]:
+    """Stopping boundaries of every stage that something was reserved for, where any can be promised."""
+    cascade = router.spec.strategy.cascade
+    accepts = [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept] if cascade else []
     found = {}
-    for place, (pool, accept) in enumerate(accepts):
-        if accept.scorer.name != logprob.KIND:
-            continue
-        scorer = scorers[place]
+    for place in reserve.stages:
+        (pool, accept), scorer = accepts[place], scorers[place]
         answers = _prefixes(entries, pool, accept, scorer) if isinstance(scorer, AnswerScorer) else None
         if answers is None:
             continue
-        stopping = learn(answers, threshold=choice.thresholds[place], limit=FLIPPED_VERDICTS, error=goal.error)
+        stopping = learn(answers, threshold=choice.thresholds[place], limit=reserve.verdicts, error=reserve.error)
         if stopping is not None:
             found[place] = stopping
     return found

@@ -8,6 +8,7 @@ the Clopper-Pearson bound of the share of all verdicts that come out otherwise t
 bound exceeds what is allowed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,11 @@ def learn(answers: Prefixes, *, threshold: int, limit: float, error: float) -> S
             boundaries, limit, float(changed.mean()), early, float(judged.mean()), float(test.lengths.mean())
         )
     return best
+
+
+def fewest_answers(limit: float, error: float) -> int:
+    """With fewer answers nothing can be promised of any boundary: half are tested, and none of them may change."""
+    return 2 * math.ceil(math.log(error) / math.log1p(-limit))
 
 
 def _shaped(answers: Prefixes, threshold: int, boldness: float) -> Boundaries:
