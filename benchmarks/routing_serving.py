@@ -1,20 +1,28 @@
 """The parts of benchmarks/routing.py about serving: steadiness of decisions, their cost in time, and the objective."""
 
+import asyncio
 import re
 import timeit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from routing_data import Floats, Pairs
 
-from pilotfish.plugin_api.scorers import Settings, TokenLogprobs
+from pilotfish.plugin_api.scorers import Answer, JudgeScorer, Question, Settings, TokenLogprobs
 from pilotfish.routing.calibration.table import Played, Table, play
 from pilotfish.routing.objective import NEVER, Limits, Reading, Scores, begin, spend_step
-from pilotfish.routing.scorers.answers import Compare, clusters_of_forms, normal_form
+from pilotfish.routing.scorers.agreement import AgreementScorer
+from pilotfish.routing.scorers.combined import CombinedScorer
 from pilotfish.routing.scorers.embedding import EmbeddingModel
 from pilotfish.routing.scorers.features import features
+from pilotfish.routing.scorers.heads import LogisticHead
 from pilotfish.routing.scorers.linear import LinearModel
-from pilotfish.routing.scorers.logprob import LogprobScorer
+from pilotfish.routing.scorers.logprob import SIGNAL_NAMES, LogprobScorer, Statistic
+from pilotfish.routing.scorers.selfcheck import SelfCheckScorer
+from pilotfish.routing.scorers.support import write_artifact
+from pilotfish.routing.scorers.verifier import VerifierScorer
 
 WINDOW_SECONDS = 600
 STEP_SECONDS = 2.0
@@ -79,29 +87,65 @@ def embedding_scores(
     return score
 
 
+class Instant:
+    """Models that answer at once, so that what is left is the scorer's own work."""
+
+    TOKEN: ClassVar = {"logprobs": {"content": [{"top_logprobs": [{"token": "Yes", "logprob": -0.1}]}]}}
+
+    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Mapping[str, Any]:
+        text = "Yes" if parameters["max_tokens"] <= 4 else "It is the answer. " * 5
+        return {"choices": [{"message": {"content": text}, **self.TOKEN} for _ in range(parameters.get("n", 1))]}
+
+    async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return [[1.0] * 384 for _ in texts]
+
+    async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
+        return [0.5 for _ in texts]
+
+
+def _logprob_scorers() -> dict[str, LogprobScorer]:
+    head = LogisticHead(SIGNAL_NAMES, (0.3,) * len(SIGNAL_NAMES), -1.0)
+    settings = {
+        statistic.value: Settings(
+            {"statistic": statistic.value},
+            None if statistic is not Statistic.COMBINATION else write_artifact("logprob", head.to_arrays()),
+        )
+        for statistic in Statistic
+    }
+    return {name: LogprobScorer.from_settings(found) for name, found in settings.items()}
+
+
+def _judges() -> dict[str, JudgeScorer]:
+    names = [{"name": "logprob"}, {"name": "self-check"}]
+    head = LogisticHead(("0-logprob", "1-self-check"), (0.5, 0.5), 0.0)
+    return {
+        "agreement of 5 answers of 20 words": AgreementScorer.from_settings(Settings({"samples": 4})),
+        "self-check of 5 votes": SelfCheckScorer.from_settings(Settings()),
+        "verifier": VerifierScorer.from_settings(Settings()),
+        "combined, of logprob mean and self-check": CombinedScorer.from_settings(
+            Settings({"members": names}, write_artifact("combined", head.to_arrays()))
+        ),
+    }
+
+
+def _tokens(scorer: LogprobScorer, tokens: Sequence[TokenLogprobs]) -> None:
+    running = scorer.start()
+    for token in tokens:
+        running.add((token,))
+        running.bounds(None)
+
+
 def microseconds(pairs: Pairs, linear: LinearModel, embedding: EmbeddingModel | None) -> list[list[str]]:
     """Time of one decision without the calls of models: median and spread of seven runs over 200 prompts."""
     prompts = pairs.prompts[:200]
-    tokens = [TokenLogprobs(-0.1 * (place % 7), (-0.1, -2.0, -3.0, -4.0, -5.0)) for place in range(100)]
-    scorers = {
-        name: LogprobScorer.from_settings(Settings({"statistic": name})) for name in ("mean", "quantile", "entropy")
-    }
-
-    def run(scorer: LogprobScorer) -> None:
-        running = scorer.start()
-        for token in tokens:
-            running.add((token,))
-            running.bounds(None)
-
+    tokens = tuple(TokenLogprobs(-0.1 * (place % 7), (-0.1, -2.0, -3.0, -4.0, -5.0)) for place in range(100))
+    question = Question(({"role": "user", "content": prompts[0]},), max_tokens=128)
+    answer = Answer("It is the answer. " * 5, tokens)
     works: dict[str, tuple[Callable[[], object], int]] = {
         f"linear, prompts of {np.mean([len(prompt) for prompt in prompts]):.0f} characters": (
             lambda: [linear.margin(features(prompt)) for prompt in prompts],
             len(prompts),
-        ),
-        "agreement of 5 answers of 20 words, normal forms": (
-            lambda: clusters_of_forms([normal_form("It is the answer, " * 5, Compare.TEXT) for _ in range(5)]),
-            1,
-        ),
+        )
     }
     if embedding is not None:
         vector = embedding.vectors[0]
@@ -109,14 +153,21 @@ def microseconds(pairs: Pairs, linear: LinearModel, embedding: EmbeddingModel | 
             lambda: embedding.probability(vector),
             1,
         )
-    for name, scorer in scorers.items():
-        works[f"logprob {name}, 100 tokens with bounds at each"] = (lambda scorer=scorer: run(scorer), 1)
-    body = []
-    for name, (work, count) in works.items():
-        number = max(1, 200 // count)
-        taken = [1e6 * seconds / number / count for seconds in timeit.repeat(work, number=number, repeat=7)]
-        body.append([name, f"{np.median(taken):.0f} ({min(taken):.0f} to {max(taken):.0f})"])
-    return body
+    for name, scorer in _logprob_scorers().items():
+        works[f"logprob {name}, 100 tokens with bounds at each"] = (partial(_tokens, scorer, tokens), 1)
+    with asyncio.Runner() as runner:
+        for name, judge in _judges().items():
+            works[name] = (
+                lambda judge=judge: runner.run(judge.judge(question=question, answer=answer, models=Instant())),
+                1,
+            )
+        return [_timed(name, work, count) for name, (work, count) in works.items()]
+
+
+def _timed(name: str, work: Callable[[], object], count: int) -> list[str]:
+    number = max(1, 200 // count)
+    taken = [1e6 * seconds / number / count for seconds in timeit.repeat(work, number=number, repeat=7)]
+    return [name, f"{np.median(taken):.0f} ({min(taken):.0f} to {max(taken):.0f})"]
 
 
 def objective(arrivals: Floats, answers: Table, seed: int, large_share: float) -> dict[str, float]:
