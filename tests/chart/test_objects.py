@@ -43,6 +43,12 @@ def test_a_role_is_its_table(plain: list[dict[str, Any]], role: str) -> None:
     ]
 
 
+def test_an_operator_is_asked_whether_it_watches_not_only_whether_it_lives(plain: list[dict[str, Any]]) -> None:
+    (container,) = pick(plain, "Deployment", "pilotfish-operator")["spec"]["template"]["spec"]["containers"]
+    probes = (container["livenessProbe"], container["readinessProbe"])
+    assert [probe["httpGet"]["path"] for probe in probes] == ["/healthz", "/readyz"]
+
+
 def test_no_role_has_a_wildcard_or_reaches_into_pods(plain: list[dict[str, Any]]) -> None:
     rules = [rule for each in plain if each["kind"] in {"Role", "ClusterRole"} for rule in each["rules"]]
     assert rules
