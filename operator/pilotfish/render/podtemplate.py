@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pilotfish.api import ModelPool
 from pilotfish.api.common import SecretKeyRef
-from pilotfish.api.modelpool import Accelerator, EnvVar, ModelSource, Pod, Toleration
+from pilotfish.api.modelpool import Accelerator, EnvVar, ModelSource, Pod, Resources, Toleration
 from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 
@@ -160,9 +160,11 @@ def _from_secret(name: str, ref: SecretKeyRef) -> dict[str, Any]:
 
 
 def _resources(pool: ModelPool, accelerator: Accelerator | None) -> dict[str, Any]:
-    said = pool.spec.resources
-    requests = {**_DEFAULT_REQUESTS, **(said.requests if said else {})}
-    limits = dict(said.limits) if said else {}
+    said = pool.spec.resources or Resources()
+    limits = dict(said.limits)
+    # Kubernetes itself makes a limit the request where none is given.
+    defaults = {name: amount for name, amount in _DEFAULT_REQUESTS.items() if name not in limits}
+    requests = {**defaults, **said.requests}
     if accelerator:
         requests[accelerator.resource_name] = limits[accelerator.resource_name] = str(accelerator.count)
     return {"requests": requests, **({"limits": limits} if limits else {})}

@@ -72,6 +72,14 @@ def test_an_accelerator_is_asked_for_tolerated_and_given_room():
     assert "nvidia.com/gpu" not in str(spec["initContainers"])
 
 
+def test_defaults_yield_to_what_is_asked_for_and_to_limits():
+    def asked(**resources):
+        return pod(a_pool(resources=resources))["containers"][0]["resources"]
+
+    assert asked(limits={"cpu": "900m"}) == {"requests": {"memory": "4Gi"}, "limits": {"cpu": "900m"}}
+    assert asked(requests={"cpu": "2"}) == {"requests": {"cpu": "2", "memory": "4Gi"}}
+
+
 def test_weights_are_fetched_each_by_a_container_that_knows_its_secret_by_name_alone():
     fetches = {container["name"]: container for container in pod(a_pool(**RICH))["initContainers"]}
     assert set(fetches) == {"fetch-model", "fetch-draft", "fetch-adapters-legal"}
