@@ -1,16 +1,32 @@
-"""Single values out of Secrets and ConfigMaps."""
+"""Keys out of Secrets, fit for an HTTP header."""
 
 import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
 
 from pilotfish.kube.client import KubeClient
-from pilotfish.kube.errors import NotFound
+from pilotfish.kube.errors import KubeError, NotFound
 from pilotfish.kube.resources import SECRETS
 
 
 async def secret_value(client: KubeClient, namespace: str, name: str, key: str) -> str:
-    """The value of one key of a Secret. Raises KubeError; NotFound names what is missing, never what is there."""
-    secret = await client.get(SECRETS, namespace, name)
-    encoded = secret.get("data", {}).get(key)
+    """The value of one key of a Secret, as `api_key` reads it. Raises KubeError."""
+    return api_key(await client.get(SECRETS, namespace, name), name, key)
+
+
+def api_key(secret: Mapping[str, Any], name: str, key: str) -> str:
+    """The value of `key` in a Secret as JSON, without the blanks and line ends around it.
+
+    Raises NotFound where it is missing, and KubeError where no HTTP header could carry it. Neither says what is there.
+    """
+    encoded = (secret.get("data") or {}).get(key)
     if encoded is None:
-        raise NotFound(f"Secret {name!r} in {namespace!r} has no key {key!r}")
-    return base64.b64decode(encoded).decode()
+        raise NotFound(f"there is no key {key!r} in Secret {name!r}")
+    try:
+        value = base64.b64decode(encoded).decode("ascii").strip()
+    except (binascii.Error, UnicodeDecodeError):
+        value = ""
+    if not value or not value.isprintable():
+        raise KubeError(f"key {key!r} of Secret {name!r} must hold one line of printable ASCII, as API keys are")
+    return value

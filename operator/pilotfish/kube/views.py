@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotfish.api import KINDS, AdaptationPlugin, ModelPool, ModelRouter, Resource
-from pilotfish.api.common import SecretKeyRef
 from pilotfish.api.status import Condition, ConditionStatus, ConditionType
 from pilotfish.api.validation import parse_resource
 from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
+from pilotfish.kube.errors import KubeError
+from pilotfish.kube.secrets import api_key
 from pilotfish.render import labels
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, Snapshot, snapshot
 
@@ -109,16 +110,11 @@ def _external_view(pool: ModelPool, secrets: Mapping[ObjectId, Object]) -> PoolV
     reference = external.api_key_secret_ref
     if reference is None:
         return PoolView(pool, PoolState.READY, (Endpoint(external.base_url),))
-    key = _secret_value(secrets.get((pool.metadata.namespace or "", reference.name)), reference)
-    if key is None:
-        reason = f"spec.external.apiKeySecretRef: there is no key {reference.key!r} in Secret {reference.name!r}"
-        return PoolView(pool, PoolState.FAILED, reason=reason)
+    try:
+        key = api_key(secrets.get((pool.metadata.namespace or "", reference.name), {}), reference.name, reference.key)
+    except KubeError as error:
+        return PoolView(pool, PoolState.FAILED, reason=f"spec.external.apiKeySecretRef: {error}")
     return PoolView(pool, PoolState.READY, (Endpoint(external.base_url, key),))
-
-
-def _secret_value(secret: Object | None, reference: SecretKeyRef) -> str | None:
-    encoded = (secret or {}).get("data", {}).get(reference.key)
-    return base64.b64decode(encoded).decode().strip() if encoded is not None else None
 
 
 def _artifacts(router: ModelRouter, cluster: Cluster) -> dict[str, bytes]:

@@ -2,9 +2,12 @@
 
 import base64
 
+import pytest
 from resource_builders import a_plugin, a_pool, a_router, an_external
 
 from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
+from pilotfish.kube.errors import KubeError
+from pilotfish.kube.secrets import api_key
 from pilotfish.kube.views import Cluster, needed, snapshot_of
 from pilotfish.routing.snapshot import PoolState
 
@@ -75,6 +78,19 @@ def test_an_external_pool_has_its_key_or_says_that_it_is_missing():
     assert missing.state is PoolState.FAILED
     assert "spec.external.apiKeySecretRef" in missing.reason
     assert view(an_external()).state is PoolState.READY
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"two\nlines", b"\n", "schlüssel".encode()])
+def test_a_key_that_no_header_can_carry_is_a_fault_of_its_pool_alone(value):
+    secret = {"data": {"api": base64.b64encode(value).decode()}}
+    resources = by_name(with_key(), an_external("open"))
+    found = snapshot_of(Cluster(resources, secrets={("team", "key"): secret}))
+    assert found.pool("team", "open").state is PoolState.READY
+    assert found.pool("team", "frontier").state is PoolState.FAILED
+    assert "one line of printable ASCII" in found.pool("team", "frontier").reason
+    with pytest.raises(KubeError, match="one line") as raised:
+        api_key(secret, "key", "api")
+    assert raised.value.__context__ is None, "its words hold the key"
 
 
 ARTIFACT = {"configMapRef": {"name": "weights", "key": "scorer.npz"}}
