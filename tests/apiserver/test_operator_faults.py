@@ -172,3 +172,19 @@ def test_a_pool_that_cannot_be_written_does_not_starve_others(api, gate, operato
         assert condition(api, stuck, "Accepted")["status"] == "Unknown"
         gate.rule = lambda _: PASS
         wait_settled(api, stuck)
+
+
+def test_a_server_that_fails_is_quoted_until_it_does_not(api, gate, operator, namespace):
+    """As where an admission webhook is down: what the pool needs cannot be written, its status can."""
+
+    def rule(request: web.Request) -> Verdict:
+        return Verdict(status=500) if is_write_in(request, namespace) and "small-pool" in request.path else PASS
+
+    gate.rule = rule
+    pool = api.create(a_pool(namespace))
+    with supervised(api, operator):
+        api.wait("the words being told", lambda: condition(api, pool, "Scaled").get("reason") == "Refused", seconds=90)
+        assert "the test says no" in condition(api, pool, "Scaled")["message"]
+        gate.rule = lambda _: PASS
+        wait_settled(api, pool)
+        api.wait("them being taken back", lambda: condition(api, pool, "Scaled")["reason"] == "Scaling")

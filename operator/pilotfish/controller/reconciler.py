@@ -14,7 +14,7 @@ from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.load import LoadBook
 from pilotfish.controller.mirror import Entry, Key, Mirror
 from pilotfish.controller.report import Reporter
-from pilotfish.kube.errors import Refused
+from pilotfish.kube.errors import Failing, Refused
 from pilotfish.reconcile import invalid, plugin, policy, pool, router
 from pilotfish.reconcile.outcome import Context, ObservedPool, Outcome
 from pilotfish.render.context import RenderContext
@@ -84,9 +84,12 @@ class Reconciler:
         outcome = pool.desired_state(found, seen, context)
         try:
             await self._applier.make_so(key, outcome, seen.children)
-        except Refused as refusal:
+        except (Refused, Failing) as refusal:
             logger.warning("%s: %s", key, refusal)
             outcome = pool.desired_state(found, replace(seen, refusal=str(refusal)), context)
+            if isinstance(refusal, Failing):
+                await self._reporter.report(key, entry, outcome.status)
+                raise
             outcome = replace(outcome, requeue_after=REFUSED_SECONDS)
         self._remember(key, outcome)
         await self._reporter.report(key, entry, outcome.status)

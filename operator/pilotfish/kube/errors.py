@@ -2,6 +2,7 @@
 
 KubeError                a fault that retrying may mend, or that a user can
 ├── Unavailable          the API server cannot be reached, is overloaded or starting
+│   └── Failing          429 or 5xx in its own words, such as those of an admission webhook that is down
 ├── NotFound             404
 ├── Conflict             409: somebody else wrote first, or the name is taken
 ├── Gone                 410: the watch is too old, list again
@@ -22,6 +23,10 @@ class KubeError(PilotfishError):
 
 class Unavailable(KubeError):
     """The API server cannot be reached, is overloaded or starting."""
+
+
+class Failing(Unavailable):
+    """The API server answered, and said why it cannot do it now."""
 
 
 class NotFound(KubeError):
@@ -45,10 +50,12 @@ _BY_STATUS: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gon
 
 def error_of(status: int, body: bytes, what: str) -> KubeError:
     """The error for an HTTP status of 400 or more. `what` says what was asked, without secrets."""
+    words = _words(body)
     kind = _BY_STATUS.get(status)
     if kind is None:
-        kind = Unavailable if status == 429 or status >= 500 else Refused
-    return kind(f"{what}: {_words(body)} ({status})")
+        away = Failing if words else Unavailable
+        kind = away if status == 429 or status >= 500 else Refused
+    return kind(f"{what}: {words or 'no message in the answer'} ({status})")
 
 
 def _words(body: bytes) -> str:
@@ -56,6 +63,6 @@ def _words(body: bytes) -> str:
     try:
         status: Any = json.loads(body)
     except ValueError:
-        return "no Status in the answer"
+        return ""
     message = status.get("message") if isinstance(status, dict) else None
-    return message[:_WORDS_LIMIT] if isinstance(message, str) else "no message in the answer"
+    return message[:_WORDS_LIMIT] if isinstance(message, str) else ""
