@@ -1,4 +1,4 @@
-"""AdaptationPlugin: is its type installed, its config right, and are its pools there and ready?"""
+"""AdaptationPlugin: is its type installed, its config right, and do its pools answer?"""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Finding, Findings, Reason
 from pilotfish.reconcile.outcome import Context, Outcome
 from pilotfish.reconcile.pool_status import dump_status
-from pilotfish.reconcile.router import is_ready
+from pilotfish.reconcile.router import answers
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ def desired_state(plugin: AdaptationPlugin, seen: ObservedPlugin, context: Conte
     there = {pool.name: pool for pool in seen.pools}
     missing = [("ModelPool", name) for name in names if name not in there]
     findings.mark(ConditionType.RESOLVED_REFS, resolved(missing, plugin.metadata.namespace or ""))
-    silent = [name for name in names if name in there and not is_ready(there[name].status)]
+    silent = [name for name in names if name in there and not answers(there[name])]
     ready = Finding.true(Reason.RESOLVED)
     if silent:
-        ready = Finding.false(Reason.NO_PATH, f"pools that are not ready: {', '.join(silent)}")
+        ready = Finding.false(Reason.NO_PATH, f"pools that do not answer: {', '.join(silent)}")
     findings.finish(ready, (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
     return Outcome(dump_status(AdaptationPluginStatus, plugin, findings, context, routers=seen.routers))

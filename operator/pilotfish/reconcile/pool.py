@@ -11,7 +11,7 @@ from pilotfish.api.validation import Fault
 from pilotfish.reconcile import drift, pool_status, scaling
 from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Findings
-from pilotfish.reconcile.outcome import Context, ObjectKey, ObservedPool, Outcome
+from pilotfish.reconcile.outcome import Context, Manifest, ObjectKey, ObservedPool, Outcome
 from pilotfish.reconcile.plan import Plan
 from pilotfish.reconcile.rayservice_words import replicas_wanted
 from pilotfish.render import labels
@@ -25,6 +25,7 @@ from pilotfish.render.service import service
 EXTERNAL_CHECK_SECONDS = 60.0
 PROOF_SECONDS = 5.0
 """Until a RayService that is up and does not answer is asked again."""
+_RUNTIMES = frozenset({Runtime.RAY_SERVICE, Runtime.DEPLOYMENT})
 
 
 def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outcome:
@@ -62,15 +63,21 @@ def runtime_of(pool: ModelPool, seen: ObservedPool, context: Context) -> Runtime
         return pool.spec.runtime
     if pool.spec.nodes > 1:
         return Runtime.RAY_SERVICE
-    for runtime in (Runtime.RAY_SERVICE, Runtime.DEPLOYMENT):
-        if any(key.kind == runtime for key in seen.children):
-            return runtime
-    made_with = pool.status.runtime if pool.status else None
-    if made_with in {Runtime.RAY_SERVICE, Runtime.DEPLOYMENT}:
-        return Runtime(made_with)
+    made_with = _made_with(pool, seen)
+    if made_with is not None:
+        return made_with
     if context.render.runtime is not Runtime.AUTO:
         return context.render.runtime
     return Runtime.RAY_SERVICE if context.render.kuberay else Runtime.DEPLOYMENT
+
+
+def _made_with(pool: ModelPool, seen: ObservedPool) -> Runtime | None:
+    """The runtime whose object is there, else the one that the status names."""
+    there = [Runtime(key.kind) for key in seen.children if key.kind in _RUNTIMES]
+    named = pool.status.runtime if pool.status else None
+    if named in _RUNTIMES and (named in there or not there):
+        return Runtime(named)
+    return there[0] if there else None
 
 
 def _runtime_fault(pool: ModelPool, seen: ObservedPool, context: Context) -> tuple[Fault, ...]:
@@ -84,10 +91,22 @@ def _runtime_fault(pool: ModelPool, seen: ObservedPool, context: Context) -> tup
 
 
 def _held_back(pool: ModelPool, seen: ObservedPool, findings: Findings, context: Context) -> Outcome:
-    """A spec that cannot be acted on changes nothing: what ran before goes on."""
-    runtime = next((key.kind for key in seen.children if key.kind in set(Runtime)), None)
-    plan = Plan(runtime, revision=pool.status.revision if pool.status else None)
+    """A spec that cannot be acted on changes nothing: what ran before goes on, and goes on being told."""
+    runtime = _made_with(pool, seen)
+    plan = Plan(runtime, revision=pool.status.revision if pool.status else None, desired=_desired_before(pool, seen))
+    if runtime is not None:
+        pool_status.mark_deployed(findings, pool, plan, seen)
     return Outcome(pool_status.deployed_status(pool, plan, seen, findings, context))
+
+
+def _desired_before(pool: ModelPool, seen: ObservedPool) -> int:
+    running = _replicas(seen)
+    child = _rayservice(seen)
+    if running is None and child is not None:
+        running = replicas_wanted(child, seen.pods, pool.spec.nodes)
+    if running is None:
+        running = pool.status.desired_replicas if pool.status else None
+    return running or 0
 
 
 def _plan(pool: ModelPool, seen: ObservedPool, context: Context) -> Plan:
@@ -117,8 +136,7 @@ def _rayservice_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     application = serve_application(pool, replace(_engine(pool, context), policy=seen.policy, rolling=rolling))
     manifest, revision = rayservice(pool, context.render, application, replicas=limits.minimum)
     guard = network_policy(pool, context.render, spans_pods=True)
-    child = next((child for key, child in seen.children.items() if key.kind == Runtime.RAY_SERVICE), None)
-    wanted = replicas_wanted(child, seen.pods, pool.spec.nodes)
+    wanted = replicas_wanted(_rayservice(seen), seen.pods, pool.spec.nodes)
     desired = min(max(wanted, limits.minimum), limits.maximum)
     return Plan(Runtime.RAY_SERVICE, (guard, manifest), revision, desired)
 
@@ -152,6 +170,10 @@ def _replicas(seen: ObservedPool) -> int | None:
             replicas: int | None = child["spec"].get("replicas")
             return replicas
     return None
+
+
+def _rayservice(seen: ObservedPool) -> Manifest | None:
+    return next((child for key, child in seen.children.items() if key.kind == Runtime.RAY_SERVICE), None)
 
 
 def _to_replace(pool: ModelPool, plan: Plan, seen: ObservedPool) -> tuple[ObjectKey, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
-from pilotfish.api.status import ConditionStatus, ConditionType, ModelRouterStatus, Status
+from pilotfish.api.status import ConditionStatus, ConditionType, ModelRouterStatus
 from pilotfish.api.validation import Fault
 from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Finding, Findings, Reason
@@ -33,17 +33,17 @@ def desired_state(router: ModelRouter, seen: ObservedRouter, context: Context) -
     if not faults:
         findings.mark(ConditionType.ACCEPTED, _name(router, seen))
     findings.mark(ConditionType.RESOLVED_REFS, resolved(_missing(router, seen), router.metadata.namespace or ""))
-    answering = {pool.name for pool in seen.pools if is_ready(pool.status)}
+    answering = {pool.name for pool in seen.pools if answers(pool)}
     silent = [name for name in router.pool_names if name not in answering]
     paths = (*router.strategy_pools, *(entry.pool_ref.name for entry in router.spec.fallback))
     if silent:
-        findings.mark(ConditionType.DEGRADED, Finding.true(Reason.PARTLY, f"not ready: {', '.join(silent)}"))
+        findings.mark(ConditionType.DEGRADED, Finding.true(Reason.PARTLY, f"do not answer: {', '.join(silent)}"))
     else:
         findings.mark(ConditionType.DEGRADED, Finding.false(Reason.WHOLE))
     if answering & set(paths):
         ready = Finding.true(Reason.ANSWERING)
     else:
-        ready = Finding.false(Reason.NO_PATH, f"none of these pools is ready: {', '.join(dict.fromkeys(paths))}")
+        ready = Finding.false(Reason.NO_PATH, f"none of these pools answers: {', '.join(dict.fromkeys(paths))}")
     findings.finish(ready, (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
     live = status_of(router, seen.pools, seen.served)
     status = dump_status(
@@ -59,10 +59,10 @@ def desired_state(router: ModelRouter, seen: ObservedRouter, context: Context) -
     return Outcome(status)
 
 
-def is_ready(status: Status | None) -> bool:
-    """Whether the resource's own status says Ready."""
-    conditions = status.conditions if status else ()
-    return any(c.type == ConditionType.READY and c.status is ConditionStatus.TRUE for c in conditions)
+def answers(pool: ModelPool) -> bool:
+    """Whether the pool's own status says that it answers: with its old spec too, where the new one is refused."""
+    conditions = pool.status.conditions if pool.status else ()
+    return any(c.type == ConditionType.ENGINE_READY and c.status is ConditionStatus.TRUE for c in conditions)
 
 
 def _name(router: ModelRouter, seen: ObservedRouter) -> Finding:

@@ -11,7 +11,7 @@ from pilotfish.reconcile.plugin import ObservedPlugin
 from pilotfish.reconcile.router import ObservedRouter
 from pilotfish.reconcile.served import Served
 
-READY = {"conditions": [{"type": "Ready", "status": "True", "reason": "Answering", "lastTransitionTime": "t"}]}
+READY = {"conditions": [{"type": "EngineReady", "status": "True", "reason": "Answering", "lastTransitionTime": "t"}]}
 
 
 def test_a_router_is_ready_when_some_path_answers_and_degraded_when_not_every_one_does():

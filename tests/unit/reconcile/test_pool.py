@@ -20,6 +20,7 @@ from pilotfish.api.validation import Fault
 from pilotfish.reconcile.drift import needs_apply
 from pilotfish.reconcile.outcome import ExternalCheck, ObjectKey, ObservedPool, Proof
 from pilotfish.reconcile.pool import desired_state
+from pilotfish.reconcile.router import answers
 from pilotfish.reconcile.scaling import ScalingMemory
 
 
@@ -164,6 +165,40 @@ def test_what_plugins_refuse_is_not_accepted_and_what_runs_is_left_alone():
     assert condition(outcome, "Accepted")["message"].startswith("spec.model.uri: ")
     assert not outcome.manifests
     assert not outcome.deletions
+
+
+def held_back(seen, before, context, **spec):
+    """The outcome once the pool's policy has gone, after an outcome in which it was there."""
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"}, status=dict(before.status), **spec)
+    return desired_state(pool, replace(seen, policy=None), context)
+
+
+def test_a_pool_that_is_held_back_goes_on_telling_what_runs():
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "follow-load"})
+    ray = a_ray(pool, pods=tuple(ray_pod(name, "one", ready=True) for name in "ab"), policy=a_policy())
+    first = desired_state(pool, ObservedPool(policy=a_policy(minReplicas=2)), a_context())
+    pods = tuple(a_pod(name, revision=revision_of(first), ready=True) for name in "ab")
+    plain = ObservedPool(children=children(first), pods=pods, policy=a_policy(minReplicas=2))
+    for seen, context in ((ray, KUBERAY), (plain, a_context())):
+        before = desired_state(pool, seen, context)
+        after = held_back(seen, before, context)
+        assert says(after, "Ready") == ("False", "NotFound")
+        assert says(after, "EngineReady") == ("True", "Answering")
+        assert says(after, "Scaled") == ("True", "Scaled")
+        assert {
+            "readyReplicas": 2,
+            "desiredReplicas": 2,
+            "runtime": before.status["runtime"],
+        }.items() <= after.status.items()
+        assert answers(a_pool(status=after.status))
+
+
+def test_a_pool_at_zero_that_is_held_back_does_not_forget_that_it_answered():
+    answered, _ = settled(a_pool(), ready=True)
+    at_zero = desired_state(a_pool(replicas=0, status=dict(answered.status)), ObservedPool(), KUBERAY)
+    held = held_back(ObservedPool(), at_zero, KUBERAY)
+    back = desired_state(a_pool(replicas=0, status=dict(held.status)), ObservedPool(), KUBERAY)
+    assert says(back, "Ready") == ("True", "ScaledToZero")
 
 
 def test_the_api_servers_refusal_is_quoted():
