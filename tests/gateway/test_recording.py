@@ -5,23 +5,36 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from pilotfish.calibrate.log import read_log
+import pytest
 
-from .conftest import UNSURE, House, cascade
+from pilotfish.calibrate.log import Entry, read_log
+from pilotfish.routing.snapshot import PoolState
+
+from .conftest import UNSURE, House, cascade, pool, router
 
 
-async def test_a_row_for_every_answer_with_its_odds(house: House, tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    house.settings = replace(house.settings, record_file=log)
+@pytest.fixture
+def log(house: House, tmp_path: Path) -> Path:
+    """Where the gateway writes its rows."""
+    house.settings = replace(house.settings, record_file=tmp_path / "log.jsonl")
+    return tmp_path / "log.jsonl"
+
+
+async def rows(house: House, log: Path) -> list[Entry]:
+    """What was written, once the gateway has ended."""
+    assert house.gateway
+    await house.gateway.stop()
+    house.gateway = None
+    return await asyncio.to_thread(read_log, log)
+
+
+async def test_a_row_for_every_answer_with_its_odds(house: House, log: Path) -> None:
     await house.serve([cascade(extra=", exploration: {permille: 100}")])
     answered = Counter([(await house.ask(stream=bool(turn % 2))).headers["x-pilotfish-stages"] for turn in range(150)])
     house.say(small=UNSURE)
     await house.serve([cascade(extra=", exploration: {permille: 100}")])
     await house.ask()
-    assert house.gateway
-    await house.gateway.stop()
-    house.gateway = None
-    *explored, rejected = await asyncio.to_thread(read_log, log)
+    *explored, rejected = await rows(house, log)
     assert Counter((row.action, row.propensity) for row in explored) == {
         ("small", 0.9): answered["small"],
         ("large", 0.1): answered["small,large"],
@@ -31,3 +44,15 @@ async def test_a_row_for_every_answer_with_its_odds(house: House, tmp_path: Path
     assert rejected.stages[0].scores == {"logprob": 82}
     assert rejected.messages == ({"role": "user", "content": "hi"},)
     assert rejected.stages[1].output_tokens == 3
+
+
+async def test_a_weighted_router_s_odds_are_the_shares_of_the_pools_that_answer(house: House, log: Path) -> None:
+    house.states["gone"] = (PoolState.LOADING, "")
+    weights = {"small": 1, "large": 3, "gone": 6}
+    pools = [f"{{poolRef: {{name: {name}}}, weight: {weight}}}" for name, weight in weights.items()]
+    strategy = f"{{type: Weighted, weighted: {{pools: [{', '.join(pools)}]}}}}"
+    await house.serve([router("assistant", strategy)], [pool("small"), pool("large", "Large"), pool("gone")])
+    for _ in range(60):
+        await house.ask()
+    found = {(row.action, row.propensity) for row in await rows(house, log)}
+    assert found == {("small", 0.25), ("large", 0.75)}

@@ -118,9 +118,8 @@ class Answering:
         if router and router.spec.strategy.weighted:
             answering = answering_pools(self.table.snapshot, run.route.namespace)
             uniform = random.random()  # noqa: S311 - a share of traffic, not a secret
-            return with_fallback(
-                router, [Step(weighted_choice(router.spec.strategy.weighted.pools, answering, uniform))]
-            )
+            pool, share = weighted_choice(router.spec.strategy.weighted.pools, answering, uniform)
+            return with_fallback(router, [Step(pool)], propensity=share)
         if router and router.spec.strategy.predictive:
             return await self._predicted(run, router, router.spec.strategy.predictive)
         raise RuntimeError(f"route {run.route.name} has no strategy")

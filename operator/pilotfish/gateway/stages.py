@@ -62,6 +62,7 @@ class Run:
 
     async def answer(self, plan: Plan) -> Taken:
         """The first answer that is taken. Raises the last stage's error when there is none."""
+        self.trail.drawn = plan.propensity
         failure: RequestError | None = None
         for step in plan.steps:
             try:

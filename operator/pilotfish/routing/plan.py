@@ -20,10 +20,12 @@ class Plan:
     """The steps of one request. Each is tried when the one before it failed or was not good enough.
 
     Fallback pools come last: the step before them takes any answer, so they are reached after failures alone.
+    `propensity` is the chance with which the request got this plan: 1 where nothing was drawn.
     """
 
     steps: tuple[Step, ...]
     streaming: Streaming = Streaming.EARLY_EXIT
+    propensity: float = 1.0
 
 
 def fixed_plan(router: ModelRouter) -> Plan | None:
@@ -37,22 +39,33 @@ def fixed_plan(router: ModelRouter) -> Plan | None:
     return None
 
 
-def with_fallback(router: ModelRouter, steps: Sequence[Step], streaming: Streaming = Streaming.EARLY_EXIT) -> Plan:
+def with_fallback(
+    router: ModelRouter,
+    steps: Sequence[Step],
+    streaming: Streaming = Streaming.EARLY_EXIT,
+    propensity: float = 1.0,
+) -> Plan:
     """The steps, and the router's fallback pools after them."""
     fallback = [Step(entry.pool_ref.name) for entry in router.spec.fallback]
-    return Plan((*steps, *fallback), streaming)
+    return Plan((*steps, *fallback), streaming, propensity)
 
 
-def weighted_choice(pools: Sequence[WeightedPool], answering: frozenset[str], uniform: float) -> str:
-    """The pool at `uniform`, in [0, 1), of the weights. Pools that do not answer have no share while any other does."""
+def weighted_choice(pools: Sequence[WeightedPool], answering: frozenset[str], uniform: float) -> tuple[str, float]:
+    """The pool at `uniform`, in [0, 1), of the weights, and the chance with which it is that one.
+
+    Pools that do not answer have no share while any other does.
+    """
     live = [pool for pool in pools if pool.weight > 0 and pool.pool_ref.name in answering]
     candidates = live or [pool for pool in pools if pool.weight > 0]
-    mark = uniform * sum(pool.weight for pool in candidates)
+    total = sum(pool.weight for pool in candidates)
+    mark = uniform * total
+    chosen = candidates[-1].pool_ref.name
     for pool in candidates:
         mark -= pool.weight
         if mark < 0:
-            return pool.pool_ref.name
-    return candidates[-1].pool_ref.name
+            chosen = pool.pool_ref.name
+            break
+    return chosen, sum(pool.weight for pool in candidates if pool.pool_ref.name == chosen) / total
 
 
 def predictive_choice(candidates: Sequence[Candidate], permille: int) -> str:

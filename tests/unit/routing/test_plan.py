@@ -23,13 +23,15 @@ def test_weights_are_shares_of_those_that_answer(shares: list[int], alive: set[i
     pools = [WeightedPool(pool_ref=PoolRef(name=f"p{i}"), weight=weight) for i, weight in enumerate(shares)]
     answering = frozenset(f"p{i}" for i in alive)
     steps = 600
-    seen = Counter(weighted_choice(pools, answering, (step + 0.5) / steps) for step in range(steps))
+    chosen = [weighted_choice(pools, answering, (step + 0.5) / steps) for step in range(steps)]
+    seen = Counter(name for name, _ in chosen)
     live = {pool.pool_ref.name: pool.weight for pool in pools if pool.weight and pool.pool_ref.name in answering}
     shared = live or {pool.pool_ref.name: pool.weight for pool in pools if pool.weight}
     total = sum(shared.values())
     assert set(seen) == set(shared)
     for name, weight in shared.items():
         assert abs(seen[name] - steps * weight / total) <= 1
+    assert all(chance == shared[name] / total for name, chance in chosen)
 
 
 @given(st.integers(1, 500), st.lists(st.floats(0, 10), max_size=300))

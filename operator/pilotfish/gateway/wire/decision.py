@@ -55,19 +55,20 @@ class StageRecord:
         return {name: value for name, value in told.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trail:
-    """The stages of one request, in the order in which they ran."""
+    """The stages of one request, in the order in which they ran. `drawn` is the chance with which it got its plan."""
 
     route: str
     strategy: str
     stages: list[StageRecord] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    drawn: float = 1.0
 
     @property
     def propensity(self) -> float:
-        """The chance with which the request took this way, given the answers: 1 without exploration."""
-        return prod(stage.decision.propensity for stage in self.stages)
+        """The chance with which the request took this way, given the answers: 1 where nothing was drawn."""
+        return self.drawn * prod(stage.decision.propensity for stage in self.stages)
 
     @property
     def escalated(self) -> bool:
