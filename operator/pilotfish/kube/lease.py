@@ -49,6 +49,8 @@ class Lease:
         self._seen: tuple[Any, ...] | None = None
         self._seen_at = 0.0
         self._acquired_at = ""
+        self._asked_at = 0.0
+        """When the last write that made or kept the Lease ours was begun: whoever waits for its end counts from later."""
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours. While the API server is away this waits too."""
@@ -64,21 +66,19 @@ class Lease:
 
     async def hold(self) -> None:
         """Renew for ever. Raises LeaseLost when it is lost or may soon be."""
-        renewed = self._clock()
         while True:
             await asyncio.sleep(self._timing.retry)
-            left = self._timing.renew_deadline - (self._clock() - renewed)
+            left = self._timing.renew_deadline - (self._clock() - self._asked_at)
             try:
                 async with asyncio.timeout(max(left, 0.0)):
                     ours = await self._try(create=False)
             except (KubeError, TimeoutError) as error:
-                if self._clock() - renewed >= self._timing.renew_deadline:
+                if self._clock() - self._asked_at >= self._timing.renew_deadline:
                     raise LeaseLost(f"the lease {self._name} could not be renewed: {error}") from error
                 logger.warning("could not renew the lease %s yet: %s", self._name, error)
                 continue
             if not ours:
                 raise LeaseLost(f"the lease {self._name} has gone, or somebody else holds it")
-            renewed = self._clock()
 
     async def release(self) -> None:
         """Let another take it at once, where it is ours."""
@@ -88,19 +88,20 @@ class Lease:
 
     async def _try(self, *, create: bool) -> bool:
         found = await self._client.find(LEASES, self._namespace, self._name)
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        asked, now = self._clock(), datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         if found is None and not create:
             return False
         if found is None:
             metadata = {"name": self._name, "namespace": self._namespace}
             await self._client.create(LEASES, self._lease(metadata, now, transitions=0))
-            return True
-        spec = found["spec"]
-        holder = spec.get("holderIdentity")
-        if holder and holder != self._identity and not self._expired(spec):
-            return False
-        transitions = spec.get("leaseTransitions", 0) + (holder != self._identity)
-        await self._client.replace(LEASES, self._lease(found["metadata"], now, transitions=transitions))
+        else:
+            spec = found["spec"]
+            holder = spec.get("holderIdentity")
+            if holder and holder != self._identity and not self._expired(spec):
+                return False
+            transitions = spec.get("leaseTransitions", 0) + (holder != self._identity)
+            await self._client.replace(LEASES, self._lease(found["metadata"], now, transitions=transitions))
+        self._asked_at = asked
         return True
 
     def _expired(self, spec: dict[str, Any]) -> bool:
