@@ -91,6 +91,11 @@ class AutoscalingPolicySpec(Model):
     schedules: Annotated[tuple[Schedule, ...], *list_map("name", maximum=16)] = ()
     budget: Budget | None = None
 
+    @property
+    def least_replicas(self) -> int:
+        """The fewest replicas in force: the last one stays, as scale to zero is not in force."""
+        return max(1, self.min_replicas)
+
 
 class AutoscalingPolicy(Model):
     """How the replicas of the pools that name it follow load."""

@@ -102,7 +102,7 @@ def _plan_of(key: Key, wanted: Wanted, running: Wanted, weights_bytes: int | Non
     policy = wanted.policy_of(pool)
     if pool.spec.external:
         return PoolPlan(key, Action.REACH, pool)
-    replicas = max(policy.spec.min_replicas, 1) if policy else (pool.spec.replicas or 0)
+    replicas = policy.spec.least_replicas if policy else (pool.spec.replicas or 0)
     if replicas == 0:
         return PoolPlan(key, Action.REST, pool, policy)
     gpus = replicas * pool.spec.accelerator.count * pool.spec.nodes if pool.spec.accelerator else 0

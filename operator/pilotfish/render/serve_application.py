@@ -152,20 +152,18 @@ def _policy_bounds(policy: AutoscalingPolicy) -> dict[str, Any]:
     spec = policy.spec
     targets = {signal.type: signal.target for signal in spec.signals}
     ongoing = targets.get(SignalType.ONGOING_REQUESTS, MAX_ONGOING_REQUESTS)
-    bounds = _bounds(spec.min_replicas, spec.max_replicas, ongoing)
+    bounds = _bounds(spec.least_replicas, spec.max_replicas, ongoing)
     bounds["look_back_period_s"] = spec.behavior.look_back_seconds
     bounds["upscale_delay_s"] = spec.behavior.upscale_delay_seconds
     bounds["downscale_delay_s"] = spec.behavior.downscale_delay_seconds
-    if spec.scale_to_zero:
-        bounds["downscale_to_zero_delay_s"] = spec.scale_to_zero.after_seconds
     return bounds
 
 
 def _bounds(minimum: int, maximum: int, target: int) -> dict[str, Any]:
     return {
         "min_replicas": minimum,
-        "initial_replicas": max(minimum, 1),
-        "max_replicas": max(maximum, 1),
+        "initial_replicas": minimum,
+        "max_replicas": maximum,
         "target_ongoing_requests": target,
     }
 

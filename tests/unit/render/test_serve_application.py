@@ -20,12 +20,13 @@ def pool(**spec):
     )
 
 
-def policy(minimum, maximum, target, delay=30):
+def policy(minimum, maximum, target, delay=30, **more):
     spec = {
         "minReplicas": minimum,
         "maxReplicas": maximum,
         "signals": [{"type": "OngoingRequests", "target": target}],
         "behavior": {"upscaleDelaySeconds": delay},
+        **more,
     }
     return AutoscalingPolicy.model_validate(
         {"apiVersion": API, "kind": "AutoscalingPolicy", "metadata": {"name": "p"}, "spec": spec}
@@ -54,6 +55,13 @@ def test_replicas_and_policies_move_numbers_only(bounds, target, delay, replicas
     limits = following["deployments"][0]["autoscaling_config"]
     assert (limits["min_replicas"], limits["max_replicas"], limits["target_ongoing_requests"]) == (*bounds, target)
     assert limits["min_replicas"] <= limits["initial_replicas"] <= limits["max_replicas"]
+
+
+def test_serve_keeps_the_last_replica_as_long_as_scale_to_zero_is_not_in_force():
+    to_zero = policy(0, 3, 8, scaleToZero={"afterSeconds": 60, "holdRequestsSeconds": 60})
+    limits = rendered(pool(autoscalingPolicyRef={"name": "p"}), policy=to_zero)["deployments"][0]["autoscaling_config"]
+    assert limits["min_replicas"] == 1
+    assert "downscale_to_zero_delay_s" not in limits
 
 
 @pytest.mark.parametrize(
