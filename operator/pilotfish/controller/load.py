@@ -54,11 +54,17 @@ class LoadBook:
             except PilotfishError as error:
                 logger.warning("the load of the pools is not known: %s", error)
                 continue
-            now = self._clock()
-            for key, memory in list(self._memories.items()):
-                load = counts.get(f"{key.namespace}/{key.name}", 0.0)
-                busy = load > 0 or any(sample for _, sample in memory.samples)
-                waiting = memory.above_since is not None or memory.below_since is not None
-                self._memories[key] = memory.observe(now, load)
-                if busy or waiting or len(memory.samples) < 2:
-                    await enqueue(key)
+            for key in self._observe(counts):
+                await enqueue(key)
+
+    def _observe(self, counts: Mapping[str, float]) -> list[Key]:
+        """Take a sample of each pool; returns those to look at. Nothing is awaited: pools come and go meanwhile."""
+        concerned, now = [], self._clock()
+        for key, memory in self._memories.items():
+            load = counts.get(f"{key.namespace}/{key.name}", 0.0)
+            busy = load > 0 or any(sample for _, sample in memory.samples)
+            waiting = memory.above_since is not None or memory.below_since is not None
+            self._memories[key] = memory.observe(now, load)
+            if busy or waiting or not memory.samples:
+                concerned.append(key)
+        return concerned

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pilotfish.api import AutoscalingPolicy
 from pilotfish.api.autoscalingpolicy import AutoscalingPolicySpec, SignalType
 
-_MAX_SAMPLES = 4096
-
 
 @dataclass(frozen=True)
 class Bounds:
@@ -24,15 +22,27 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ScalingMemory:
-    """What the rule knows of the past: samples (seconds, requests in flight), since when more or fewer are wanted."""
+    """What the rule knows of the past: samples (seconds, requests in flight), since when more or fewer are wanted.
+
+    Samples older than `look_back` seconds are dropped; the policy says how many, once a decision was made by it.
+    """
 
     samples: tuple[tuple[float, float], ...] = ()
     above_since: float | None = None
     below_since: float | None = None
+    look_back: float = 0.0
 
     def observe(self, at: float, in_flight: float) -> "ScalingMemory":
         """The memory with one more sample."""
-        return replace(self, samples=(*self.samples, (at, in_flight))[-_MAX_SAMPLES:])
+        return replace(self, samples=(*self._recent(at), (at, in_flight)))
+
+    def at(self, now: float, look_back: float) -> "ScalingMemory":
+        """What of it counts `now`, when one looks back for so many seconds, as from now on."""
+        memory = replace(self, look_back=look_back)
+        return replace(memory, samples=memory._recent(now))
+
+    def _recent(self, now: float) -> tuple[tuple[float, float], ...]:
+        return tuple(sample for sample in self.samples if sample[0] > now - self.look_back)
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,8 @@ class Decision:
 
 
 def bounds(spec: AutoscalingPolicySpec) -> Bounds:
-    """The policy's bounds as far as they are in force: the last replica stays, as scale to zero is not in force."""
-    minimum = max(1, spec.min_replicas)
-    return Bounds(minimum, max(minimum, spec.max_replicas))
+    """The policy's bounds as far as they are in force."""
+    return Bounds(spec.least_replicas, spec.max_replicas)
 
 
 def target(spec: AutoscalingPolicySpec) -> int | None:
@@ -76,7 +85,7 @@ def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: 
     limits = bounds(spec)
     per_replica = target(spec)
     within = min(max(current, limits.minimum), limits.maximum)
-    memory = replace(memory, samples=_since(memory, now - spec.behavior.look_back_seconds))
+    memory = memory.at(now, spec.behavior.look_back_seconds)
     recent = [load for _, load in memory.samples]
     if per_replica is None or not recent:
         return Decision(within, within, replace(memory, above_since=None, below_since=None))
@@ -95,7 +104,3 @@ def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: 
     if waited < delay:
         return Decision(within, wanted, remembered, again_after=delay - waited)
     return Decision(wanted, wanted, replace(memory, above_since=None, below_since=None))
-
-
-def _since(memory: ScalingMemory, start: float) -> tuple[tuple[float, float], ...]:
-    return tuple(sample for sample in memory.samples if sample[0] > start)
