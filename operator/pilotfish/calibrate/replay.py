@@ -12,12 +12,22 @@ from pilotfish.calibrate.log import Entry
 from pilotfish.calibrate.train import FEWEST_EXAMPLES
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.bounds import mean_interval
-from pilotfish.routing.calibration.offpolicy import Estimate, Logged, doubly_robust, ips, snips
-from pilotfish.routing.calibration.table import Integers, Played, Table, play
+from pilotfish.routing.calibration.offpolicy import (
+    Estimate,
+    Logged,
+    decided,
+    doubly_robust,
+    ips,
+    snips,
+    unsupported,
+)
+from pilotfish.routing.calibration.table import Integers, Played, play
 from pilotfish.routing.scorers.support import Floats
 
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95% interval."""
+MOST_UNSUPPORTED = 0.01
+"""Share of requests that an estimate may know nothing of: it is off by as much at most, as qualities go to 1."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,10 @@ def replay(
     entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Replayed:
     """Let the router decide on every request that has the answers of all of its pools."""
-    pools = router.strategy_pools
-    if router.scorers:
-        found = evaluate(entries, router, registry, artifacts)
-        played = play(found.table, thresholds_of(router))
-    else:
-        played = _unscored(entries, router)
-    stages = tuple(_stage(pool, place, played) for place, pool in enumerate(pools))
+    if not router.scorers:
+        return _unscored(entries, router)
+    found = evaluate(entries, router, registry, artifacts)
+    played = play(found.table, thresholds_of(router))
     return Replayed(
         router.name,
         len(played.pool),
@@ -64,7 +71,7 @@ def replay(
         float((played.pool > 0).mean()),
         _interval(played.seconds),
         float(np.percentile(played.seconds, 95)),
-        stages,
+        tuple(_stage(pool, place, played) for place, pool in enumerate(router.strategy_pools)),
     )
 
 
@@ -79,23 +86,43 @@ def thresholds_of(router: ModelRouter) -> tuple[int, ...]:
     return ()
 
 
-def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Played:
+def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
     """Direct and Weighted: of a weighted router the mean over its coin, request by request."""
-    weighted = router.spec.strategy.weighted
-    pools = router.strategy_pools
-    weights = np.array([pool.weight for pool in weighted.pools] if weighted else [1.0], np.float64)
-    shares = weights / weights.sum()
+    pools, shares = router.strategy_pools, _shares(router)
     rows = [[entry.stage(pool) for pool in pools] for entry in entries]
     kept = [row for row in rows if all(stage is not None and stage.quality is not None for stage in row)]
     if not kept:
         raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
 
-    def mean(name: str) -> Floats:
-        values = np.array([[getattr(stage, name) or 0.0 for stage in row] for row in kept], np.float64)
-        return np.asarray(values @ shares, np.float64)
+    def each(name: str) -> Floats:
+        return np.array([[getattr(stage, name) or 0.0 for stage in row] for row in kept], np.float64)
 
-    picked = np.random.default_rng(0).choice(len(pools), len(kept), p=shares)
-    return Played(picked, mean("quality"), mean("cost"), mean("seconds"))
+    cost, seconds = each("cost"), each("seconds")
+    slowest = np.percentile(seconds, 95, weights=np.broadcast_to(shares, seconds.shape), method="inverted_cdf")
+    return Replayed(
+        router.name,
+        len(kept),
+        _interval(each("quality") @ shares),
+        _interval(1000 * cost @ shares),
+        float(1 - shares[0]),
+        _interval(seconds @ shares),
+        float(slowest),
+        tuple(
+            StageTold(pool, float(share), float(seconds[:, place].mean()), 1000 * float(cost[:, place].mean()))
+            for place, (pool, share) in enumerate(zip(pools, shares, strict=True))
+        ),
+    )
+
+
+def _shares(router: ModelRouter) -> Floats:
+    """The chance with which a Direct or Weighted router takes each of its pools."""
+    weighted = router.spec.strategy.weighted
+    if weighted is None:
+        return np.ones(1)
+    weights = np.zeros(len(router.strategy_pools))
+    for pool in weighted.pools:
+        weights[router.strategy_pools.index(pool.pool_ref.name)] += pool.weight
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def _stage(pool: str, place: int, played: Played) -> StageTold:
@@ -116,46 +143,66 @@ def estimate(
 ) -> tuple[Estimate, ...]:
     """The router's mean quality from a log of single answers with propensities: IPS, self-normalised, doubly robust.
 
-    Raises ConfigError where too few requests carry an action, its propensity and its quality.
+    The last is left out where it is not known of nearly all requests what the router would do. Raises ConfigError
+    where too few requests carry an action, its propensity and its quality, or more than `MOST_UNSUPPORTED` of them
+    had no chance of the answer that the router would give.
     """
-    pools = router.strategy_pools
-    usable = [entry for entry in entries if _usable(entry, pools)]
+    usable = [entry for entry in entries if entry.propensity is not None and _quality(entry) is not None]
     if len(usable) < FEWEST_EXAMPLES:
         raise ConfigError(
             "log", f"{len(usable)} requests carry action, propensity and quality; {FEWEST_EXAMPLES} are needed"
         )
-    scores = score_all(usable, router, registry, artifacts)
-    target = play(_blank(scores), thresholds_of(router)).pool
-    action = np.array([pools.index(entry.action or "") for entry in usable])
-    reward = np.array([_quality(entry) for entry in usable])
+    pools, rows = router.strategy_pools, np.arange(len(usable))
+    scores, chances = _chances(usable, router, registry, artifacts)
+    # An action that is none of the router's pools stands in a place of its own, which the router never takes.
+    action = np.array([pools.index(entry.action) if entry.action in pools else len(pools) for entry in usable])
+    wanted = np.column_stack([chances, np.zeros(len(usable))])[rows, action]
+    reward = np.array([_quality(entry) for entry in usable], np.float64)
     logged = Logged(action, np.array([entry.propensity for entry in usable], np.float64), reward)
-    wanted = (target == action).astype(np.float64)
-    model = _reward_model(scores, action, reward, len(pools))
-    rows = np.arange(len(usable))
-    return (
-        ips(logged, wanted),
-        snips(logged, wanted),
-        doubly_robust(logged, wanted, model[rows, target], model[rows, action]),
-    )
+    _require_support(unsupported(logged, wanted), len(usable), router)
+    found = (ips(logged, wanted), snips(logged, wanted))
+    undecided = np.isnan(chances).any(axis=1)
+    if undecided.mean() > MOST_UNSUPPORTED:
+        return found
+    model = _reward_model(scores, action, reward, len(pools) + 1)
+    expected = (np.nan_to_num(chances) * model[:, :-1]).sum(axis=1)
+    return (*found, doubly_robust(logged, wanted, expected, model[rows, action]))
 
 
-def _usable(entry: Entry, pools: Sequence[str]) -> bool:
-    if entry.action not in pools or entry.propensity is None:
-        return False
-    stage = entry.stage(entry.action or "")
-    return stage is not None and stage.quality is not None
+def _chances(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> tuple[Integers, Floats]:
+    """Scores [n, k - 1] and the chance [n, k] with which the router takes each of its pools; not a number where it
+    rests on the score of a stage that was not asked, or failed.
+    """
+    if not router.scorers:
+        shares = _shares(router)
+        return np.zeros((len(entries), 0), np.int64), np.tile(shares, (len(entries), 1))
+    judged = [
+        entry.model_copy(update={"stages": tuple(stage for stage in entry.stages if stage.scores or stage.logprobs)})
+        for entry in entries
+    ]
+    scores = score_all(judged, router, registry, artifacts)
+    known = np.ones(scores.shape, bool)
+    if router.spec.strategy.cascade:
+        known = np.array([[entry.stage(pool) is not None for pool in router.strategy_pools[:-1]] for entry in judged])
+    return scores, decided(scores, known, thresholds_of(router))
 
 
-def _quality(entry: Entry) -> float:
-    stage = entry.stage(entry.action or "")
-    if stage is None or stage.quality is None:
-        raise AssertionError("checked before")
-    return stage.quality
+def _require_support(missing: float, requests: int, router: ModelRouter) -> None:
+    if missing > MOST_UNSUPPORTED:
+        raise ConfigError(
+            "log",
+            f"cannot tell what router {router.name!r} would have done with {missing:.0%} of {requests} requests: they"
+            " had no chance of another answer than the one they got, or lack the score that decides. Set"
+            " spec.exploration of the router that writes the log (accepted answers are then given up now and then,"
+            " which tells of higher thresholds than its own), or get every pool's answers with `pilotfish record`",
+        )
 
 
-def _blank(scores: Integers) -> Table:
-    zeros = np.zeros((len(scores), scores.shape[1] + 1))
-    return Table(scores, zeros, zeros, zeros)
+def _quality(entry: Entry) -> float | None:
+    stage = entry.stage(entry.action) if entry.action else None
+    return stage.quality if stage else None
 
 
 def _reward_model(scores: Integers, action: Integers, reward: Floats, pools: int, folds: int = 5) -> Floats:

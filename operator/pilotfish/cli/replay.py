@@ -81,10 +81,11 @@ def _replays(rows: list[dict[str, Any]]) -> Table:
 
 
 def _estimates(rows: list[dict[str, Any]]) -> Table:
-    table = Table("router", "estimator", "quality (95%)", "effective requests")
+    table = Table("router", "estimator", "quality (95%)", "effective requests", "log cannot tell")
     for row in rows:
         shown = _interval((row["value"], row["low"], row["high"]))
-        table.add_row(row["router"], row["estimator"], shown, f"{row['effective_requests']:.0f}")
+        rests_on = (f"{row['effective_requests']:.0f}", f"{row['unsupported']:.1%}")
+        table.add_row(row["router"], row["estimator"], shown, *rests_on)
     return table
 
 

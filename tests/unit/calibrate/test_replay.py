@@ -1,0 +1,126 @@
+"""What other routers would have done: side by side on whole logs, and estimated from logs of single answers."""
+
+import numpy as np
+import pytest
+import yaml
+from tests.unit.calibrate.conftest import make_log
+
+from pilotfish.api.validation import parse_resource
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibrate.evaluate import score_all
+from pilotfish.calibrate.replay import estimate, replay
+from pilotfish.plugins.registry import Registry
+
+REGISTRY = Registry.installed()
+
+
+@pytest.fixture(scope="module")
+def log():
+    return make_log(400)
+
+
+def with_threshold(router, permille):
+    document = router.to_manifest()
+    document["spec"]["strategy"]["cascade"]["stages"][0]["accept"]["thresholdPermille"] = permille
+    return type(router).model_validate(document)
+
+
+def served(entries, router, exploration=0.0):
+    """The log that a gateway would have written: one answer a request, as the router decided and explored."""
+    random = np.random.default_rng(5)
+    threshold = router.spec.strategy.cascade.stages[0].accept.threshold_permille
+    rows = []
+    for entry, score in zip(entries, score_all(entries, router, REGISTRY, {})[:, 0], strict=True):
+        accepted = score >= threshold
+        explored = bool(accepted and random.random() < exploration)
+        odds = (exploration if explored else 1 - exploration) if accepted else 1.0
+        action = "large" if explored or not accepted else "small"
+        stages = entry.stages if action == "large" else entry.stages[:1]
+        rows.append(entry.model_copy(update={"stages": stages, "action": action, "propensity": odds}))
+    return rows
+
+
+def test_an_estimate_is_refused_where_the_log_never_took_what_the_router_would(log, routers):
+    router = routers["assistant"]
+    plain, explored = served(log, router), served(log, router, exploration=0.2)
+    for lacking, other in (
+        (plain, with_threshold(router, 800)),
+        (plain, with_threshold(router, 500)),
+        (plain, routers["plain"]),
+        (explored, with_threshold(router, 500)),
+    ):
+        with pytest.raises(ConfigError, match=r"spec\.exploration"):
+            estimate(lacking, other, REGISTRY, {})
+    for supported, same in ((plain, router), (explored, with_threshold(router, 800)), (explored, routers["plain"])):
+        truth = replay(log, same, REGISTRY, {}).quality[0]
+        for found in estimate(supported, same, REGISTRY, {}):
+            assert found.unsupported == 0
+            assert found.low < truth < found.high
+
+
+@pytest.mark.parametrize("name", ["plain", "canary", "assistant"])
+def test_any_router_is_estimated_from_a_log_of_a_coin(log, routers, name):
+    rows = []
+    for entry, heads in zip(log, np.random.default_rng(0).permutation(len(log)) % 2, strict=True):
+        action = "large" if heads else "small"
+        stages = entry.stages if action == "large" else entry.stages[:1]
+        rows.append(entry.model_copy(update={"stages": stages, "action": action, "propensity": 0.5}))
+    truth = replay(log, routers[name], REGISTRY, {}).quality[0]
+    found = estimate(rows, routers[name], REGISTRY, {})
+    assert len(found) == 3
+    for one in found:
+        assert one.low < truth < one.high < one.low + 0.3
+
+
+def test_a_stage_that_was_not_asked_is_not_taken_for_one_that_scored_nothing(routers):
+    router = routers["assistant"]
+    rows = [
+        entry.model_copy(update={"stages": entry.stages[1:], "action": "large", "propensity": 0.5})
+        for entry in make_log(60)
+    ]
+    with pytest.raises(ConfigError, match="100% of 60 requests"):
+        estimate(rows, router, REGISTRY, {})
+
+
+def test_doubly_robust_needs_to_know_where_every_request_would_go(log):
+    text = """
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelRouter
+metadata: {name: three}
+spec:
+  strategy:
+    type: Cascade
+    cascade:
+      streaming: Hold
+      stages:
+        - {poolRef: {name: small}, accept: {scorer: {name: logprob}, thresholdPermille: 800}}
+        - {poolRef: {name: middle}, accept: {scorer: {name: logprob}, thresholdPermille: 0}}
+        - {poolRef: {name: large}}
+"""
+    three, faults = parse_resource(yaml.safe_load(text))
+    assert three is not None, faults
+    document = three.to_manifest()
+    document["spec"]["strategy"]["cascade"]["stages"][1]["accept"]["thresholdPermille"] = 500
+    strict = type(three).model_validate(document)
+    rows = [
+        entry.model_copy(update={"stages": entry.stages[:1], "action": "small", "propensity": 0.9})
+        if place % 10
+        else entry.model_copy(
+            update={
+                "stages": (entry.stages[0], entry.stages[0].model_copy(update={"pool": "middle"})),
+                "action": "middle",
+                "propensity": 0.1,
+            }
+        )
+        for place, entry in enumerate(log)
+    ]
+    assert [len(estimate(rows, router, REGISTRY, {})) for router in (three, strict)] == [3, 2]
+
+
+def test_a_weighted_router_tells_each_pool_apart(log, routers):
+    told = replay(log, routers["canary"], REGISTRY, {})
+    assert told.escalated == 0.75
+    assert told.slowest == 3.0
+    assert [(stage.pool, stage.share) for stage in told.stages] == [("small", 0.25), ("large", 0.75)]
+    assert [stage.seconds for stage in told.stages] == pytest.approx([0.5, 3.0])
+    assert [stage.cost for stage in told.stages] == pytest.approx([1.0, 20.0])
