@@ -33,9 +33,7 @@ class Admission:
     async def review(self, review: Mapping[str, Any]) -> Review:
         """The answer to an AdmissionReview of admission.k8s.io/v1. Raises KubeError when pools cannot be read."""
         request = review["request"]
-        resource, _ = parse_resource(request.get("object"))
-        # what does not parse is the schema's to refuse, which the API server does in its own words
-        faults = [] if resource is None else [*self._faults(resource), *await self._of_tasks(resource)]
+        faults = await self._judge(request["object"]) if _declares(request) else ()
         refused = [fault for fault in faults if reason_of(fault) not in _MAY_COME]
         warnings = [fault for fault in faults if reason_of(fault) in _MAY_COME]
         answer: Review = {"uid": request["uid"], "allowed": not refused}
@@ -46,9 +44,22 @@ class Admission:
             answer["warnings"] = [str(fault)[:_WARNING_LENGTH] for fault in warnings[:_WARNINGS]]
         return {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer}
 
+    async def _judge(self, body: Mapping[str, Any]) -> Sequence[Fault]:
+        resource, _ = parse_resource(body)
+        # what does not parse is the schema's to refuse, which the API server does in its own words
+        return () if resource is None else (*self._faults(resource), *await self._of_tasks(resource))
+
     async def _of_tasks(self, resource: Resource) -> Sequence[Fault]:
         if not isinstance(resource, ModelRouter):
             return ()
         fallback = [entry.pool_ref.name for entry in resource.spec.fallback]
         names = dict.fromkeys([*resource.strategy_pools, *fallback])
         return task_faults(resource, await self._find_pools(resource.metadata.namespace or "", names))
+
+
+def _declares(request: Mapping[str, Any]) -> bool:
+    """Whether a spec is declared: what is being deleted may lose its finalizers, and any object its labels."""
+    body, before = request.get("object"), request.get("oldObject")
+    if not body or body["metadata"].get("deletionTimestamp"):
+        return False
+    return not before or body.get("spec") != before.get("spec")
