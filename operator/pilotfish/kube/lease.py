@@ -50,7 +50,7 @@ class Lease:
         self._seen_at = 0.0
         self._acquired_at = ""
         self._asked_at = 0.0
-        """When the last write that made or kept the Lease ours was begun: whoever waits for its end counts from later."""
+        """When the last write that made or kept the Lease ours was begun: others count from later."""
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours. While the API server is away this waits too."""
