@@ -26,9 +26,10 @@ def rayservice_view(
     each replica. A proxy answers before the engine beside it is up: while Serve starts engines, none more is ready.
     KubeRay's own `Ready` says that endpoints exist, not that every application is healthy: the applications' states are
     read as well. A status that lags behind the spec says nothing, and during an upgrade KubeRay tells no states of the
-    old Ray, which answers on.
+    old Ray, which answers on. A fault may be any pod's: a head that finds no node keeps its workers from starting.
     """
-    everyone = [pod for pod in members if _is_worker(pod)]
+    seen = list(members)
+    everyone = [pod for pod in seen if _is_worker(pod)]
     status = child.get("status", {}) if child else {}
     active = status.get("activeServiceStatus", {})
     applications = (active.get("applicationStatuses") or {}).values()
@@ -36,7 +37,7 @@ def rayservice_view(
     ready = 0 if {entry.get("status") for entry in applications} & _DEAF else len(serving_workers(child, everyone))
     if _is_starting(child):
         ready = min(ready, max(known, 1))
-    fault = counted.fault or _application_fault(status)
+    fault = pods.view(seen).fault or _application_fault(status)
     if child and status.get("observedGeneration", 0) < child["metadata"].get("generation", 0):
         fault = fault or pods.Fault(
             Reason.LOADING, "KubeRay has not acted on the RayService yet: does its operator run?"

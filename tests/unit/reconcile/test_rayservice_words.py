@@ -1,0 +1,24 @@
+"""What the pods of a RayService tell."""
+
+from resource_builders import a_pod
+
+from pilotfish.reconcile.conditions import Reason
+from pilotfish.reconcile.rayservice_words import rayservice_view
+
+WORDS = "0/3 nodes are available: 3 node(s) had untolerated taint {nvidia.com/gpu: present}."
+NOWHERE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": WORDS}
+
+
+def a_head(*conditions):
+    pod = a_pod("small-head", conditions=conditions)
+    pod["metadata"]["labels"] |= {"ray.io/node-type": "head", "ray.io/cluster": "one"}
+    del pod["metadata"]["annotations"]
+    return pod
+
+
+def test_a_head_that_finds_no_node_is_told_and_is_no_replica():
+    view = rayservice_view(None, [a_head(NOWHERE)])
+    assert view.fault.reason is Reason.UNSCHEDULABLE
+    assert WORDS in view.fault.message
+    assert (view.total, view.ready) == (0, 0)
+    assert rayservice_view(None, [a_head()]).fault is None
