@@ -105,6 +105,13 @@ def examples_needed(limit: float, error: float) -> int:
     return most
 
 
+def examples_needed_in_expectation(limit: float) -> int:
+    """The same in expectation, where one more request counts as a whole answer lost (conformal risk control)."""
+    if not 0 < limit < 1:
+        raise ValueError("limit lies between 0 and 1")
+    return math.ceil(1 / limit) - 1
+
+
 def examples_for(limit: float, error: float, disagreement: float) -> int:
     """Examples for which the loss of a router that in truth loses nothing is found under the limit in half of all
     cases.

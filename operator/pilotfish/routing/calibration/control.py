@@ -7,23 +7,25 @@ passed wrongly is at most 1 - confidence. Risk-controlling prediction sets (Bate
 losses that only grow; LTT needs no such thing, and the loss here is a difference of qualities that can fall as well.
 
 In expectation: conformal risk control (Angelopoulos et al., "Conformal Risk Control", ICLR 2024) over the share of
-requests that were harmed, which only grows as the threshold falls, as the method demands.
+requests that were harmed, which only grows as the threshold falls, as the method demands; of several thresholds a
+request counts as harmed once it was at an earlier point of the path.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from pilotfish.routing.calibration.bounds import betting_p
-from pilotfish.routing.calibration.table import Integers, Played, Table, losses, play
+from pilotfish.routing.calibration.table import NEVER, Integers, Played, Table, losses, play
 from pilotfish.routing.scorers.support import Floats
 
 Thresholds = tuple[int, ...]
-GRID = 12
-"""Thresholds tried for each stage of a router with three pools or more, at least."""
-NEVER = 1001
-"""A threshold that no score reaches; a manifest cannot say it: who never accepts should not cascade."""
+GRID = 24
+"""Thresholds tried for each stage of a router with three pools or more, at most."""
+MOST_COMBINATIONS = 4096
+"""Combinations of them, at most: the more stages, the fewer thresholds for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ def conformal(table: Table, path: Sequence[Thresholds], *, limit: float) -> list
     """
     count = len(table)
     passed: list[Tested] = []
+    harm = np.zeros(count)
     for thresholds in path:
         lost = losses(table, play(table, thresholds))
-        harm = float(np.maximum(lost, 0.0).sum())
-        if (harm + 1.0) / (count + 1) > limit:
+        harm = np.maximum(harm, lost)
+        if (float(harm.sum()) + 1.0) / (count + 1) > limit:
             break
         passed.append(Tested(thresholds, float(lost.mean()), float("nan")))
     return passed
@@ -83,18 +86,21 @@ def path_of_many(table: Table, limit: float, most: int = 41) -> list[Thresholds]
     Learn it from other examples than those it is tested with (LTT's split fixed-sequence testing).
     """
     stages = table.scores.shape[1]
-    candidates: list[Thresholds] = [()]
-    for stage in range(stages):
-        every = steps(table.scores[:, stage])
-        grid = [NEVER, *every[:: max(1, len(every) // GRID)]]
-        candidates = [(*thresholds, value) for thresholds in candidates for value in grid]
-    seen = [(*_summary(table, play(table, thresholds)), thresholds) for thresholds in candidates]
+    size = min(GRID, int(MOST_COMBINATIONS ** (1 / stages) + 1e-9))
+    grids = [_grid(steps(table.scores[:, stage]), size) for stage in range(stages)]
+    seen = [(*_summary(table, play(table, thresholds)), thresholds) for thresholds in product(*grids)]
     path: list[Thresholds] = []
     for level in np.linspace(0.0, 2 * limit, most):
         cheapest = min((entry for entry in seen if entry[0] <= level), key=lambda entry: entry[1], default=None)
         if cheapest is not None and cheapest[2] not in path:
             path.append(cheapest[2])
     return path
+
+
+def _grid(every: Sequence[int], size: int) -> list[int]:
+    """NEVER, and of thresholds `size` - 1 evenly spread ones at most, the last among them."""
+    picked = np.unique(np.linspace(0, len(every), size)[1:].round().astype(int) - 1)
+    return [NEVER, *(every[place] for place in picked if place >= 0)]
 
 
 def _summary(table: Table, played: Played) -> tuple[float, float]:

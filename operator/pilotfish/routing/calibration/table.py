@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from pilotfish.routing.scorers.support import Floats
 
 Integers = NDArray[np.int64]
+NEVER = 1001
+"""A threshold that no score reaches; a manifest cannot say it: a pool that never accepts is left out of one."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Table:
 
     `scores` [n, k - 1] permille of accepting stage j (Cascade) or picking candidate j (Predictive); `quality` [n, k]
     from 0 to 1; `cost` [n, k] in one currency; `seconds` [n, k]. `cumulative`: a request that reaches stage j has
-    paid for those before.
+    paid for those before, `due` [n, k] saying which share of a stage that was not accepted (None: all of it).
     """
 
     scores: Integers
@@ -26,6 +28,7 @@ class Table:
     cost: Floats
     seconds: Floats
     cumulative: bool = True
+    due: Floats | None = None
 
     def __post_init__(self) -> None:
         rows, pools = self.quality.shape
@@ -35,6 +38,8 @@ class Table:
             or self.seconds.shape != (rows, pools)
         ):
             raise ValueError("scores are [n, k - 1], quality, cost and seconds [n, k]")
+        if self.due is not None and self.due.shape != (rows, pools):
+            raise ValueError("due is [n, k]")
 
     def __len__(self) -> int:
         return len(self.quality)
@@ -42,7 +47,12 @@ class Table:
     def rows(self, places: Integers) -> Self:
         """The same of some of the requests."""
         return type(self)(
-            self.scores[places], self.quality[places], self.cost[places], self.seconds[places], self.cumulative
+            self.scores[places],
+            self.quality[places],
+            self.cost[places],
+            self.seconds[places],
+            self.cumulative,
+            None if self.due is None else self.due[places],
         )
 
 
@@ -59,23 +69,27 @@ class Played:
 
 
 def play(table: Table, thresholds: Sequence[int]) -> Played:
-    """Answer every request by the first pool whose score reaches its threshold, the last pool taking the rest."""
-    accepted = np.concatenate([table.scores >= np.asarray(thresholds), np.ones((len(table), 1), bool)], axis=1)
-    return _taken(table, accepted.argmax(axis=1))
+    """Answer every request by the first pool whose score reaches its threshold, the last pool taking the rest.
+
+    A stage at NEVER is not asked.
+    """
+    wanted = np.asarray(thresholds)
+    pool = np.concatenate([table.scores >= wanted, np.ones((len(table), 1), bool)], axis=1).argmax(axis=1)
+    due = np.ones_like(table.cost) if table.due is None else table.due
+    due = due * np.append(wanted < NEVER, True) * table.cumulative
+    rows = np.arange(len(table))
+    return Played(pool, table.quality[rows, pool], _paid(table.cost, pool, due), _paid(table.seconds, pool, due))
 
 
 def play_one(table: Table, pool: int) -> Played:
     """Answer every request by one pool alone."""
-    places = np.full(len(table), pool)
-    rows = np.arange(len(table))
-    return Played(places, table.quality[:, pool], table.cost[rows, places], table.seconds[rows, places])
+    return Played(np.full(len(table), pool), table.quality[:, pool], table.cost[:, pool], table.seconds[:, pool])
 
 
-def _taken(table: Table, pool: Integers) -> Played:
-    rows = np.arange(len(table))
-    cost = table.cost.cumsum(axis=1) if table.cumulative else table.cost
-    seconds = table.seconds.cumsum(axis=1) if table.cumulative else table.seconds
-    return Played(pool, table.quality[rows, pool], cost[rows, pool], seconds[rows, pool])
+def _paid(values: Floats, pool: Integers, due: Floats) -> Floats:
+    """Each row's value at its pool in full, and of those before what is due."""
+    passed = np.arange(values.shape[1]) < pool[:, None]
+    return np.asarray(values[np.arange(len(pool)), pool] + (values * due * passed).sum(axis=1), np.float64)
 
 
 def losses(table: Table, played: Played) -> Floats:

@@ -10,6 +10,7 @@ from pilotfish.routing.calibration.bounds import (
     clopper_pearson,
     examples_for,
     examples_needed,
+    examples_needed_in_expectation,
     hoeffding_bentkus_p,
 )
 
@@ -76,6 +77,13 @@ def test_fewest_examples_are_the_fewest(limit, error):
     assert betting_p(np.zeros(count), limit, low=-1.0, high=1.0, error=error) <= error
     assert betting_p(np.zeros(count - 1), limit, low=-1.0, high=1.0, error=error) > error
     assert examples_for(limit, error, 0.0) == count
+
+
+@given(st.floats(0.005, 0.5))
+def test_in_expectation_the_fewest_are_those_of_which_one_more_may_be_lost_whole(limit):
+    count = examples_needed_in_expectation(limit)
+    assert 1 / (count + 1) <= limit * (1 + 1e-12)
+    assert count == 0 or 1 / count > limit
 
 
 def test_no_examples_prove_nothing():
