@@ -1,8 +1,10 @@
 """Settings of the processes, read once from the environment by the command line. Every field says unit and default."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from pilotfish.base.errors import MachineError
 
@@ -74,6 +76,10 @@ class OperatorSettings:
     """The address that clients call, ending in /v1; shown in the status of routers."""
     cache_claim: str | None = None
     """A volume claim for fetched weights in each namespace with pools; None: each pod fetches its own."""
+    kuberay_namespace: str | None = None
+    """Where KubeRay's operator runs, which may reach Ray's dashboards; None: a pod with its labels anywhere may."""
+    accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels of the nodes that have an accelerator, by `spec.accelerator.type` of pools."""
     traces_endpoint: str | None = None
     """OTLP/HTTP address that engines export spans to."""
     lease: str = "pilotfish-operator"
@@ -102,11 +108,24 @@ class OperatorSettings:
             gateway_service=environ.get("PILOTFISH_GATEWAY_SERVICE") or cls.gateway_service,
             gateway_url=environ.get("PILOTFISH_GATEWAY_URL") or None,
             cache_claim=environ.get("PILOTFISH_POOL_CACHE_CLAIM") or None,
+            kuberay_namespace=environ.get("PILOTFISH_KUBERAY_NAMESPACE") or None,
+            accelerators=_accelerators(environ),
             traces_endpoint=_traces_endpoint(environ),
             lease=environ.get("PILOTFISH_LEASE") or cls.lease,
             port=_whole(environ, "PILOTFISH_METRICS_PORT", cls.port),
             workers=_whole(environ, "PILOTFISH_WORKERS", cls.workers),
         )
+
+
+def _accelerators(environ: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
+    text = environ.get("PILOTFISH_ACCELERATORS") or "{}"
+    try:
+        return TypeAdapter(dict[str, dict[str, str]]).validate_json(text)
+    except ValidationError as error:
+        raise MachineError(
+            'PILOTFISH_ACCELERATORS must be JSON such as {"nvidia-l4": {"nvidia.com/gpu.product": "NVIDIA-L4"}}; '
+            f"it is {text!r}"
+        ) from error
 
 
 def _traces_endpoint(environ: Mapping[str, str]) -> str | None:

@@ -81,6 +81,7 @@ OTHER: dict[Path, Any] = {
     ("image", "digest"): "sha256:" + "a" * 64,
     ("pools", "image", "digest"): "sha256:" + "a" * 64,
     ("pools", "runtime"): "Deployment",
+    ("pools", "accelerators"): {"nvidia-l4": {"nvidia.com/gpu.product": "NVIDIA-L4"}},
     ("imagePullSecrets",): ["other"],
     ("watchNamespaces",): ["other"],
     ("operator", "logLevel"): "debug",

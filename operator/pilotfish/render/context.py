@@ -19,6 +19,10 @@ class RenderContext:
     """The runtime of pools that leave it to the installation."""
     kuberay: bool = False
     """Whether the API server serves KubeRay's kinds."""
+    kuberay_namespace: str | None = None
+    """Where KubeRay's operator runs; None: its pods are known by their labels alone."""
+    accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels of the nodes that have an accelerator, by its type."""
     peer_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/part-of": "pilotfish"})
     """Labels of the operator's and the gateway's pods, the only ones that may reach pools."""
     cache_claim: str | None = None

@@ -80,7 +80,7 @@ def pod_template(
         "initContainers": fetches,
         "containers": [main],
         "volumes": _volumes(context, claims, accelerator),
-        **_placement(pod, accelerator),
+        **_placement(pod, accelerator, context),
     }
     return {
         "metadata": {"labels": {**pod.labels, **labels.labels(pool)}, "annotations": dict(pod.annotations)},
@@ -177,7 +177,10 @@ def _mounts(context: RenderContext, claims: list[str]) -> list[dict[str, Any]]:
         *shared,
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own volume
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the pod's own volume
-        *({"name": f"claim-{claim}"[:63], "mountPath": f"{VOLUMES}/{claim}", "readOnly": True} for claim in claims),
+        *(
+            {"name": f"claim-{number}", "mountPath": f"{VOLUMES}/{claim}", "readOnly": True}
+            for number, claim in enumerate(claims)
+        ),
     ]
 
 
@@ -191,19 +194,20 @@ def _volumes(context: RenderContext, claims: list[str], accelerator: Accelerator
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}},
         *(
-            {"name": f"claim-{claim}"[:63], "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-            for claim in claims
+            {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+            for number, claim in enumerate(claims)
         ),
     ]
 
 
-def _placement(pod: Pod, accelerator: Accelerator | None) -> dict[str, Any]:
+def _placement(pod: Pod, accelerator: Accelerator | None, context: RenderContext) -> dict[str, Any]:
     tolerations = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in pod.tolerations]
     if accelerator and not pod.tolerations:
         own = Toleration(key=accelerator.resource_name, operator="Exists", effect="NoSchedule")
         tolerations = [own.model_dump(by_alias=True, exclude_none=True)]
+    product = context.accelerators.get(accelerator.type, {}) if accelerator else {}
     optional: dict[str, Any] = {
-        "nodeSelector": pod.node_selector,
+        "nodeSelector": {**product, **pod.node_selector},
         "tolerations": tolerations,
         "affinity": pod.affinity,
         "topologySpreadConstraints": list(pod.topology_spread_constraints),

@@ -1,6 +1,7 @@
 """What is made of a pool, as Kubernetes would take it: security, sizes, secrets, placement."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -161,9 +162,25 @@ def test_of_a_rays_head_the_autoscaler_alone_may_speak_to_the_api_server():
 
 
 @pytest.mark.parametrize("spans_pods", [False, True])
-def test_only_gateway_and_operator_reach_a_pool(spans_pods):
-    rules = network_policy(a_pool(), a_context().render, spans_pods=spans_pods)["spec"]["ingress"]
-    assert all(rule["from"] for rule in rules)
-    dashboard = [rule for rule in rules if any(port["port"] == labels.DASHBOARD_PORT for port in rule.get("ports", []))]
-    assert bool(dashboard) is spans_pods
+def test_only_gateway_and_operator_reach_a_pool_and_kuberay_alone_a_dashboard(spans_pods):
+    context = a_context(kuberay_namespace="ray-system").render
+    rules = network_policy(a_pool(), context, spans_pods=spans_pods)["spec"]["ingress"]
     assert all(peer["podSelector"]["matchLabels"] for rule in rules for peer in rule["from"])
+    ours = [rule for rule in rules if "part-of" in str(rule["from"])]
+    assert [rule["ports"] for rule in ours] == [[{"port": labels.SERVE_PORT, "protocol": "TCP"}]]
+    dashboard = [rule for rule in rules if str(labels.DASHBOARD_PORT) in str(rule.get("ports"))]
+    assert bool(dashboard) is spans_pods
+    assert all("kuberay-operator" in str(rule["from"]) and "ray-system" in str(rule["from"]) for rule in dashboard)
+
+
+def test_an_accelerators_type_chooses_its_nodes_where_the_installation_knows_them():
+    product = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    assert pod(a_pool(**RICH), accelerators={"nvidia-h100": product})["nodeSelector"] == {**product, "pool": "gpu"}
+    assert "nodeSelector" not in pod(a_pool(), accelerators={"nvidia-h100": product})
+
+
+def test_volumes_have_names_that_kubernetes_takes_whatever_their_claims_are_called():
+    volumes = pod(a_pool(model={"uri": "pvc://team.weights/model"}))["volumes"]
+    (claim,) = [volume for volume in volumes if "persistentVolumeClaim" in volume]
+    assert claim["persistentVolumeClaim"]["claimName"] == "team.weights"
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", claim["name"])
