@@ -42,7 +42,7 @@ class AdaptationPluginSpec(Model):
     """What the plugin is and what it works with."""
 
     type: EntryPointName = Field(description="Name of an installed plugin, see `pilotfish plugins`.")
-    config: Opaque = Field({}, description="Validated by the plugin's own model.")
+    config: Opaque = Field({}, description="For the plugin alone to understand: nothing else checks it.")
     pool_refs: Annotated[tuple[RolePoolRef, ...], *list_map("role", maximum=8)] = ()
     sources: Annotated[tuple[DocumentSource, ...], *list_map("name", maximum=32)] = Field(
         (), description="Documents; each has exactly one of configMapRef, uri."

@@ -110,7 +110,11 @@ class Engine(Model):
 class Accelerator(Model):
     """The accelerators of one node (pod) of a replica."""
 
-    type: Label = Field(description="A label of the product, such as nvidia-h100.")
+    type: Label = Field(
+        description="A name of the product, such as nvidia-h100. It chooses nodes where the installation has labels for"
+        " it (the chart's pools.accelerators); elsewhere any node with the resource will do, unless pod.nodeSelector"
+        " chooses."
+    )
     count: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     resource_name: Annotated[str, Field(min_length=1, max_length=253)] = "nvidia.com/gpu"
 
@@ -125,7 +129,11 @@ class Resources(Model):
 class Rollout(Model):
     """How a change of the engine reaches the replicas."""
 
-    type: RolloutType = RolloutType.SURGE
+    type: RolloutType = Field(
+        RolloutType.SURGE,
+        description="Surge needs room for old and new replicas at once. Recreate does not, and costs an outage: nobody"
+        " answers from the end of the old replicas until the new ones have loaded the model.",
+    )
 
 
 class Adapter(Model):

@@ -64,7 +64,11 @@ class ModelPoolStatus(Status):
     selector: Annotated[str, Field(max_length=1024)] | None = None
     runtime: Literal["RayService", "Deployment", "External"] | None = None
     revision: Annotated[str, Field(max_length=64)] | None = None
-    resolved_revision: Annotated[str, Field(max_length=253)] | None = None
+    resolved_revision: Annotated[str, Field(max_length=253)] | None = Field(
+        None,
+        description="Which weights were loaded, where the spec pins them: a commit, or sha256: and a digest. Absent for"
+        " a branch or tag.",
+    )
     url: Annotated[str, Field(max_length=2048)] | None = None
 
 

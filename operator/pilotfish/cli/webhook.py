@@ -30,7 +30,7 @@ def webhook(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the API server calls
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9443,
 ) -> None:
-    """Answer the API server's admission reviews: plugin configs, engine arguments, tasks of a router's pools."""
+    """Answer the API server's admission reviews: configs of scorers, engine arguments, tasks of a router's pools."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         logging.getLogger().setLevel(log_level(os.environ))

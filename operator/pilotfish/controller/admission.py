@@ -1,6 +1,6 @@
 """Admission: what the API server is told of a resource that its schema accepts. One AdmissionReview in, one out.
 
-Refused is what can never work here: a config that its plugin refuses, an engine argument that has a field of its own,
+Refused is what can never work here: a scorer's config that does not fit, an engine argument that has a field of its own,
 a router whose pools differ in task. What may only be missing yet, such as a plugin, is a warning.
 """
 

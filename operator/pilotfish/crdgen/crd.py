@@ -128,5 +128,12 @@ def render_templates() -> dict[str, str]:
     return templates
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes out what occurs twice: not every reader of YAML knows anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _yaml(value: dict[str, Any]) -> str:
-    return yaml.safe_dump(value, sort_keys=False, width=120, allow_unicode=True)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)

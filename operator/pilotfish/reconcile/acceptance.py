@@ -6,10 +6,10 @@ from pilotfish.api.validation import Fault
 from pilotfish.reconcile.conditions import Finding, Reason
 
 
-def accepted(faults: Sequence[Fault]) -> Finding:
-    """Accepted: True without faults, else all of them with their fields' paths, and the first one's reason."""
+def accepted(faults: Sequence[Fault], remarks: Iterable[str] = ()) -> Finding:
+    """Accepted: True and what is to be remarked, or all faults with their fields' paths, and the first one's reason."""
     if not faults:
-        return Finding.true(Reason.ACCEPTED)
+        return Finding.true(Reason.ACCEPTED, "; ".join(remarks))
     return Finding.false(reason_of(faults[0]), "; ".join(map(str, faults)))
 
 

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     UNKNOWN_PLUGIN = "UnknownPlugin"
     """Accepted: no installed plugin or scorer has that name."""
     INVALID_PLUGIN_CONFIG = "InvalidPluginConfig"
-    """Accepted: the plugin refuses its config."""
+    """Accepted: the scorer refuses its config."""
     NAME_CONFLICT = "NameConflict"
     """Accepted: an older router serves the same model name."""
     RUNTIME_UNAVAILABLE = "RuntimeUnavailable"

@@ -13,6 +13,7 @@ from pilotfish.reconcile.acceptance import accepted, resolved
 from pilotfish.reconcile.conditions import Findings
 from pilotfish.reconcile.outcome import Context, Manifest, ObjectKey, ObservedPool, Outcome
 from pilotfish.reconcile.plan import Plan
+from pilotfish.reconcile.pool_remarks import remarks
 from pilotfish.reconcile.rayservice_words import replicas_wanted
 from pilotfish.render import labels
 from pilotfish.render.deployment import deployment
@@ -32,7 +33,7 @@ def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outc
     """What should be of the pool. Pure: the same arguments give the same outcome."""
     findings = Findings()
     fault = _runtime_fault(pool, seen, context)
-    findings.mark(ConditionType.ACCEPTED, accepted((*seen.faults, *fault)))
+    findings.mark(ConditionType.ACCEPTED, accepted((*seen.faults, *fault), remarks(pool, context.render)))
     policy = pool.spec.autoscaling_policy_ref
     missing = [("AutoscalingPolicy", policy.name)] if policy and seen.policy is None else []
     findings.mark(ConditionType.RESOLVED_REFS, resolved(missing, pool.metadata.namespace or ""))
@@ -96,7 +97,8 @@ def _held_back(pool: ModelPool, seen: ObservedPool, findings: Findings, context:
     plan = Plan(runtime, revision=pool.status.revision if pool.status else None, desired=_desired_before(pool, seen))
     if runtime is not None:
         pool_status.mark_deployed(findings, pool, plan, seen)
-    return Outcome(pool_status.deployed_status(pool, plan, seen, findings, context))
+    status = pool_status.deployed_status(pool, plan, seen, findings, context)
+    return Outcome(status, requeue_after=_again(plan, seen))
 
 
 def _desired_before(pool: ModelPool, seen: ObservedPool) -> int:

@@ -26,6 +26,11 @@ def test_a_crd_fits_into_the_annotation_of_client_side_apply() -> None:
     assert all(len(text.encode()) < MAX_BYTES for text in render().values())
 
 
+def test_what_occurs_twice_is_written_out() -> None:
+    nodes = [event for text in render().values() for event in yaml.parse(text) if isinstance(event, yaml.NodeEvent)]
+    assert not [node.anchor for node in nodes if node.anchor]
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_column_and_scale_path_leads_to_a_field(kind: Kind) -> None:
     version = definition(kind)["spec"]["versions"][0]

@@ -201,6 +201,38 @@ def test_a_pool_at_zero_that_is_held_back_does_not_forget_that_it_answered():
     assert says(back, "Ready") == ("True", "ScaledToZero")
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("pin", "told"),
+    [
+        ({"revision": COMMIT}, COMMIT),
+        ({"sha256": "a" * 64}, "sha256:" + "a" * 64),
+        ({"revision": "main"}, None),
+        ({}, None),
+    ],
+)
+def test_pinned_weights_are_told_once_they_are_there(pin, told):
+    pool = a_pool(model={"uri": "hf://org/model"} | pin)
+    fetching, _ = settled(pool)
+    loaded, _ = settled(pool, ready=True)
+    assert fetching.status.get("resolvedRevision") is None
+    assert loaded.status.get("resolvedRevision") == told
+    other = a_pool(model={"uri": "hf://org/other", "sha256": "b" * 64}, status=dict(loaded.status))
+    assert settled(other)[0].status.get("resolvedRevision") == told
+
+
+def test_what_may_surprise_is_remarked_and_accepted():
+    pool = a_pool(accelerator={"type": "nvidia-l4", "count": 1}, rollout={"type": "Recreate"})
+    said = condition(desired_state(pool, ObservedPool(), a_context()), "Accepted")
+    assert said["status"] == "True"
+    assert "no node labels for 'nvidia-l4'" in said["message"]
+    assert "outage" in said["message"]
+    known = a_context(accelerators={"nvidia-l4": {"nvidia.com/gpu.product": "NVIDIA-L4"}})
+    assert "node labels" not in condition(desired_state(pool, ObservedPool(), known), "Accepted")["message"]
+
+
 def test_the_api_servers_refusal_is_quoted():
     outcome = desired_state(a_pool(), ObservedPool(refusal="quota exceeded"), a_context())
     assert says(outcome, "Scaled") == ("False", "Refused")
