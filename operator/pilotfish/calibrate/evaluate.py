@@ -13,6 +13,7 @@ from pilotfish.api import ModelRouter
 from pilotfish.api.modelrouter import Accept, Scorer, Streaming
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.log import Entry, Stage
+from pilotfish.calibrate.scores import asked_of, holds, lacking
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer, Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.table import Integers, Table
@@ -68,13 +69,15 @@ def evaluate(
         raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
     scores = score_all(kept, router, registry, artifacts)
     stages = [[_of(entry, pool) for pool in pools] for entry in kept]
-    judges = [scorer.name for scorer in router.scorers] if router.spec.strategy.cascade else []
-    judges += [""] * (len(pools) - len(judges))
+    judges = [asked_of(scorer) for scorer in router.scorers] if router.spec.strategy.cascade else []
+    judges += [()] * (len(pools) - len(judges))
     table = Table(
         scores=scores,
         quality=np.array([[stage.quality for stage in row] for row in stages], np.float64),
-        cost=np.array([[_cost(stage, name) for stage, name in zip(row, judges, strict=True)] for row in stages]),
-        seconds=np.array([[_seconds(stage, name) for stage, name in zip(row, judges, strict=True)] for row in stages]),
+        cost=np.array([[_cost(stage, asked) for stage, asked in zip(row, judges, strict=True)] for row in stages]),
+        seconds=np.array(
+            [[_seconds(stage, asked) for stage, asked in zip(row, judges, strict=True)] for row in stages]
+        ),
         cumulative=router.spec.strategy.cascade is not None,
     )
     return Evaluated(table, tuple(entry.id for entry in kept), pools, len(entries) - len(kept))
@@ -116,23 +119,24 @@ def judged_tokens(accept: Accept, *, early: bool) -> int | None:
 
 def _stage_scores(entries: Sequence[Entry], pool: str, accept: Accept, scorer: AnyScorer, *, early: bool) -> list[int]:
     most = judged_tokens(accept, early=early)
-    name = accept.scorer.name
+    named = accept.scorer
     return [
-        _answer_score(entry.id, stage, scorer, name, most) if (stage := entry.stage(pool)) is not None else 0
+        _answer_score(entry.id, stage, scorer, named, most) if (stage := entry.stage(pool)) is not None else 0
         for entry in entries
     ]
 
 
-def _answer_score(request: str, stage: Stage, scorer: AnyScorer, name: str, most: int | None) -> int:
+def _answer_score(request: str, stage: Stage, scorer: AnyScorer, named: Scorer, most: int | None) -> int:
     if isinstance(scorer, AnswerScorer) and stage.logprobs is not None:
         running = scorer.start()
         running.add(stage.tokens(most))
         return running.score().permille
-    if name in stage.scores:
-        return stage.scores[name]
-    if isinstance(scorer, CombinedScorer) and scorer.members <= stage.scores.keys():
+    asked = asked_of(named)
+    if isinstance(scorer, CombinedScorer) and all(holds(stage, member) for member in asked):
         return scorer.recorded(stage.scores).permille
-    lacks = "logprobs" if isinstance(scorer, AnswerScorer) else f"scores.{name}"
+    if holds(stage, named):
+        return stage.scores[named.name]
+    lacks = "logprobs" if isinstance(scorer, AnswerScorer) else lacking(stage, asked)
     raise ConfigError(
         "log", f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"
     )
@@ -156,10 +160,10 @@ def _of(entry: Entry, pool: str) -> Stage:
     return stage
 
 
-def _cost(stage: Stage, judge: str) -> float:
+def _cost(stage: Stage, asked: tuple[Scorer, ...]) -> float:
     """What the answer and the judgement of it cost."""
-    return (stage.cost or 0.0) + stage.score_costs.get(judge, 0.0)
+    return (stage.cost or 0.0) + sum(stage.score_costs.get(scorer.name, 0.0) for scorer in asked)
 
 
-def _seconds(stage: Stage, judge: str) -> float:
-    return (stage.seconds or 0.0) + stage.score_seconds.get(judge, 0.0)
+def _seconds(stage: Stage, asked: tuple[Scorer, ...]) -> float:
+    return (stage.seconds or 0.0) + sum(stage.score_seconds.get(scorer.name, 0.0) for scorer in asked)

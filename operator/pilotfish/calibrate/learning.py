@@ -8,6 +8,7 @@ from pilotfish.api import ModelRouter
 from pilotfish.api.modelrouter import Scorer
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.log import Entry, Stage
+from pilotfish.calibrate.scores import asked_of, holds, lacking
 from pilotfish.calibrate.train import Outcomes, train_embedding, train_head, train_linear
 from pilotfish.plugin_api.scorers import Settings
 from pilotfish.routing.scorers import combined, embedding, linear, logprob
@@ -59,10 +60,12 @@ def _train_head(scorer: Scorer, stages: Sequence[Stage], outcomes: Outcomes) -> 
         good = np.array([value for stage, value in zip(stages, outcomes.as_good, strict=True) if stage.logprobs])
         return train_head(logprob.SIGNAL_NAMES, np.array(rows), good), logprob.KIND
     config = read_config(combined.Config, Settings(scorer.config))
-    names = [member.name for member in config.members]
-    rows = [
-        [stage.scores[name] / 1000 for name in names] for stage in stages if all(name in stage.scores for name in names)
-    ]
-    if len(rows) < len(stages):
-        raise ConfigError("log", f"{len(stages) - len(rows)} answers lack a score of {', '.join(names)}: record them")
+    asked = asked_of(scorer)
+    incomplete = [stage for stage in stages if not all(holds(stage, member) for member in asked)]
+    if incomplete:
+        raise ConfigError(
+            "log",
+            f"{len(incomplete)} answers lack {lacking(incomplete[0], asked)}: record them with `pilotfish record`",
+        )
+    rows = [[stage.scores[member.name] / 1000 for member in asked] for stage in stages]
     return train_head(combined.signal_names(config), np.array(rows), outcomes.as_good), combined.KIND

@@ -30,17 +30,18 @@ class Row(BaseModel):
 class Stage(Row):
     """What one pool answered.
 
-    `scores`: permille by scorer name, and what asking that scorer cost and how long it took; `quality` 0 to 1; costs in
-    the log's one currency.
+    `scores`: permille by scorer name, what asking that scorer cost and how long it took, and a digest of its config;
+    `quality` 0 to 1; costs in the log's one currency.
     """
 
     pool: Annotated[str, Field(min_length=1)]
     answer: str | None = None
     logprobs: tuple[Logprob, ...] | None = None
     top_logprobs: tuple[tuple[Logprob, ...], ...] | None = None
-    scores: dict[str, int] = {}
+    scores: dict[str, Annotated[int, Field(ge=0, le=1000)]] = {}
     score_costs: dict[str, float] = {}
     score_seconds: dict[str, float] = {}
+    score_configs: dict[str, str] = {}
     quality: Annotated[float, Field(ge=0, le=1)] | None = None
     cost: Annotated[float, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(ge=0)] | None = None
@@ -130,7 +131,7 @@ def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: entry for name, entry in value.items() if entry is not None}
     if isinstance(kept.get("stages"), list):
         kept["stages"] = [_without_nulls(stage) if isinstance(stage, Mapping) else stage for stage in kept["stages"]]
-    for name in ("scores", "score_costs", "score_seconds"):
+    for name in ("scores", "score_costs", "score_seconds", "score_configs"):
         if isinstance(kept.get(name), Mapping):
             kept[name] = _without_nulls(kept[name])
     return kept

@@ -8,7 +8,9 @@ from tests.unit.calibrate.conftest import make_log
 from pilotfish.api.validation import parse_resource
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import score_all
+from pilotfish.calibrate.learning import train
 from pilotfish.calibrate.replay import estimate, replay
+from pilotfish.calibrate.scores import digest_of
 from pilotfish.plugins.registry import Registry
 
 REGISTRY = Registry.installed()
@@ -82,26 +84,21 @@ def test_a_stage_that_was_not_asked_is_not_taken_for_one_that_scored_nothing(rou
         estimate(rows, router, REGISTRY, {})
 
 
-def test_doubly_robust_needs_to_know_where_every_request_would_go(log):
-    text = """
+def router_of(stages):
+    text = f"""
 apiVersion: pilotfish.dev/v1alpha1
 kind: ModelRouter
-metadata: {name: three}
-spec:
-  strategy:
-    type: Cascade
-    cascade:
-      streaming: Hold
-      stages:
-        - {poolRef: {name: small}, accept: {scorer: {name: logprob}, thresholdPermille: 800}}
-        - {poolRef: {name: middle}, accept: {scorer: {name: logprob}, thresholdPermille: 0}}
-        - {poolRef: {name: large}}
+metadata: {{name: another}}
+spec: {{strategy: {{type: Cascade, cascade: {{streaming: Hold, stages: [{stages}, {{poolRef: {{name: large}}}}]}}}}}}
 """
-    three, faults = parse_resource(yaml.safe_load(text))
-    assert three is not None, faults
-    document = three.to_manifest()
-    document["spec"]["strategy"]["cascade"]["stages"][1]["accept"]["thresholdPermille"] = 500
-    strict = type(three).model_validate(document)
+    router, faults = parse_resource(yaml.safe_load(text))
+    assert router is not None, faults
+    return router
+
+
+def test_doubly_robust_needs_to_know_where_every_request_would_go(log):
+    small = "{poolRef: {name: small}, accept: {scorer: {name: logprob}, thresholdPermille: 800}}"
+    middle = "{poolRef: {name: middle}, accept: {scorer: {name: logprob}, thresholdPermille: %d}}"
     rows = [
         entry.model_copy(update={"stages": entry.stages[:1], "action": "small", "propensity": 0.9})
         if place % 10
@@ -114,7 +111,43 @@ spec:
         )
         for place, entry in enumerate(log)
     ]
-    assert [len(estimate(rows, router, REGISTRY, {})) for router in (three, strict)] == [3, 2]
+    found = [estimate(rows, router_of(f"{small}, {middle % threshold}"), REGISTRY, {}) for threshold in (0, 500)]
+    assert [len(estimates) for estimates in found] == [3, 2]
+
+
+COMBINED = """{
+  name: combined,
+  config: {members: [{name: logprob, config: {statistic: minimum}}, {name: self-check, config: {samples: 3}}]},
+  poolRefs: [{role: self, name: large}]}"""
+
+
+def test_combined_is_learned_and_replayed_from_scores_of_its_members_own_config(log):
+    router = router_of(f"{{poolRef: {{name: small}}, accept: {{scorer: {COMBINED}, thresholdPermille: 500}}}}")
+    (scorer,) = router.scorers
+    judged = digest_of(scorer.model_copy(update={"name": "self-check", "config": {"samples": 3}}))
+
+    def recorded(digest):
+        update = {"score_configs": {"self-check": digest}, "score_costs": {"self-check": 0.5}}
+        return [
+            entry.model_copy(
+                update={
+                    "stages": (
+                        entry.stages[0].model_copy(
+                            update={**update, "scores": {**entry.stages[0].scores, "logprob": 900 if place % 3 else 1}}
+                        ),
+                        entry.stages[1],
+                    )
+                }
+            )
+            for place, entry in enumerate(log[:60])
+        ]
+
+    learned = {0: train(recorded(judged), router, 0)}
+    told = replay(recorded(judged), router, REGISTRY, learned)
+    assert told.cost[0] > 500
+    for asking in (lambda rows: train(rows, router, 0), lambda rows: replay(rows, router, REGISTRY, learned)):
+        with pytest.raises(ConfigError, match=r"scores\.self-check by this config"):
+            asking(recorded("another"))
 
 
 def test_a_weighted_router_tells_each_pool_apart(log, routers):

@@ -8,6 +8,8 @@ post-hoc model joins several uncertainties.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
+from pydantic import AfterValidator
+
 from pilotfish.api.common import EntryPointName, Model, Opaque, ordered_list
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Models, Question, Score, Settings
@@ -34,10 +36,19 @@ class Member(Model):
     config: Opaque = {}
 
 
+def _each_once(members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """A log holds one score of a name: two of one name would learn, and be replayed, from the same."""
+    names = [member.name for member in members]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is there twice: keep one of them")
+    return members
+
+
 class Config(Model):
     """The scorers to combine. Their pools are the router's `poolRefs`, shared by role."""
 
-    members: Annotated[tuple[Member, ...], ordered_list(minimum=2, maximum=8)]
+    members: Annotated[tuple[Member, ...], ordered_list(minimum=2, maximum=8), AfterValidator(_each_once)]
 
 
 class CombinedScorer:
@@ -56,11 +67,6 @@ class CombinedScorer:
         head = LogisticHead.from_arrays(read_artifact(settings, KIND))
         head.expect(signal_names(config))
         return cls(tuple(_member(member, place) for place, member in enumerate(config.members)), head)
-
-    @property
-    def members(self) -> frozenset[str]:
-        """Names of the scorers that are combined."""
-        return frozenset(name.partition("-")[2] for name in self._head.names)
 
     async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
         """The head's probability over the members' scores, asked one after the other."""

@@ -117,7 +117,8 @@ async def test_combined_joins_its_members_by_the_head():
             [{"name": "logprob", "config": {"statistic": "x"}}, {"name": "verifier"}],
             "config.members.0.config.statistic",
         ),
-        ([{"name": "verifier"}, {"name": "verifier"}], "artifact"),
+        ([{"name": "verifier"}, {"name": "verifier"}], "config.members"),
+        ([{"name": "verifier"}, {"name": "logprob"}], "artifact"),
     ],
 )
 def test_combined_names_the_faulty_member(members, field):

@@ -1,0 +1,45 @@
+"""Scores as a log holds them: by the name of the scorer, with a digest of what it was told."""
+
+import hashlib
+
+import orjson
+
+from pilotfish.api.modelrouter import Scorer
+from pilotfish.calibrate.log import Stage
+from pilotfish.plugin_api.scorers import Settings
+from pilotfish.routing.scorers import combined
+from pilotfish.routing.scorers.support import read_config
+
+
+def asked_of(scorer: Scorer) -> tuple[Scorer, ...]:
+    """The scorers whose scores a log holds for this one: the members of a combination, else the scorer itself.
+
+    Raises ConfigError for members that do not fit.
+    """
+    if scorer.name != combined.KIND:
+        return (scorer,)
+    members = read_config(combined.Config, Settings(scorer.config)).members
+    return tuple(Scorer(name=member.name, config=member.config, pool_refs=scorer.pool_refs) for member in members)
+
+
+def digest_of(scorer: Scorer) -> str:
+    """A digest of what its scores depend on besides what was learned: its config, and the pools that it asks."""
+    told = {"config": scorer.config, "pools": {ref.role: ref.name for ref in scorer.pool_refs}}
+    return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def holds(stage: Stage, scorer: Scorer) -> bool:
+    """Whether the log has this scorer's score, and says nothing of another config."""
+    return scorer.name in stage.scores and not is_of_another(stage, scorer)
+
+
+def is_of_another(stage: Stage, scorer: Scorer) -> bool:
+    """Whether the score of that name is known to be of a scorer with another config."""
+    return stage.score_configs.get(scorer.name, digest := digest_of(scorer)) != digest
+
+
+def lacking(stage: Stage, scorers: tuple[Scorer, ...]) -> str:
+    """Names the first score that the log lacks, and says why where another config's is there."""
+    first = next(scorer for scorer in scorers if not holds(stage, scorer))
+    other = " by this config (what is there is another's)" if is_of_another(stage, first) else ""
+    return f"scores.{first.name}{other}"
