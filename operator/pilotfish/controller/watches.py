@@ -1,12 +1,13 @@
 """Kopf's part: watch, index, and put keys on the queue. No timers, daemons or delete handlers, hence no finalizers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import kopf
 
 from pilotfish.api import ModelRouter
+from pilotfish.controller.edges import Edges
 from pilotfish.controller.mirror import (
     Entry,
     Key,
@@ -53,11 +54,12 @@ def build_registry(
 
 
 def _watch(registry: kopf.OperatorRegistry, mirror: Mirror, enqueue: Enqueue) -> None:
+    edges = Edges(mirror)
     for resource in resources.OURS:
 
         @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=f"on-{resource.plural}")
         async def on_ours(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
-            for key in _concerned(mirror, body, gone=type == "DELETED"):
+            for key in edges.concerned(body, gone=type == "DELETED"):
                 await enqueue(key)
 
     for child in resources.CHILDREN:
@@ -157,23 +159,6 @@ def connection(credentials: Credentials) -> kopf.ConnectionInfo:
         token=authorization.removeprefix("Bearer ") or None,
         default_namespace=credentials.namespace,
     )
-
-
-def _concerned(mirror: Mirror, body: Mapping[str, Any], *, gone: bool) -> Iterator[Key]:
-    """The resource itself, those that name it, those it names, and routers that want the same name."""
-    key = key_of(body)
-    if gone:
-        mirror.forget(key)
-    yield key
-    yield from mirror.referrers(key)
-    found = entry(body).resource
-    if found is None:
-        return
-    if key.kind in {"ModelPool", "ModelRouter"}:
-        # A policy counts its pools, a plugin its routers.
-        yield from (named for named in references(found) if named.kind in {"AutoscalingPolicy", "AdaptationPlugin"})
-    if isinstance(found, ModelRouter):
-        yield from mirror.serving(found.served_names)
 
 
 def _is_child(body: Mapping[str, Any], **_: Any) -> bool:
