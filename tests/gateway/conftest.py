@@ -1,16 +1,18 @@
 """A gateway in this process, stand-in engines behind it, and a real client in front."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
+import numpy as np
 import orjson
 import pytest
 import yaml
 
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.validation import parse_resource
+from pilotfish.calibrate.train import Outcomes, train_linear
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
@@ -56,6 +58,25 @@ def cascade(
     accept = f"{{scorer: {scorer}, thresholdPermille: {threshold}{horizon}}}"
     stages = f"[{{poolRef: {{name: small}}, accept: {accept}}}, {{poolRef: {{name: large}}}}]"
     return router(name, f"{{type: Cascade, cascade: {{streaming: {streaming}, stages: {stages}}}}}", extra)
+
+
+ADDRESS = "configmap://learned/scorer.npz"
+ARTIFACT = "artifact: {configMapRef: {name: learned, key: scorer.npz}}"
+SMALL_AT_500 = "candidates: [{poolRef: {name: small}, thresholdPermille: 500}, {poolRef: {name: large}}]"
+
+
+def predictive(scorer: str, extra: str = "") -> ModelRouter:
+    return router("assistant", f"{{type: Predictive, predictive: {{scorer: {scorer}, {SMALL_AT_500}}}}}", extra)
+
+
+@pytest.fixture(scope="session")
+def learned() -> bytes:
+    """An artifact of `linear`: sums are what the small model cannot do."""
+    random = np.random.default_rng(0)
+    hard = np.arange(400) % 2 == 0
+    texts = [f"{'Add up' if difficult else 'Name'} item {place % 37}" for place, difficult in enumerate(hard)]
+    small = (random.random(400) < np.where(hard, 0.1, 0.95)).astype(float)
+    return train_linear(texts, Outcomes(small, np.ones(400))).to_bytes()
 
 
 SURE = Script([("Can", -0.05), ("berra", -0.05), (".", -0.05)])
@@ -107,7 +128,12 @@ class House:
     def log(self) -> list[Happened]:
         return self.engine.log
 
-    async def serve(self, routers: list[ModelRouter], pools: list[ModelPool] | None = None) -> None:
+    async def serve(
+        self,
+        routers: list[ModelRouter],
+        pools: list[ModelPool] | None = None,
+        artifacts: Mapping[str, bytes] | None = None,
+    ) -> None:
         if self.gateway is None:
             registry = Registry.installed()
             self.gateway = GatewayServer(
@@ -116,7 +142,7 @@ class House:
             self.url = f"http://127.0.0.1:{await self.gateway.start()}"
             self.session = aiohttp.ClientSession()
         views = [self.view(each) for each in pools or [pool("small"), pool("large", "Large")]]
-        self.gateway.apply(snapshot(views, [RouterView(each) for each in routers]))
+        self.gateway.apply(snapshot(views, [RouterView(each, artifacts or {}) for each in routers]))
 
     def view(self, each: ModelPool) -> PoolView:
         state, reason = self.states.get(each.name, (PoolState.READY, ""))

@@ -4,42 +4,19 @@ import asyncio
 
 import numpy as np
 import orjson
-import pytest
 from typer.testing import CliRunner
 
-from pilotfish.calibrate.train import Outcomes, train_embedding, train_linear
+from pilotfish.calibrate.train import Outcomes, train_embedding
 from pilotfish.cli.main import application
-from pilotfish.routing.snapshot import RouterView, snapshot
 
-from .conftest import House, pool, router
-
-ADDRESS = "configmap://learned/scorer.npz"
-ARTIFACT = "artifact: {configMapRef: {name: learned, key: scorer.npz}}"
-SMALL_AT_500 = "candidates: [{poolRef: {name: small}, thresholdPermille: 500}, {poolRef: {name: large}}]"
-
-
-def predictive(scorer: str):
-    return router("assistant", f"{{type: Predictive, predictive: {{scorer: {scorer}, {SMALL_AT_500}}}}}")
+from .conftest import ADDRESS, ARTIFACT, House, pool, predictive
 
 
 async def explained(house: House, served, artifact: bytes, prompt: str) -> dict:
-    await house.serve([])
-    assert house.gateway
     pools = [pool("small"), pool("large", "Large"), pool("embedder", extra=", task: Embed")]
-    views = [house.view(each) for each in pools]
-    house.gateway.apply(snapshot(views, [RouterView(served, {ADDRESS: artifact})]))
+    await house.serve([served], pools, {ADDRESS: artifact})
     body = orjson.dumps({"model": "assistant", "messages": [{"role": "user", "content": prompt}]})
     return (await house.post("/pilotfish/v1/explain", body)).json
-
-
-@pytest.fixture(scope="module")
-def learned() -> bytes:
-    """Sums are what the small model cannot do."""
-    random = np.random.default_rng(0)
-    hard = np.arange(400) % 2 == 0
-    texts = [f"{'Add up' if difficult else 'Name'} item {place % 37}" for place, difficult in enumerate(hard)]
-    small = (random.random(400) < np.where(hard, 0.1, 0.95)).astype(float)
-    return train_linear(texts, Outcomes(small, np.ones(400))).to_bytes()
 
 
 async def test_words_that_moved_a_linear_score_are_told_and_printed(house: House, learned: bytes) -> None:

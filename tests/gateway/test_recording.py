@@ -10,7 +10,7 @@ import pytest
 from pilotfish.calibrate.log import Entry, read_log
 from pilotfish.routing.snapshot import PoolState
 
-from .conftest import UNSURE, House, cascade, pool, router
+from .conftest import ADDRESS, ARTIFACT, UNSURE, House, cascade, pool, predictive, router
 
 
 @pytest.fixture
@@ -56,3 +56,17 @@ async def test_a_weighted_router_s_odds_are_the_shares_of_the_pools_that_answer(
         await house.ask()
     found = {(row.action, row.propensity) for row in await rows(house, log)}
     assert found == {("small", 0.25), ("large", 0.75)}
+
+
+async def test_a_prediction_is_passed_over_with_the_odds_that_the_log_tells(
+    house: House, log: Path, learned: bytes
+) -> None:
+    served = predictive(f"{{name: linear, {ARTIFACT}}}", ", exploration: {permille: 100}")
+    await house.serve([served], artifacts={ADDRESS: learned})
+    asked = [f"{what} item 5" for what in ("Name", "Add up") for _ in range(100)]
+    told = [await house.ask(messages=[{"role": "user", "content": text}]) for text in asked]
+    found = await rows(house, log)
+    assert {(row.action, row.propensity) for row in found[:100]} == {("small", 0.9), ("large", 0.1)}
+    assert {(row.action, row.propensity) for row in found[100:]} == {("large", 1.0)}
+    predicted = [answer.json["pilotfish"]["prediction"] for answer in told]
+    assert [row.action == "large" for row in found[:100]] == [one.get("explored", False) for one in predicted[:100]]

@@ -243,7 +243,7 @@ class Limits(Model):
 
 
 class Exploration(Model):
-    """A small share of accepted answers is escalated all the same, so that logs can tell what else was possible."""
+    """A small share of what is good enough is escalated all the same, so that logs can tell what else was possible."""
 
     permille: Annotated[int, Field(ge=1, le=100)]
 
@@ -259,6 +259,12 @@ class ModelRouterSpec(Model):
             holds=lambda s: len({use.plugin_ref.name for use in s.plugins}) == len(s.plugins),
             field=("plugins",),
         ),
+        Rule(
+            message="exploration belongs to a strategy of type Cascade or Predictive: remove it",
+            cel="!has(self.exploration) || self.strategy.type in ['Cascade', 'Predictive']",
+            holds=lambda s: not s.exploration or s.strategy.type in {StrategyType.CASCADE, StrategyType.PREDICTIVE},
+            field=("exploration",),
+        ),
     )
     served_model_names: (
         Annotated[
@@ -272,7 +278,7 @@ class ModelRouterSpec(Model):
     fallback: Annotated[tuple[Fallback, ...], ordered_list(maximum=4)] = ()
     objective: Objective | None = None
     exploration: Exploration | None = Field(
-        None, description="Of a cascade; what was given up is logged with its odds."
+        None, description="Of a Cascade or Predictive router; what was given up is logged with its odds."
     )
     limits: Limits | None = None
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = Field(

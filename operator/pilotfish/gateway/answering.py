@@ -18,7 +18,14 @@ from pilotfish.gateway.stages import Run, Taken
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.plugin_api.scorers import PromptScorer
 from pilotfish.routing.limits import RateLimit
-from pilotfish.routing.plan import Plan, Step, predictive_choice, weighted_choice, with_fallback
+from pilotfish.routing.plan import (
+    Plan,
+    Step,
+    explored_candidates,
+    predictive_choice,
+    weighted_choice,
+    with_fallback,
+)
 from pilotfish.routing.snapshot import Key, Snapshot
 from pilotfish.telemetry import genai
 
@@ -104,14 +111,14 @@ class Answering:
     ) -> dict[str, Any]:
         """What every stage of the route says of a request, those included that it would not have come to."""
         run = self._run(request, route, incoming, parent)
-        return await explanation(run, await self._plan(run))
+        return await explanation(run, await self._plan(run, explore=False))
 
     def _run(self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span) -> Run:
         return Run(
             request, route, Visitor(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
         )
 
-    async def _plan(self, run: Run) -> Plan:
+    async def _plan(self, run: Run, *, explore: bool = True) -> Plan:
         if run.route.plan:
             return run.route.plan
         router = run.route.router
@@ -121,10 +128,12 @@ class Answering:
             pool, share = weighted_choice(router.spec.strategy.weighted.pools, answering, uniform)
             return with_fallback(router, [Step(pool)], propensity=share)
         if router and router.spec.strategy.predictive:
-            return await self._predicted(run, router, router.spec.strategy.predictive)
+            permille = router.spec.exploration.permille if explore and router.spec.exploration else 0
+            return await self._predicted(run, router, router.spec.strategy.predictive, permille)
         raise RuntimeError(f"route {run.route.name} has no strategy")
 
-    async def _predicted(self, run: Run, router: ModelRouter, predictive: Predictive) -> Plan:
+    async def _predicted(self, run: Run, router: ModelRouter, predictive: Predictive, explore: int) -> Plan:
+        """The candidates from the predicted one on, which is passed over in `explore` permille of requests."""
         scorer = run.route.scorer(predictive.scorer)
         if not isinstance(scorer, PromptScorer):
             raise ModelUnavailable(
@@ -139,9 +148,16 @@ class Answering:
             span.set_attributes({genai.SCORE: score.permille, genai.POOL: chosen})
         if models.records:
             run.trail.details["scorer_calls"] = [record.as_object() for record in models.records]
-        run.trail.details["prediction"] = {"score": score.permille, "pool": chosen, "details": dict(score.details)}
         names = [candidate.pool_ref.name for candidate in predictive.candidates]
-        return with_fallback(router, [Step(name) for name in names[names.index(chosen) :]])
+        uniform = random.random()  # noqa: S311 - a share of traffic, not a secret
+        asked, chance = explored_candidates(names[names.index(chosen) :], explore, uniform)
+        run.trail.details["prediction"] = {
+            "score": score.permille,
+            "pool": chosen,
+            **({} if asked[0] == chosen else {"explored": True}),
+            "details": dict(score.details),
+        }
+        return with_fallback(router, [Step(name) for name in asked], propensity=chance)
 
     def _account(self, run: Run, span: Span) -> None:
         if run.trail.escalated:

@@ -74,3 +74,12 @@ def predictive_choice(candidates: Sequence[Candidate], permille: int) -> str:
         if candidate.threshold_permille is None or permille >= candidate.threshold_permille:
             return candidate.pool_ref.name
     return candidates[-1].pool_ref.name
+
+
+def explored_candidates(names: Sequence[str], permille: int, uniform: float) -> tuple[Sequence[str], float]:
+    """The candidates from the chosen one on, after exploration, and the chance with which it left them so.
+
+    It passes over `permille` of choices that have a better candidate behind them; `uniform` is drawn from [0, 1).
+    """
+    chance = permille / 1000 if len(names) > 1 else 0.0
+    return (names[1:], chance) if uniform < chance else (names, 1 - chance)

@@ -55,6 +55,13 @@ def plugin(**spec: Any) -> dict[str, Any]:
     return manifest("AdaptationPlugin", {"type": "retrieval"} | spec)
 
 
+PREDICTIVE = {
+    "type": "Predictive",
+    "predictive": {
+        "scorer": {"name": "linear"},
+        "candidates": [{"poolRef": {"name": "a"}, "thresholdPermille": 500}, {"poolRef": {"name": "b"}}],
+    },
+}
 DIRECT = {"type": "Direct", "direct": {"poolRef": {"name": "a"}}}
 GOOD = [
     pool(),
@@ -67,6 +74,7 @@ GOOD = [
     router({"type": "Weighted", "weighted": {"pools": [{"poolRef": {"name": "a"}, "weight": 0},
                                                        {"poolRef": {"name": "b"}, "weight": 9}]}}),
     cascade(stage("a", thresholdPermille=500, decideWithinTokens=8), stage("b")),
+    router(PREDICTIVE, exploration={"permille": 9}),
     policy(minReplicas=0, scaleToZero={"afterSeconds": 60, "holdRequestsSeconds": 60}),
     policy(schedules=[{"name": "n", "cron": "0 8 * * 1-5", "durationSeconds": 60, "minReplicas": 2}]),
     plugin(sources=[{"name": "a", "uri": "s3://b/c"}, {"name": "b", "configMapRef": {"name": "c"}}]),
@@ -126,6 +134,11 @@ BAD = [
         router(DIRECT, objective={"type": "Spend", "spend": {"currency": "EUR"}}),
         "spec.objective.spend.perHour",
         "required",
+    ),
+    (
+        router(DIRECT, exploration={"permille": 9}),
+        "spec.exploration",
+        "belongs to a strategy of type Cascade or Predictive",
     ),
     (policy(minReplicas=3), "spec.minReplicas", "must not be above maxReplicas"),
     (policy(minReplicas=0), "spec.scaleToZero", "needs scaleToZero"),

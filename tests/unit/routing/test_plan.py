@@ -12,7 +12,7 @@ from pilotfish.api.modelrouter import WeightedPool
 from pilotfish.routing.balance import by_load
 from pilotfish.routing.cost import Usage, stage_cost
 from pilotfish.routing.limits import RateLimit
-from pilotfish.routing.plan import weighted_choice
+from pilotfish.routing.plan import explored_candidates, weighted_choice
 from pilotfish.routing.snapshot import Endpoint
 
 weights = st.lists(st.integers(0, 5), min_size=1, max_size=5).filter(any)
@@ -76,3 +76,14 @@ def test_cost_is_exact_and_divides_a_replica_s_time() -> None:
     alone = stage_cost(pricing, Usage(1000, 200), 0.5, 1)
     assert alone == Decimal("0.003") + Decimal("0.003") + Decimal("0.001")
     assert stage_cost(pricing, Usage(), 0.5, 4) == Decimal("0.00025")
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4, unique=True), st.integers(0, 100))
+def test_exploration_passes_over_its_share_of_choices_and_never_the_last_candidate(
+    names: list[str], permille: int
+) -> None:
+    chance = permille if len(names) > 1 else 0
+    for step in range(1000):
+        passed_over = step < chance
+        expected = (names[1:], chance / 1000) if passed_over else (names, 1 - chance / 1000)
+        assert explored_candidates(names, permille, step / 1000) == expected
