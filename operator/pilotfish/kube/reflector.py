@@ -61,11 +61,15 @@ class Reflector:
         if differs or not self.filled.is_set():
             self.filled.set()
             self._changed()
+        loop = asyncio.get_running_loop()
         while True:
+            opened = loop.time()
             async for kind, item in self._client.watch(self._resource, version, self._namespace, labels=self._labels):
                 version = item["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
                     self._take(kind, item)
+            # Whoever ends watches as soon as they are opened is not asked for the next one at once.
+            await asyncio.sleep(opened + _RETRY_SECONDS - loop.time())
 
     def _take(self, kind: str, item: JSON) -> None:
         if kind == "DELETED":
