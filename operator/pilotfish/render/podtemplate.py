@@ -81,6 +81,7 @@ def pod_template(
         "containers": [main],
         "volumes": _volumes(context, claims, accelerator),
         **_placement(pod, accelerator, context),
+        **_tolerations(pod, pool.spec.accelerator),
     }
     return {
         "metadata": {"labels": {**pod.labels, **labels.labels(pool)}, "annotations": dict(pod.annotations)},
@@ -201,14 +202,9 @@ def _volumes(context: RenderContext, claims: list[str], accelerator: Accelerator
 
 
 def _placement(pod: Pod, accelerator: Accelerator | None, context: RenderContext) -> dict[str, Any]:
-    tolerations = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in pod.tolerations]
-    if accelerator and not pod.tolerations:
-        own = Toleration(key=accelerator.resource_name, operator="Exists", effect="NoSchedule")
-        tolerations = [own.model_dump(by_alias=True, exclude_none=True)]
     product = context.accelerators.get(accelerator.type, {}) if accelerator else {}
     optional: dict[str, Any] = {
         "nodeSelector": {**product, **pod.node_selector},
-        "tolerations": tolerations,
         "affinity": pod.affinity,
         "topologySpreadConstraints": list(pod.topology_spread_constraints),
         "priorityClassName": pod.priority_class_name,
@@ -217,3 +213,11 @@ def _placement(pod: Pod, accelerator: Accelerator | None, context: RenderContext
         "imagePullSecrets": [{"name": ref.name} for ref in pod.image_pull_secrets],
     }
     return {name: value for name, value in optional.items() if value}
+
+
+def _tolerations(pod: Pod, accelerator: Accelerator | None) -> dict[str, Any]:
+    """The manifest's, else one of the accelerator's taint: a Ray's head asks for none, but may run where its workers do."""
+    chosen = pod.tolerations
+    if accelerator and not chosen:
+        chosen = (Toleration(key=accelerator.resource_name, operator="Exists", effect="NoSchedule"),)
+    return {"tolerations": [each.model_dump(by_alias=True, exclude_none=True) for each in chosen]} if chosen else {}
