@@ -4,7 +4,7 @@ are too large.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from pilotfish.calibrate.calibration import Calibrated
-from pilotfish.routing.calibration.choose import Verdict
-from pilotfish.routing.calibration.control import NEVER
+from pilotfish.routing.calibration.choose import Choice, Verdict
+from pilotfish.routing.calibration.table import NEVER
 
 LARGEST_IN_CONFIG_MAP = 700_000
 """Bytes before base64; a ConfigMap holds 1 MiB in all."""
@@ -33,10 +33,8 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
     """
     router = calibrated.router
     document = router.to_manifest()
-    verdict = calibrated.choice.verdict
-    if verdict is not Verdict.ROUTE:
-        pool = router.strategy_pools[0 if verdict is Verdict.SMALL_ALONE else -1]
-        document["spec"]["strategy"] = {"type": "Direct", "direct": {"poolRef": {"name": pool}}}
+    if calibrated.choice.verdict is not Verdict.ROUTE:
+        document["spec"]["strategy"] = _unscored(calibrated.choice, router.strategy_pools)
         return Written((document,), {})
     _set_thresholds(document["spec"]["strategy"], calibrated.choice.thresholds)
     documents: list[dict[str, Any]] = [document]
@@ -55,8 +53,7 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
                 "sha256": hashlib.sha256(artifact).hexdigest(),
             }
             files[f"{name}.npz"] = artifact
-    if "cascade" in document["spec"]["strategy"]:
-        _drop_idle_stages(document["spec"]["strategy"]["cascade"])
+    _drop_idle(document["spec"]["strategy"])
     return Written(tuple(documents), files)
 
 
@@ -74,11 +71,25 @@ def _set_thresholds(strategy: dict[str, Any], thresholds: tuple[int, ...]) -> No
             candidate["thresholdPermille"] = threshold
 
 
-def _drop_idle_stages(cascade: dict[str, Any]) -> None:
-    """Stages that never accept only cost: what is left out of a cascade is not asked."""
-    cascade["stages"] = [
-        stage for stage in cascade["stages"] if stage.get("accept", {}).get("thresholdPermille") != NEVER
-    ]
+def _drop_idle(strategy: dict[str, Any]) -> None:
+    """Leave out the pools that never accept: a cascade would ask them in vain, and no manifest can say NEVER."""
+    if "cascade" in strategy:
+        stages = strategy["cascade"]["stages"]
+        kept = [stage for stage in stages if stage.get("accept", {}).get("thresholdPermille") != NEVER]
+        strategy["cascade"]["stages"] = kept
+    else:
+        candidates = strategy["predictive"]["candidates"]
+        kept = [candidate for candidate in candidates if candidate.get("thresholdPermille") != NEVER]
+        strategy["predictive"]["candidates"] = kept
+
+
+def _unscored(choice: Choice, pools: Sequence[str]) -> dict[str, Any]:
+    """The strategy of a router for which no score is worth its while."""
+    small, large = ({"poolRef": {"name": pool}} for pool in (pools[0], pools[-1]))
+    if choice.large_permille is None:
+        return {"type": "Direct", "direct": small if choice.verdict is Verdict.SMALL_ALONE else large}
+    weights = [{**small, "weight": 1000 - choice.large_permille}, {**large, "weight": choice.large_permille}]
+    return {"type": "Weighted", "weighted": {"pools": weights}}
 
 
 def _scorers(strategy: dict[str, Any]) -> dict[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pilotfish.calibrate.calibration import Calibrated
 from pilotfish.routing.calibration.bounds import mean_interval
-from pilotfish.routing.calibration.choose import Verdict, Wish
+from pilotfish.routing.calibration.choose import Goal, Verdict, Wish
 from pilotfish.routing.calibration.control import path_of
 from pilotfish.routing.calibration.metrics import apgr, bootstrap_places, calibration_error, reliability
 from pilotfish.routing.calibration.table import Played, Table, play, play_one
@@ -125,6 +125,9 @@ def verdict_text(calibrated: Calibrated) -> str:
         return f"Send everything to {pools[-1]}: {choice.reason}."
     if choice.verdict is Verdict.SMALL_ALONE:
         return f"Send everything to {pools[0]}: {choice.reason}."
+    if choice.large_permille is not None:
+        share = f"{choice.large_permille / 1000:.1%}"
+        return f"Send {share} of the requests to {pools[-1]} by chance, and the others to {pools[0]}: {choice.reason}."
     shown = " and ".join(
         f"{threshold} permille at {pool}" for threshold, pool in zip(choice.thresholds, pools, strict=False)
     )
@@ -136,8 +139,8 @@ def promise_text(calibrated: Calibrated) -> str:
     goal, choice = calibrated.goal, calibrated.choice
     if goal.wish is not Wish.QUALITY_LOSS:
         what = "Spend per 1,000 requests" if goal.wish is Wish.SPEND else "The share of large calls"
-        held = f"stays at or under {goal.limit:g} with confidence {goal.confidence:.0%}"
-        return f"{what} {held}, on {choice.examples} examples."
+        held = "stays" if choice.kept else "is not shown to stay"
+        return f"{what} {held} at or under {goal.limit:g} with {_sureness(goal)}, on {choice.examples} examples."
     if goal.confidence is None:
         how = "in expectation over one more request (conformal risk control, Angelopoulos et al. 2024)"
     else:
@@ -147,6 +150,12 @@ def promise_text(calibrated: Calibrated) -> str:
         f"Mean quality stays within {goal.limit:.2%} of the last pool alone, {how}."
         f" It rests on {choice.examples} examples and holds for requests like these.{least}"
     )
+
+
+def _sureness(goal: Goal) -> str:
+    if goal.wish is Wish.LARGE_SHARE:
+        return f"confidence {goal.confidence:.0%} (Clopper and Pearson 1934)"
+    return f"a confidence of about {goal.confidence:.0%} (Student's t: as if no request were far dearer than the log's)"
 
 
 def page(calibrated: Calibrated, png: bytes) -> str:

@@ -7,14 +7,16 @@ from typer.testing import CliRunner
 
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.calibration import calibrate
-from pilotfish.calibrate.log import write_jsonl
+from pilotfish.calibrate.log import Stage, write_jsonl
+from pilotfish.calibrate.manifest import rewrite, to_yaml
 from pilotfish.calibrate.replay import estimate, replay
 from pilotfish.cli.main import application
 from pilotfish.manifests import load
 from pilotfish.plugin_api.scorers import Settings
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.calibration.choose import Goal, Verdict, Wish
+from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.diagnose import Finding
+from pilotfish.routing.calibration.table import NEVER
 from pilotfish.routing.objective import Range
 from pilotfish.routing.scorers.logprob import LogprobScorer
 from pilotfish.routing.scorers.support import read_artifact
@@ -49,6 +51,19 @@ def test_thresholds_of_a_prefix_are_calibrated_on_prefixes_and_carry_boundaries(
     running.add(log[0].stages[0].tokens(48))
     assert found.evaluated.table.scores[0, 0] == running.score().permille
     assert found.stopping[0].mean_tokens < found.stopping[0].mean_tokens_without
+
+
+def test_thresholds_keep_what_boundaries_leave_of_the_promise(log, routers):
+    """Of 5% with 90%, boundaries may change one in a hundred verdicts, and may fail in half of the failures allowed."""
+    whole, short = (
+        calibrate(entries, routers["assistant"], GOAL, REGISTRY, artifacts={}) for entries in (log, log[:500])
+    )
+    left = Goal(Wish.QUALITY_LOSS, 0.04, 0.95)
+    assert whole.stopping[0].promised_error == pytest.approx(0.01)
+    assert whole.choice.thresholds == choose(whole.evaluated.table, left).thresholds
+    assert whole.choice.thresholds > choose(whole.evaluated.table, GOAL).thresholds
+    assert not short.stopping
+    assert short.choice.thresholds == choose(short.evaluated.table, GOAL).thresholds
 
 
 def test_an_objective_gets_the_range_that_the_promise_leaves(log, routers):
@@ -159,6 +174,35 @@ def test_do_not_cascade_makes_the_manifest_direct(tmp_path, log, manifests):
     assert "do not cascade" in result.output
     document = yaml.safe_load((tmp_path / "router.yaml").read_text())
     assert document["spec"]["strategy"] == {"type": "Direct", "direct": {"poolRef": {"name": "large"}}}
+
+
+def test_a_budget_that_no_score_helps_to_spend_makes_the_manifest_weighted(tmp_path, log, manifests):
+    write_jsonl(tmp_path / "log.jsonl", log)
+    options = ("--router", "checked", "--max-large-share", "70%", "--out", tmp_path)
+    result = run("calibrate", tmp_path / "log.jsonl", manifests, *options)
+    assert result.exit_code == 0, result.output
+    assert "Send 70.0% of the requests to large by chance" in result.output
+    loaded = load([tmp_path / "router.yaml"])
+    assert not loaded.problems
+    weights = {pool.pool_ref.name: pool.weight for pool in loaded.resources[0].spec.strategy.weighted.pools}
+    assert weights == {"small": 300, "large": 700}
+
+
+def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, log, routers):
+    """A third pool that is dear and always wrong."""
+    document = routers["picker"].to_manifest()
+    candidates = document["spec"]["strategy"]["predictive"]["candidates"]
+    candidates.insert(1, {"poolRef": {"name": "useless"}, "thresholdPermille": 500})
+    useless = Stage(pool="useless", answer="c", quality=0.0, cost=0.5, seconds=1.0)
+    entries = [entry.model_copy(update={"stages": (*entry.stages, useless)}) for entry in log]
+    router = type(routers["picker"]).model_validate(document)
+    found = calibrate(entries, router, Goal(Wish.QUALITY_LOSS, 0.1, 0.9), REGISTRY, artifacts={})
+    assert found.choice.verdict is Verdict.ROUTE
+    assert NEVER in found.choice.thresholds
+    (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))
+    loaded = load([tmp_path / "router.yaml"])
+    assert not loaded.problems
+    assert loaded.resources[0].strategy_pools == ("small", "large")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,20 @@
 """From recorded outcomes and a wish to thresholds and a plain verdict."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import takewhile
 
 import numpy as np
 
-from pilotfish.routing.calibration.bounds import betting_upper, clopper_pearson, examples_needed, mean_interval
+from pilotfish.routing.calibration.bounds import (
+    betting_upper,
+    clopper_pearson,
+    examples_needed,
+    examples_needed_in_expectation,
+    mean_interval,
+)
 from pilotfish.routing.calibration.control import (
     Tested,
     Thresholds,
@@ -29,6 +37,11 @@ class Wish(StrEnum):
     QUALITY_LOSS = "QualityLoss"
     SPEND = "Spend"
     LARGE_SHARE = "LargeShare"
+
+    @property
+    def words(self) -> str:
+        """As it reads in a sentence."""
+        return {Wish.QUALITY_LOSS: "quality loss", Wish.SPEND: "spend", Wish.LARGE_SHARE: "share of large calls"}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +71,17 @@ class Verdict(StrEnum):
     """Do not cascade."""
     SMALL_ALONE = "SmallAlone"
     """The first pool keeps the promise without help."""
+    COIN = "Coin"
+    """Small and large by chance: a budget buys more quality, and the score does not say where."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The verdict, the thresholds where it is ROUTE, the reason in words, and what was noticed on the way."""
+    """The verdict, the thresholds where it is ROUTE, the reason in words, and what was noticed on the way.
+
+    `large_permille`: of requests, how many the last pool gets by chance where the verdict is COIN. `kept`: whether the
+    goal is; a budget may be less than the first pool alone takes.
+    """
 
     verdict: Verdict
     reason: str
@@ -71,20 +90,63 @@ class Choice:
     notes: tuple[Note, ...] = ()
     examples: int = 0
     examples_needed: int | None = None
-    played: Played | None = field(default=None, repr=False)
+    large_permille: int | None = None
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a choice rests on: all examples, those that a promise is tested on, and the thresholds to try, most cautious
+    first.
+    """
+
+    table: Table
+    goal: Goal
+    tested_on: Table
+    path: Sequence[Thresholds]
+    notes: tuple[Note, ...] = ()
+
+    @classmethod
+    def of(cls, table: Table, goal: Goal) -> "_Case":
+        """Of two pools every threshold is tried on every example, of more on one half what the other half suggests."""
+        tested_on, path = table, path_of(table) if table.scores.shape[1] == 1 else []
+        if not path:
+            order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
+            half = len(table) // 2
+            most = goal.limit if goal.wish is Wish.QUALITY_LOSS else 1.0
+            tested_on, path = table.rows(order[half:]), path_of_many(table.rows(order[:half]), most)
+        return cls(table, goal, tested_on, path, tuple(_notes(table, goal, len(tested_on))))
+
+    @property
+    def without_signal(self) -> bool:
+        """Whether no stage's score is shown to tell good answers from bad ones."""
+        bad = (Finding.NO_SIGNAL, Finding.INVERTED)
+        without = {note.text.split(":")[0] for note in self.notes if note.finding in bad}
+        return len(without) == int(self.table.scores.shape[1])
+
+    def choice(
+        self,
+        verdict: Verdict,
+        reason: str,
+        thresholds: Thresholds = (),
+        tested: tuple[Tested, ...] = (),
+        large_permille: int | None = None,
+    ) -> Choice:
+        """The choice, with what is the same whatever the verdict."""
+        needed = _needed(self.goal) if self.goal.wish is Wish.QUALITY_LOSS else None
+        return Choice(verdict, reason, thresholds, tested, self.notes, len(self.tested_on), needed, large_permille)
 
 
 def choose(table: Table, goal: Goal) -> Choice:
     """Thresholds for the goal, or the reason why there are none. Raises ValueError for a goal that cannot be meant."""
-    notes = tuple(_notes(table, goal))
     if goal.wish is Wish.QUALITY_LOSS:
-        return _by_quality(table, goal, notes)
+        return _by_quality(_Case.of(table, goal))
     if goal.confidence is None:
         raise ValueError("only a quality loss can be promised in expectation: give a confidence")
-    return _by_budget(table, goal, notes)
+    return _by_budget(_Case.of(table, goal))
 
 
-def _notes(table: Table, goal: Goal) -> list[Note]:
+def _notes(table: Table, goal: Goal, tested: int) -> list[Note]:
     found: list[Note] = []
     for stage in range(table.scores.shape[1]):
         scores = table.scores[:, stage].astype(np.float64)
@@ -94,11 +156,17 @@ def _notes(table: Table, goal: Goal) -> list[Note]:
             found += blind(scores, table.quality[:, stage], error=goal.error, name=name)
         found += spread(scores, name=name)
     if goal.wish is Wish.QUALITY_LOSS:
-        needed = examples_needed(goal.limit, goal.error)
-        if len(table) < needed:
-            text = f"{len(table)} examples; a promise of {goal.limit:.2%} needs {needed}, even where nothing is lost"
+        needed = _needed(goal)
+        if tested < needed:
+            text = f"{tested} examples; a promise of {goal.limit:.2%} needs {needed}, even where nothing is lost"
             found.append(Note(Finding.TOO_FEW, text))
     return found
+
+
+def _needed(goal: Goal) -> int:
+    if goal.confidence is None:
+        return examples_needed_in_expectation(goal.limit)
+    return examples_needed(goal.limit, goal.error)
 
 
 def _good_enough(table: Table, stage: int) -> Floats:
@@ -106,50 +174,45 @@ def _good_enough(table: Table, stage: int) -> Floats:
     return (table.quality[:, stage] >= table.quality[:, -1]).astype(np.float64)
 
 
-def _by_quality(table: Table, goal: Goal, notes: tuple[Note, ...]) -> Choice:
-    needed = examples_needed(goal.limit, goal.error)
-    tested_on, path = _split(table, goal)
+def _by_quality(case: _Case) -> Choice:
+    table, goal, tested_on = case.table, case.goal, case.tested_on
     if goal.confidence is None:
-        passed = conformal(tested_on, path, limit=goal.limit)
+        passed = tuple(conformal(tested_on, case.path, limit=goal.limit))
     else:
-        passed = learn_then_test(tested_on, path, limit=goal.limit, error=goal.error)
-    tested = tuple(passed)
+        passed = tuple(learn_then_test(tested_on, case.path, limit=goal.limit, error=goal.error))
 
-    def choice(verdict: Verdict, reason: str, thresholds: Thresholds = ()) -> Choice:
-        played = play(table, thresholds) if thresholds else None
-        return Choice(verdict, reason, thresholds, tested, notes, len(tested_on), needed, played)
+    def large_alone(reason: str) -> Choice:
+        return case.choice(Verdict.LARGE_ALONE, f"do not cascade: {reason}", tested=passed)
 
     if not passed:
-        return choice(Verdict.LARGE_ALONE, "do not cascade: no threshold keeps the promise on these examples")
+        return large_alone("no threshold keeps the promise on these examples")
     if any(_accepts_all(table, entry.thresholds) for entry in passed):
-        return choice(Verdict.SMALL_ALONE, "the first pool alone keeps the promise: nothing needs to be escalated")
-    if _without_signal(notes, table):
-        return choice(Verdict.LARGE_ALONE, "do not cascade: the score does not tell good answers from bad ones")
+        reason = "the first pool alone keeps the promise: nothing needs to be escalated"
+        return case.choice(Verdict.SMALL_ALONE, reason, tested=passed)
+    if case.without_signal:
+        return large_alone("the score does not tell good answers from bad ones")
     best = max(passed, key=lambda entry: float(saving(table, play(table, entry.thresholds)).mean()))
-    saved = saving(tested_on, play(tested_on, best.thresholds))
+    played = play(tested_on, best.thresholds)
+    saved = saving(tested_on, played)
     low, _ = mean_interval(saved, 1 - 2 * goal.error)
     reference = float(table.cost[:, -1].mean())
     share = float(saved.mean()) / reference if reference > 0 else 0.0
     if low <= 0:
-        return choice(
-            Verdict.LARGE_ALONE,
-            f"do not cascade: what keeps the promise is not shown to be cheaper than the last pool (saves {share:.1%})",
-        )
+        return large_alone(f"what keeps the promise is not shown to be cheaper than the last pool (saves {share:.1%})")
     coin = _coin_saving(tested_on, goal)
     if share <= coin:
-        reason = (
-            f"do not cascade: within the promise it saves {share:.1%}, and a coin would save {coin:.1%};"
+        return large_alone(
+            f"within the promise it saves {share:.1%}, and a coin would save {coin:.1%};"
             " use strategy Weighted if that is worth it"
         )
-        return choice(Verdict.LARGE_ALONE, reason)
-    gain, surely = _over_chance(tested_on, play(tested_on, best.thresholds), goal)
+    gain, surely = _over_chance(tested_on, played, goal)
     if surely <= 0:
-        reason = (
-            f"do not cascade: what it saves ({share:.1%}) is not shown to be the score's doing: a coin at the same cost"
+        return large_alone(
+            f"what it saves ({share:.1%}) is not shown to be the score's doing: a coin at the same cost"
             f" may do as well (gain {gain:+.3f}, may be none); more examples would tell"
         )
-        return choice(Verdict.LARGE_ALONE, reason)
-    return choice(Verdict.ROUTE, f"saves {share:.1%} of the last pool's cost within the promise", best.thresholds)
+    reason = f"saves {share:.1%} of the last pool's cost within the promise"
+    return case.choice(Verdict.ROUTE, reason, best.thresholds, passed)
 
 
 def _coin_saving(table: Table, goal: Goal) -> float:
@@ -166,63 +229,59 @@ def _coin_saving(table: Table, goal: Goal) -> float:
     return share * (1 - small / large) if large > 0 else 0.0
 
 
-def _split(table: Table, goal: Goal) -> tuple[Table, Sequence[Thresholds]]:
-    """The examples to test on, and the path to test: of two pools every threshold, of more what the other half
-    suggests.
-    """
-    if table.scores.shape[1] == 1:
-        return table, path_of(table)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
-    half = len(table) // 2
-    return table.rows(order[half:]), path_of_many(table.rows(order[:half]), goal.limit)
-
-
 def _accepts_all(table: Table, thresholds: Thresholds) -> bool:
     return bool((table.scores[:, 0] >= thresholds[0]).all())
 
 
-def _without_signal(notes: Sequence[Note], table: Table) -> bool:
-    without = {note.text.split(":")[0] for note in notes if note.finding in (Finding.NO_SIGNAL, Finding.INVERTED)}
-    return len(without) == int(table.scores.shape[1])
+def _by_budget(case: _Case) -> Choice:
+    """Thresholds are tried from the cheapest on, until one is not within the budget (fixed-sequence testing)."""
+    tested_on, goal = case.tested_on, case.goal
+    last = tested_on.quality.shape[1] - 1
+
+    def within(each: tuple[Thresholds, Played]) -> bool:
+        if goal.wish is Wish.SPEND:
+            return _spend(each[1].cost, goal) <= goal.limit
+        large = int((each[1].pool == last).sum())
+        return clopper_pearson(large, len(tested_on), goal.error)[1] <= goal.limit
+
+    cheapest_first = ((thresholds, play(tested_on, thresholds)) for thresholds in reversed(case.path))
+    passed = list(takewhile(within, cheapest_first))
+    if not passed:
+        reason = f"no threshold keeps to the {goal.wish.words} wished for; the first pool alone comes closest"
+        return replace(case.choice(Verdict.SMALL_ALONE, f"do not cascade: {reason}"), kept=False)
+    best, played = max(passed, key=lambda each: float(each[1].quality.mean()))
+    gain, surely = _over_chance(tested_on, played, goal)
+    if surely <= 0 or case.without_signal:
+        return _by_chance(case, gain)
+    return case.choice(Verdict.ROUTE, f"gains {gain:+.3f} quality over a coin at the same cost", best)
 
 
-def _by_budget(table: Table, goal: Goal, notes: tuple[Note, ...]) -> Choice:
-    path = path_of(table) if table.scores.shape[1] == 1 else path_of_many(table, 1.0)
-    within = [thresholds for thresholds in path if _within(play(table, thresholds), table, goal)]
-    wanted = "spend" if goal.wish is Wish.SPEND else "share of large calls"
-    if not within:
-        return Choice(
-            Verdict.SMALL_ALONE,
-            f"do not cascade: no threshold keeps to the {wanted} wished for; the first pool alone comes closest",
-            notes=notes,
-            examples=len(table),
-        )
-    best = max(within, key=lambda thresholds: float(play(table, thresholds).quality.mean()))
-    played = play(table, best)
-    gain, low = _over_chance(table, played, goal)
-    if low <= 0:
-        reason = (
-            f"do not cascade: at this {wanted} a coin does as well as the score (gain {gain:+.3f}, may be none);"
-            " use strategy Weighted if the budget is to be used up"
-        )
-        return Choice(Verdict.SMALL_ALONE, reason, (), (), notes, len(table), None, None)
-    return Choice(
-        Verdict.ROUTE,
-        f"gains {gain:+.3f} quality over a coin at the same cost",
-        best,
-        (),
-        notes,
-        len(table),
-        None,
-        played,
-    )
+def _by_chance(case: _Case, gain: float) -> Choice:
+    """Where a score gains nothing: as much of the last pool as the budget allows, if that pool is the better one."""
+    table, wanted = case.tested_on, case.goal.wish.words
+    if table.quality[:, -1].mean() <= table.quality[:, 0].mean():
+        return case.choice(Verdict.SMALL_ALONE, "do not cascade: the last pool is not better than the first")
+    large = _large_permille(table, case.goal)
+    if large == 1000:
+        reason = f"do not cascade: the {wanted} wished for allows that, and the score is not shown to do better"
+        return case.choice(Verdict.LARGE_ALONE, reason)
+    reason = f"do not cascade: at this {wanted} a coin does as well as the score (gain {gain:+.3f}, may be none)"
+    if large == 0:
+        return case.choice(Verdict.SMALL_ALONE, reason)
+    return case.choice(Verdict.COIN, reason, large_permille=large)
 
 
-def _within(played: Played, table: Table, goal: Goal) -> bool:
-    if goal.wish is Wish.SPEND:
-        return bool(1000 * mean_interval(played.cost, 1 - 2 * goal.error)[1] <= goal.limit)
-    large = int((played.pool == table.quality.shape[1] - 1).sum())
-    return bool(clopper_pearson(large, len(table), goal.error)[1] <= goal.limit)
+def _large_permille(table: Table, goal: Goal) -> int:
+    """Of 1,000 requests, how many a coin may send to the last pool within the budget, the first taking the others."""
+    if goal.wish is Wish.LARGE_SHARE:
+        return min(1000, math.floor(1000 * goal.limit + 1e-9))
+    small, dearer = table.cost[:, 0], (table.cost[:, -1] - table.cost[:, 0]) / 1000
+    return max((large for large in range(1001) if _spend(small + large * dearer, goal) <= goal.limit), default=0)
+
+
+def _spend(cost: Floats, goal: Goal) -> float:
+    """An upper bound of what 1,000 requests cost."""
+    return 1000 * mean_interval(cost, 1 - 2 * goal.error)[1]
 
 
 def _over_chance(table: Table, played: Played, goal: Goal) -> tuple[float, float]:

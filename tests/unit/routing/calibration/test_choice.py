@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pilotfish.routing.calibration import control
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose, mean_loss
 from pilotfish.routing.calibration.diagnose import Finding, shift
-from pilotfish.routing.calibration.table import Table, play, play_one
+from pilotfish.routing.calibration.table import NEVER, Table, play, play_one
 
 
 def make(count, seed, *, signal=True, small_cost=0.1, large=0.9, inverted=False):
@@ -28,7 +29,7 @@ def goal(limit=0.05, confidence=0.9):
 def test_a_higher_threshold_sends_more_to_the_large_pool(scores, threshold, more):
     column = np.array(scores)[:, None]
     table = Table(column, np.ones((len(scores), 2)), np.ones((len(scores), 2)), np.ones((len(scores), 2)))
-    cautious, bold = play(table, (threshold + more,)), play(table, (threshold,))
+    cautious, bold = play(table, (min(1000, threshold + more),)), play(table, (threshold,))
     assert (cautious.pool >= bold.pool).all()
     assert (cautious.cost >= bold.cost).all()
 
@@ -132,21 +133,85 @@ def test_a_budget_is_kept_and_used(wish, limit):
     assert found.verdict is Verdict.ROUTE
 
 
-def test_a_budget_without_signal_is_better_left_to_a_coin():
-    found = choose(make(3000, 13, signal=False), Goal(Wish.LARGE_SHARE, 0.3, 0.95))
-    assert found.verdict is Verdict.SMALL_ALONE
-    assert "coin" in found.reason
+@pytest.mark.parametrize(
+    ("wish", "limit", "large", "verdict"),
+    [
+        (Wish.LARGE_SHARE, 0.3, 0.9, Verdict.COIN),
+        (Wish.SPEND, 500.0, 0.9, Verdict.COIN),
+        (Wish.SPEND, 2000.0, 0.9, Verdict.LARGE_ALONE),
+        (Wish.LARGE_SHARE, 1.0, 0.9, Verdict.LARGE_ALONE),
+        (Wish.SPEND, 2000.0, 0.4, Verdict.SMALL_ALONE),
+        (Wish.SPEND, 50.0, 0.9, Verdict.SMALL_ALONE),
+    ],
+    ids=["a share", "a spend", "more than all", "all", "large is worse", "not even small"],
+)
+def test_a_budget_without_signal_buys_the_better_pool_as_far_as_it_goes(wish, limit, large, verdict):
+    table = make(3000, 13, signal=False, large=large)
+    found = choose(table, Goal(wish, limit, 0.95))
+    assert found.verdict is verdict
+    assert not found.thresholds
+    assert found.kept == (limit > 100 or wish is Wish.LARGE_SHARE)
+    if verdict is Verdict.COIN:
+        share = found.large_permille / 1000
+        assert 0.9 * limit < (share if wish is Wish.LARGE_SHARE else 1000 * (0.1 + 0.9 * share)) <= limit
+
+
+def test_a_budget_for_everything_still_buys_what_beats_the_last_pool():
+    """Small answers are right where the score says so, which the last pool is not always."""
+    found = choose(make(3000, 12, large=0.7), Goal(Wish.SPEND, 2000.0, 0.95))
+    assert found.verdict is Verdict.ROUTE
+
+
+def chain(count, seed, pools=3):
+    """A cascade of several pools, each right with its score's probability, the last nine times of ten."""
+    random = np.random.default_rng(seed)
+    sure = random.random((count, pools - 1))
+    quality = np.column_stack([random.random(sure.shape) < sure, random.random(count) < 0.9]).astype(float)
+    cost = np.tile(np.geomspace(0.05, 1.0, pools), (count, 1))
+    return Table(np.round(1000 * sure).astype(np.int64), quality, cost, cost)
+
+
+def test_the_combinations_of_thresholds_that_are_tried_do_not_grow_with_the_pools(monkeypatch):
+    tried = []
+    monkeypatch.setattr(control, "play", lambda *given: tried.append(given[1]) or play(*given))
+    for pools in (3, 8):
+        tried.clear()
+        path = control.path_of_many(chain(60, 1, pools), 1.0)
+        assert len(tried) <= control.MOST_COMBINATIONS
+        assert path[-1][0] == 0
+        assert (NEVER,) * (pools - 1) in tried
+
+
+def test_harm_done_earlier_on_the_path_counts_later_too():
+    """Of 100 requests each of two thresholds harms four others, fewer than five: both together are too many."""
+    scores, quality = np.zeros((100, 2), np.int64), np.ones((100, 3))
+    scores[:4, 0] = scores[4:8, 1] = 900
+    quality[:4, 0] = quality[4:8, 1] = 0
+    table = Table(scores, quality, quality, quality)
+    path = [(500, NEVER), (NEVER, 500)]
+    assert [entry.thresholds for entry in control.conformal(table, path, limit=0.05)] == path[:1]
+    assert [entry.thresholds for entry in control.conformal(table, path, limit=0.10)] == path
+
+
+def test_a_stage_that_never_accepts_is_not_asked_and_one_that_is_cut_short_costs_what_is_due():
+    costs = np.tile([1.0, 2.0, 4.0], (2, 1))
+    scores = np.array([[900, 900], [100, 100]])
+    table = Table(scores, costs / 4, costs, costs, due=np.tile([0.5, 1.0, 1.0], (2, 1)))
+    assert play(table, (500, 500)).cost.tolist() == [1.0, 0.5 + 2.0 + 4.0]
+    assert play(table.rows(np.array([1])), (500, NEVER)).seconds.tolist() == [0.5 + 4.0]
+
+
+def test_examples_are_counted_where_the_promise_is_tested():
+    found = choose(chain(60, 2), goal(0.05, None))
+    assert (found.examples, found.examples_needed) == (30, 19)
+    assert Finding.TOO_FEW not in {note.finding for note in found.notes}
+    assert Finding.TOO_FEW in {note.finding for note in choose(chain(36, 2), goal(0.05, None)).notes}
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_three_stages_keep_the_promise_on_what_they_were_tested_on(seed):
-    random = np.random.default_rng(seed)
-    sure = random.random((900, 2))
-    quality = np.column_stack([random.random((900, 2)) < sure, random.random(900) < 0.9]).astype(float)
-    cost = np.tile([0.05, 0.2, 1.0], (900, 1))
-    table = Table(np.round(1000 * sure).astype(np.int64), quality, cost, cost)
-    found = choose(table, goal(0.1))
+    found = choose(chain(900, seed), goal(0.1))
     assert found.verdict in (Verdict.ROUTE, Verdict.LARGE_ALONE)
     assert found.examples == 450
     for tested in found.tested:
