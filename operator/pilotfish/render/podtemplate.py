@@ -216,7 +216,7 @@ def _placement(pod: Pod, accelerator: Accelerator | None, context: RenderContext
 
 
 def _tolerations(pod: Pod, accelerator: Accelerator | None) -> dict[str, Any]:
-    """The manifest's, else one of the accelerator's taint: a Ray's head asks for none, but may run where its workers do."""
+    """The manifest's, else one of the accelerator's taint: a Ray's head has none, but may run beside its workers."""
     chosen = pod.tolerations
     if accelerator and not chosen:
         chosen = (Toleration(key=accelerator.resource_name, operator="Exists", effect="NoSchedule"),)
