@@ -135,6 +135,8 @@ def _render_context(settings: OperatorSettings) -> RenderContext:
         namespace=settings.namespace,
         pull_policy=settings.pool_pull_policy,
         runtime=Runtime(settings.pool_runtime),
+        kuberay_namespace=settings.kuberay_namespace,
+        accelerators=settings.accelerators,
         cache_claim=settings.cache_claim,
         traces_endpoint=settings.traces_endpoint,
     )

@@ -1,7 +1,7 @@
 """Admission: what the API server is told of a resource that its schema accepts. One AdmissionReview in, one out.
 
-Refused is what can never work here: a scorer's config that does not fit, an engine argument that has a field of its own,
-a router whose pools differ in task. What may only be missing yet, such as a plugin, is a warning.
+Refused is what can never work here: a scorer's config that does not fit, an engine argument that has a field of its
+own, a router whose pools differ in task. What may only be missing yet, such as a plugin, is a warning.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -17,11 +17,14 @@ class Applier:
         self._client, self._mirror = client, mirror
 
     async def make_so(self, key: Key, outcome: Outcome, children: Mapping[ObjectKey, Manifest]) -> None:
-        """Delete what should go, apply what differs. Raises Refused, Conflict and Unavailable."""
-        for gone in outcome.deletions:
-            await self._delete(gone, children[gone])
+        """Apply what differs, then delete what should go: nothing goes while what takes its place is refused.
+
+        Raises Refused, Conflict and Unavailable.
+        """
         for manifest in outcome.manifests:
             await self._apply(manifest, children.get(ObjectKey.of(manifest)))
+        for gone in outcome.deletions:
+            await self._delete(gone, children[gone])
 
     async def _delete(self, key: ObjectKey, child: Manifest) -> None:
         if child["metadata"].get("deletionTimestamp"):

@@ -89,10 +89,10 @@ def _pool_view(
 ) -> PoolView:
     if pool.spec.external:
         return _external_view(pool, secrets)
-    on_ray = pool.status is not None and pool.status.runtime == "RayService"
-    service = labels.serve_service_name(pool) if on_ray else labels.child_name(pool)
     namespace = pool.metadata.namespace or ""
-    pieces = slices.get((namespace, service), [])
+    # A pool has one of them, and both while it moves from one runtime to the other.
+    services = (labels.child_name(pool), labels.serve_service_name(pool))
+    pieces = [piece for service in services for piece in slices.get((namespace, service), [])]
     found = [address for name in ("http", "serve") for address in ready_addresses(pieces, name)]
     if found:
         return PoolView(pool, PoolState.READY, tuple(Endpoint(f"http://{address}/v1") for address in found))

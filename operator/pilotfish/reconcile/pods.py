@@ -20,12 +20,21 @@ class Fault:
 
 @dataclass(frozen=True)
 class PodsView:
-    """The pods of one revision, or of all."""
+    """The pods of one revision, of one runtime, or all."""
 
     total: int
     ready: int
     weights_available: bool
     fault: Fault | None
+
+    def beside(self, other: "PodsView") -> "PodsView":
+        """These pods and others together; their own fault is told first."""
+        return PodsView(
+            total=self.total + other.total,
+            ready=self.ready + other.ready,
+            weights_available=self.weights_available or other.weights_available,
+            fault=self.fault or other.fault,
+        )
 
 
 def view(pods: Iterable[Mapping[str, Any]], revision: str | None = None) -> PodsView:

@@ -45,8 +45,7 @@ def desired_state(pool: ModelPool, seen: ObservedPool, context: Context) -> Outc
         return _held_back(pool, seen, findings, context)
     plan = _plan(pool, seen, context)
     wanted = tuple(drift.sealed(manifest) for manifest in plan.manifests)
-    keys = {ObjectKey.of(manifest) for manifest in wanted}
-    stale = tuple(key for key in seen.children if key not in keys)
+    stale = _stale(pool, plan, seen)
     replaced = _to_replace(pool, plan, seen)
     pool_status.mark_deployed(findings, pool, plan, seen)
     return Outcome(
@@ -94,17 +93,19 @@ def _runtime_fault(pool: ModelPool, seen: ObservedPool, context: Context) -> tup
 def _held_back(pool: ModelPool, seen: ObservedPool, findings: Findings, context: Context) -> Outcome:
     """A spec that cannot be acted on changes nothing: what ran before goes on, and goes on being told."""
     runtime = _made_with(pool, seen)
-    plan = Plan(runtime, revision=pool.status.revision if pool.status else None, desired=_desired_before(pool, seen))
+    plan = Plan(
+        runtime, revision=pool.status.revision if pool.status else None, desired=_desired_before(pool, runtime, seen)
+    )
     if runtime is not None:
         pool_status.mark_deployed(findings, pool, plan, seen)
     status = pool_status.deployed_status(pool, plan, seen, findings, context)
     return Outcome(status, requeue_after=_again(plan, seen))
 
 
-def _desired_before(pool: ModelPool, seen: ObservedPool) -> int:
+def _desired_before(pool: ModelPool, runtime: Runtime | None, seen: ObservedPool) -> int:
     running = _replicas(seen)
     child = _rayservice(seen)
-    if running is None and child is not None:
+    if runtime is Runtime.RAY_SERVICE and child is not None:
         running = replicas_wanted(child, seen.pods, pool.spec.nodes)
     if running is None:
         running = pool.status.desired_replicas if pool.status else None
@@ -133,8 +134,7 @@ def _rayservice_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     limits = scaling.bounds(seen.policy.spec) if seen.policy else scaling.Bounds(fixed, fixed)
     if limits.maximum == 0:
         return Plan(Runtime.RAY_SERVICE)
-    rollout = pool.spec.rollout or Rollout()
-    rolling = Rolling(rollout.type is RolloutType.SURGE, DRAIN_SECONDS, INGRESS_RESOURCES)
+    rolling = Rolling(_surges(pool), DRAIN_SECONDS, INGRESS_RESOURCES)
     application = serve_application(pool, replace(_engine(pool, context), policy=seen.policy, rolling=rolling))
     manifest, revision = rayservice(pool, context.render, application, replicas=limits.minimum)
     guard = network_policy(pool, context.render, spans_pods=True)
@@ -156,7 +156,7 @@ def _deployment_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     one = pool.spec.model_copy(update={"replicas": 1, "autoscaling_policy_ref": None})
     application = serve_application(pool.model_copy(update={"spec": one}), _engine(pool, context))
     manifest, revision = deployment(pool, context.render, application, replicas)
-    guard = network_policy(pool, context.render, spans_pods=False)
+    guard = network_policy(pool, context.render, spans_pods=_rayservice(seen) is not None)
     return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision)
 
 
@@ -178,14 +178,27 @@ def _rayservice(seen: ObservedPool) -> Manifest | None:
     return next((child for key, child in seen.children.items() if key.kind == Runtime.RAY_SERVICE), None)
 
 
+def _stale(pool: ModelPool, plan: Plan, seen: ObservedPool) -> tuple[ObjectKey, ...]:
+    """Objects that are no longer wanted. With Surge, another runtime's answer on until the new ones do."""
+    wanted = {ObjectKey.of(manifest) for manifest in plan.manifests}
+    stale = tuple(key for key in seen.children if key not in wanted)
+    moving = any(key.kind in _RUNTIMES for key in stale)
+    if moving and _surges(pool) and not pool_status.all_answer(pool, plan, seen):
+        return ()
+    return stale
+
+
 def _to_replace(pool: ModelPool, plan: Plan, seen: ObservedPool) -> tuple[ObjectKey, ...]:
     """KubeRay only upgrades beside the old cluster; with Recreate, nodes do not suffice for two: the old one goes."""
-    rollout = pool.spec.rollout.type if pool.spec.rollout else RolloutType.SURGE
-    if plan.runtime != Runtime.RAY_SERVICE or rollout is RolloutType.SURGE:
+    if plan.runtime != Runtime.RAY_SERVICE or _surges(pool):
         return ()
     return tuple(
         key for key, child in seen.children.items() if key.kind == plan.runtime and _revision(child) != plan.revision
     )
+
+
+def _surges(pool: ModelPool) -> bool:
+    return (pool.spec.rollout or Rollout()).type is RolloutType.SURGE
 
 
 def _revision(child: Mapping[str, Any]) -> str | None:

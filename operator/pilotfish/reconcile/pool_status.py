@@ -10,7 +10,7 @@ from pilotfish.reconcile import pods
 from pilotfish.reconcile.conditions import Finding, Findings, Reason
 from pilotfish.reconcile.outcome import Context, ExternalCheck, Manifest, ObservedPool
 from pilotfish.reconcile.plan import Plan
-from pilotfish.reconcile.rayservice_words import proven, rayservice_view
+from pilotfish.reconcile.rayservice_words import is_rays, proven, rayservice_view
 from pilotfish.render import labels
 
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -97,12 +97,27 @@ def _serve_fails(plan: Plan, fault: pods.Fault) -> bool:
     return plan.runtime == Runtime.RAY_SERVICE and fault.reason is Reason.ENGINE_FAILED
 
 
+def all_answer(pool: ModelPool, plan: Plan, seen: ObservedPool) -> bool:
+    """Whether as many replicas of the plan's own runtime answer as should."""
+    mine = _on_ray(pool, seen) if plan.runtime == Runtime.RAY_SERVICE else _on_deployment(seen)
+    return mine.ready >= plan.desired
+
+
 def _everyone(pool: ModelPool, plan: Plan, seen: ObservedPool) -> pods.PodsView:
-    if plan.runtime == Runtime.RAY_SERVICE:
-        known = (pool.status.ready_replicas if pool.status else None) or 0
-        child = _child(seen, Runtime.RAY_SERVICE)
-        return proven(rayservice_view(child, seen.pods, pool.spec.nodes, known), seen.proof)
-    return pods.view(seen.pods)
+    """Replicas of both runtimes: while a pool moves from one to the other, the old one answers on."""
+    ray, plain = _on_ray(pool, seen), _on_deployment(seen)
+    return ray.beside(plain) if plan.runtime == Runtime.RAY_SERVICE else plain.beside(ray)
+
+
+def _on_deployment(seen: ObservedPool) -> pods.PodsView:
+    return pods.view(pod for pod in seen.pods if not is_rays(pod))
+
+
+def _on_ray(pool: ModelPool, seen: ObservedPool) -> pods.PodsView:
+    known = (pool.status.ready_replicas if pool.status else None) or 0
+    known = max(0, known - _on_deployment(seen).ready)
+    child = _child(seen, Runtime.RAY_SERVICE)
+    return proven(rayservice_view(child, seen.pods, pool.spec.nodes, known), seen.proof)
 
 
 def _mark_weights(findings: Findings, everyone: pods.PodsView, fault: pods.Fault | None) -> None:

@@ -89,6 +89,11 @@ def _is_starting(child: Mapping[str, Any] | None) -> bool:
     return any(each.get("status") in _STARTING for each in deployments)
 
 
+def is_rays(pod: Manifest) -> bool:
+    """Whether the pod is a part of a Ray that KubeRay made."""
+    return "ray.io/node-type" in (pod["metadata"].get("labels") or {})
+
+
 def _is_worker(pod: Mapping[str, Any]) -> bool:
     return bool((pod["metadata"].get("labels") or {}).get("ray.io/node-type") == "worker")
 

@@ -102,10 +102,11 @@ def _head(pool: ModelPool, context: RenderContext) -> dict[str, Any]:
 def _worker() -> dict[str, Any]:
     return {
         "name": "ray-worker",
-        "ports": [{"name": "http", "containerPort": labels.SERVE_PORT, "protocol": "TCP"}],
+        # Not "http", by which a Deployment's Service finds its pods: both are there while a pool changes its runtime.
+        "ports": [{"name": "serve", "containerPort": labels.SERVE_PORT, "protocol": "TCP"}],
         # KubeRay's own runs wget in the container: under load it fails for want of the CPU that the engine has.
         "readinessProbe": {
-            "httpGet": {"path": "/-/healthz", "port": "http"},
+            "httpGet": {"path": "/-/healthz", "port": "serve"},
             "periodSeconds": 2,
             "failureThreshold": 3,
             "timeoutSeconds": 5,

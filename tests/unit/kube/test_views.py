@@ -50,6 +50,11 @@ def test_a_rayservice_is_reached_through_its_serve_service():
     assert found.state is PoolState.READY
 
 
+def test_a_pool_that_moves_between_runtimes_is_reached_through_both():
+    slices = [a_slice("small-pool", "10.0.0.1"), a_slice("small-pool-serve-svc", "10.0.0.2", port="serve")]
+    assert len(view(a_pool(status=status("Loading", runtime="RayService")), slices=slices).endpoints) == 2
+
+
 def test_a_pool_without_endpoints_says_why():
     states = {
         reason: view(a_pool(status=status(reason)), slices=[a_slice("small-pool", "10.0.0.1", ready=False)])

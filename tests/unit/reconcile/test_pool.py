@@ -263,7 +263,7 @@ def test_the_runtime_is_kept_unless_the_spec_names_another():
     moved = desired_state(a_pool(runtime="RayService"), ObservedPool(children=children(made)), kuberay)
     assert kept.status["runtime"] == "Deployment"
     assert fresh.status["runtime"] == moved.status["runtime"] == "RayService"
-    assert {key.kind for key in moved.deletions} == {"Deployment", "Service"}
+    assert not moved.deletions, "nothing answers yet in its place"
 
 
 def test_without_kuberay_a_pool_of_several_nodes_says_what_it_needs():
@@ -311,6 +311,35 @@ def test_engine_arguments_reach_a_running_ray_and_weights_make_a_new_one():
     assert revision_of(argument) == revision_of(before) != revision_of(weights)
     assert surges(before) == {True}
     assert surges(desired_state(a_pool(rollout={"type": "Recreate"}), ObservedPool(), KUBERAY)) == {False}
+
+
+def test_a_pool_that_moves_to_another_runtime_answers_on_until_the_new_one_does():
+    made = children(desired_state(a_pool(), ObservedPool(), a_context()))
+    old = a_pod("old", ready=True)
+    ray = a_ray(a_pool(runtime="RayService"), pods=(ray_pod("new", "one", ready=True), old))
+    seen = replace(ray, children=made | dict(ray.children), proof=Proof(answered=False))
+    pool = a_pool(runtime="RayService")
+    waiting = desired_state(pool, seen, KUBERAY)
+    assert not waiting.deletions
+    assert says(waiting, "Ready") == ("True", "Answering")
+    assert (waiting.status["readyReplicas"], says(waiting, "Reconciling")[0]) == (1, "True")
+    arrived = desired_state(pool, replace(seen, proof=Proof(answered=True)), KUBERAY)
+    assert {key.kind for key in arrived.deletions} == {"Deployment", "Service"}
+    at_once = desired_state(a_pool(runtime="RayService", rollout={"type": "Recreate"}), seen, KUBERAY)
+    assert {"Deployment", "Service"} <= {key.kind for key in at_once.deletions}
+
+
+def test_a_ray_keeps_its_ways_until_a_deployment_answers_in_its_place():
+    ray = a_ray(a_pool(runtime="RayService"), pods=(ray_pod("old", "one", ready=True),))
+    pool = a_pool(runtime="Deployment")
+    moving = desired_state(pool, ray, KUBERAY)
+    guard = next(manifest for manifest in moving.manifests if manifest["kind"] == "NetworkPolicy")
+    assert not moving.deletions
+    assert any(rule["from"] == [{"podSelector": guard["spec"]["podSelector"]}] for rule in guard["spec"]["ingress"])
+    assert says(moving, "Ready") == ("True", "Answering")
+    new = a_pod("new", revision=revision_of(moving), ready=True)
+    arrived = desired_state(pool, replace(ray, pods=(*ray.pods, new)), KUBERAY)
+    assert [key.kind for key in arrived.deletions] == ["RayService"]
 
 
 def test_recreate_replaces_a_rayservice_where_surge_would_run_two():
