@@ -1,0 +1,36 @@
+"""What is done first when one object takes the place of another."""
+
+import pytest
+from resource_builders import a_context, a_pool, children
+
+from pilotfish.controller.apply import Applier
+from pilotfish.controller.mirror import Key, Mirror
+from pilotfish.kube.errors import Refused
+from pilotfish.reconcile.outcome import ObservedPool, Outcome
+from pilotfish.reconcile.pool import desired_state
+
+
+class RefusesAll:
+    """An API server that takes nothing new, and notes what it is told to delete."""
+
+    def __init__(self):
+        self.deleted = []
+
+    async def find(self, *_):
+        return None
+
+    async def apply(self, resource, _):
+        raise Refused(f"{resource.kind}: exceeded quota")
+
+    async def delete(self, resource, *_, **__):
+        self.deleted.append(resource.kind)
+
+
+async def test_nothing_goes_while_what_takes_its_place_is_refused():
+    made = children(desired_state(a_pool(), ObservedPool(), a_context()))
+    wanted = desired_state(a_pool(runtime="RayService"), ObservedPool(), a_context(kuberay=True))
+    server = RefusesAll()
+    outcome = Outcome({}, manifests=wanted.manifests, deletions=tuple(made))
+    with pytest.raises(Refused):
+        await Applier(server, Mirror()).make_so(Key("ModelPool", "team", "small"), outcome, made)
+    assert server.deleted == []
