@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Accept, Streaming
-from pilotfish.calibrate.evaluate import AnyScorer, Evaluated, evaluate, make_scorer, score_all
+from pilotfish.api.modelrouter import Accept
+from pilotfish.calibrate.evaluate import (
+    AnyScorer,
+    Evaluated,
+    accepts_of,
+    evaluate,
+    exits_early,
+    make_scorer,
+    score_all,
+)
 from pilotfish.calibrate.learning import train, trainable
 from pilotfish.calibrate.log import Entry
 from pilotfish.plugin_api.scorers import AnswerScorer, Settings
@@ -110,10 +118,9 @@ def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reser
 
     An expected loss has none: what boundaries change is bounded with a confidence alone.
     """
-    cascade = router.spec.strategy.cascade
-    if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT or goal.confidence is None:
+    if not exits_early(router) or goal.confidence is None:
         return Reserve(0.0, 0.0, ())
-    accepts = [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept]
+    accepts = accepts_of(router)
     able = [place for place, (_, accept) in enumerate(accepts) if accept.scorer.name == logprob.KIND]
     limited = min(MOST_FLIPPED, FLIPPED_OF_LIMIT * goal.limit) if goal.wish is not Wish.SPEND else MOST_FLIPPED
     share, error = limited / max(1, len(able)), goal.error / (2 * max(1, len(able)))
@@ -137,8 +144,7 @@ def _boundaries(
     entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, reserve: Reserve
 ) -> dict[int, Stopping]:
     """Stopping boundaries of every stage that something was reserved for, where any can be promised."""
-    cascade = router.spec.strategy.cascade
-    accepts = [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept] if cascade else []
+    accepts = accepts_of(router)
     found = {}
     for place in reserve.stages:
         (pool, accept), scorer = accepts[place], scorers[place]
@@ -181,8 +187,8 @@ def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> Range:
     """Where an objective may move the threshold: no lower than the promise allows, as high as it likes."""
     (start,) = choice.thresholds
     kept = min((tested.thresholds[0] for tested in choice.tested), default=start)
-    least = kept if goal.wish is Wish.QUALITY_LOSS else 0
-    return Range(Scores.of(evaluated.table.scores[:, 0].tolist()), Limits(least, NEVER, start))
+    least, loss = (kept, goal.limit) if goal.wish is Wish.QUALITY_LOSS else (0, None)
+    return Range(Scores.of(evaluated.table.scores[:, 0].tolist()), Limits(least, NEVER, start), loss)
 
 
 def _finite_notes(entries: Sequence[Entry], router: ModelRouter) -> list[Note]:

@@ -18,6 +18,7 @@ from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.table import Integers, Table
 from pilotfish.routing.scorers.combined import CombinedScorer
+from pilotfish.routing.scorers.support import Floats
 
 AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
 
@@ -79,6 +80,7 @@ def evaluate(
             [[_seconds(stage, asked) for stage, asked in zip(row, judges, strict=True)] for row in stages]
         ),
         cumulative=router.spec.strategy.cascade is not None,
+        due=_due(kept, router, registry, artifacts),
     )
     return Evaluated(table, tuple(entry.id for entry in kept), pools, len(entries) - len(kept))
 
@@ -87,15 +89,13 @@ def score_all(
     entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Integers:
     """Permille [n, pools - 1] of every request by the router's scorers; 0 where a stage did not answer."""
-    strategy = router.spec.strategy
+    strategy, early = router.spec.strategy, exits_early(router)
     if strategy.cascade:
-        accepts = [(stage.pool_ref.name, stage.accept) for stage in strategy.cascade.stages if stage.accept]
-        early = strategy.cascade.streaming is Streaming.EARLY_EXIT
         columns = [
             _stage_scores(
                 entries, pool, accept, make_scorer(accept.scorer, registry, artifacts.get(place)), early=early
             )
-            for place, (pool, accept) in enumerate(accepts)
+            for place, (pool, accept) in enumerate(accepts_of(router))
         ]
         return np.array(columns, np.int64).T
     if strategy.predictive:
@@ -105,6 +105,18 @@ def score_all(
         column = asyncio.run(_predictions(entries, scorer))
         return np.repeat(np.array(column, np.int64)[:, None], len(strategy.predictive.candidates) - 1, axis=1)
     raise ConfigError("spec.strategy", f"router {router.name!r} is neither Cascade nor Predictive: it has no scores")
+
+
+def accepts_of(router: ModelRouter) -> list[tuple[str, Accept]]:
+    """The pools of a cascade whose answers are judged, and by what; of another strategy none."""
+    cascade = router.spec.strategy.cascade
+    return [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept] if cascade else []
+
+
+def exits_early(router: ModelRouter) -> bool:
+    """Whether a rejected answer is not made to its end."""
+    cascade = router.spec.strategy.cascade
+    return cascade is not None and cascade.streaming is Streaming.EARLY_EXIT
 
 
 def make_scorer(scorer: Scorer, registry: Registry, artifact: bytes | None) -> AnyScorer:
@@ -158,6 +170,27 @@ def _of(entry: Entry, pool: str) -> Stage:
     if stage is None:
         raise AssertionError(f"{entry.id} was checked to have {pool}")
     return stage
+
+
+def _due(entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]) -> Floats:
+    """Share [n, pools] of a rejected answer's cost and seconds: an early exit has no more of it made than is judged."""
+    due = np.ones((len(entries), len(router.strategy_pools)))
+    for place, (pool, accept) in enumerate(accepts_of(router)):
+        within = judged_tokens(accept, early=exits_early(router))
+        if within and isinstance(make_scorer(accept.scorer, registry, artifacts.get(place)), AnswerScorer):
+            due[:, place] = [_made(_of(entry, pool), within) for entry in entries]
+    return due
+
+
+def _made(stage: Stage, within: int) -> float:
+    """The share of all tokens that was there after the answer's first `within`; 1 where the log does not tell.
+
+    A token of the prompt counts as much as one of the answer: where it costs less, a rejection costs less still.
+    """
+    if not stage.logprobs or stage.input_tokens is None:
+        return 1.0
+    whole = stage.output_tokens or len(stage.logprobs)
+    return (stage.input_tokens + min(within, whole)) / (stage.input_tokens + whole)
 
 
 def _cost(stage: Stage, asked: tuple[Scorer, ...]) -> float:

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.calibration import calibrate
+from pilotfish.calibrate.evaluate import evaluate
 from pilotfish.calibrate.log import Stage, write_jsonl
 from pilotfish.calibrate.manifest import rewrite, to_yaml
 from pilotfish.calibrate.replay import estimate, replay
@@ -16,7 +17,7 @@ from pilotfish.plugin_api.scorers import Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.diagnose import Finding
-from pilotfish.routing.calibration.table import NEVER
+from pilotfish.routing.calibration.table import NEVER, play
 from pilotfish.routing.objective import Range
 from pilotfish.routing.scorers.logprob import LogprobScorer
 from pilotfish.routing.scorers.support import read_artifact
@@ -66,6 +67,18 @@ def test_thresholds_keep_what_boundaries_leave_of_the_promise(log, routers):
     assert short.choice.thresholds == choose(short.evaluated.table, GOAL).thresholds
 
 
+def test_an_answer_that_an_early_exit_rejects_costs_no_more_than_was_made_of_it(log, routers):
+    """Of 20 tokens asked with and 60 answered, 48 are judged."""
+    told = {"input_tokens": 20, "output_tokens": 60}
+    small, large = log[0].stages[0].model_copy(update=told), log[0].stages[1]
+    entry = log[0].model_copy(update={"stages": (small, large)})
+    for name, share in (("assistant", 68 / 80), ("checked", 1.0)):
+        table = evaluate([entry], routers[name], REGISTRY, {}).table
+        assert play(table, (1000,)).cost[0] == pytest.approx(0.001 * share + 0.02)
+        assert play(table, (1000,)).seconds[0] == pytest.approx(0.5 * share + 3.0)
+        assert play(table, (0,)).cost[0] == 0.001
+
+
 def test_an_objective_gets_the_range_that_the_promise_leaves(log, routers):
     document = routers["assistant"].to_manifest()
     document["spec"]["objective"] = {"type": "Spend", "spend": {"currency": "EUR", "perHour": "1.0"}}
@@ -74,6 +87,7 @@ def test_an_objective_gets_the_range_that_the_promise_leaves(log, routers):
     arrays = read_artifact(Settings({}, found.artifacts[0]), "logprob")
     left = Range.from_arrays(arrays)
     assert left.limits.start == found.choice.thresholds[0] >= left.limits.least > 0
+    assert left.loss == GOAL.limit
     share = float((found.evaluated.table.scores[:, 0] < left.limits.start).mean())
     assert abs(left.scores.escalated(left.limits.start) - share) < 0.01
     with pytest.raises(ConfigError, match="without an objective"):
