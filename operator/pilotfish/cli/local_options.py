@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pilotfish.api import ModelPool
 from pilotfish.local.machine import Finding, Level, Needs
-from pilotfish.manifests import Loaded, load
+from pilotfish.manifests import Loaded, load, load_apart
 from pilotfish.reconcile.local_plan import LocalPlan
 from pilotfish.settings import models_cache
 from pilotfish.telemetry import tracing
@@ -33,10 +33,22 @@ _MARKS = {Level.FINE: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level
 def load_or_exit(paths: Sequence[Path], console: Console) -> Loaded:
     """The manifests; when any is faulty, every fault is printed and the command ends with exit code 1."""
     loaded = load(paths)
-    tell_problems(loaded, console)
-    if loaded.problems:
-        raise typer.Exit(1)
+    _exit_on_faults([loaded], console)
     return loaded
+
+
+def load_apart_or_exit(paths: Sequence[Path], console: Console) -> tuple[Loaded, ...]:
+    """The same of each path by itself, as two may hold resources of one name."""
+    apart = load_apart(paths)
+    _exit_on_faults(apart, console)
+    return apart
+
+
+def _exit_on_faults(found: Sequence[Loaded], console: Console) -> None:
+    for loaded in found:
+        tell_problems(loaded, console)
+    if any(loaded.problems for loaded in found):
+        raise typer.Exit(1)
 
 
 def tell_problems(loaded: Loaded, console: Console) -> None:

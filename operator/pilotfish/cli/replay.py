@@ -1,6 +1,8 @@
 """`pilotfish replay`: what routers would have made of recorded requests, without a model."""
 
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +14,7 @@ from rich.table import Column, Table
 from pilotfish.api import ModelRouter
 from pilotfish.base.errors import ConfigError, PilotfishError
 from pilotfish.cli.calibrate import NO_PACKAGES, Log, Manifests, scorer_artifacts
-from pilotfish.cli.local_options import load_or_exit
-from pilotfish.manifests import Loaded
+from pilotfish.cli.local_options import load_apart_or_exit
 from pilotfish.plugins.registry import Registry
 
 
@@ -29,8 +30,7 @@ def replay(
     """Every router of the manifests on a log, side by side: quality, cost, share escalated, seconds, per stage."""
     console = Console(highlight=False, soft_wrap=True)
     try:
-        loaded = load_or_exit(manifests, Console(stderr=True, highlight=False, soft_wrap=True))
-        rows = _rows(log, loaded, router, off_policy=off_policy)
+        rows = _rows(log, _routers(manifests, router), off_policy=off_policy)
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
@@ -40,26 +40,58 @@ def replay(
         console.print(_estimates(rows) if off_policy else _replays(rows))
 
 
-def _rows(log: Path, loaded: Loaded, names: list[str] | None, *, off_policy: bool) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Router:
+    """A router of one of the given paths, which may hold routers of one name: before and after a calibration."""
+
+    path: Path
+    router: ModelRouter
+    artifacts: Mapping[int, bytes]
+
+
+def _routers(paths: Sequence[Path], names: Sequence[str] | None) -> list[_Router]:
+    """Routers with what they learned, from a ConfigMap of their own path or else of any other."""
+    apart = load_apart_or_exit(paths, Console(stderr=True, highlight=False, soft_wrap=True))
+    everywhere = {key: item for loaded in apart for key, item in loaded.config_maps.items()}
+    found = [
+        _Router(
+            path,
+            resource,
+            scorer_artifacts(resource, replace(loaded, config_maps={**everywhere, **loaded.config_maps})),
+        )
+        for path, loaded in zip(paths, apart, strict=True)
+        for resource in loaded.resources
+        if isinstance(resource, ModelRouter)
+    ]
+    chosen = [each for each in found if not names or each.router.name in names]
+    if not chosen:
+        have = ", ".join(dict.fromkeys(each.router.name for each in found)) or "none"
+        raise ConfigError("--router", f"the manifests have: {have}")
+    return chosen
+
+
+def _rows(log: Path, routers: Sequence[_Router], *, off_policy: bool) -> list[dict[str, Any]]:
     try:
         from pilotfish.calibrate import replay as replays  # noqa: PLC0415 - scipy takes a second to load
         from pilotfish.calibrate.log import read_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError("replay", f"{NO_PACKAGES} ({error})") from error
-    routers = [resource for resource in loaded.resources if isinstance(resource, ModelRouter)]
-    chosen = [router for router in routers if not names or router.name in names]
-    if not chosen:
-        raise ConfigError("--router", f"the manifests have: {', '.join(router.name for router in routers) or 'none'}")
     entries, registry = read_log(log), Registry.installed()
     rows: list[dict[str, Any]] = []
-    for router in chosen:
-        artifacts = scorer_artifacts(router, loaded)
+    for each in routers:
+        told = {"router": each.router.name, "path": str(each.path)}
         if off_policy:
-            found = replays.estimate(entries, router, registry, artifacts)
-            rows += [{"router": router.name, **asdict(estimate)} for estimate in found]
+            found = replays.estimate(entries, each.router, registry, each.artifacts)
+            rows += [{**told, **asdict(estimate)} for estimate in found]
         else:
-            rows.append(asdict(replays.replay(entries, router, registry, artifacts)))
+            rows.append({**told, **asdict(replays.replay(entries, each.router, registry, each.artifacts))})
     return rows
+
+
+def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Routers' names, with the path of each where several have one name."""
+    names = Counter(name for name, _ in {(row["router"], row["path"]) for row in rows})
+    return [f"{row['router']}\n{row['path']}" if names[row["router"]] > 1 else row["router"] for row in rows]
 
 
 def _replays(rows: list[dict[str, Any]]) -> Table:
@@ -72,20 +104,20 @@ def _replays(rows: list[dict[str, Any]]) -> Table:
         "seconds, p95",
         "stages",
     )
-    for row in rows:
+    for label, row in zip(_labels(rows), rows, strict=True):
         told = (f"{stage['pool']} {stage['share']:.0%} in {stage['seconds']:.2f} s" for stage in row["stages"])
         seconds = f"{row['seconds'][0]:.2f}, {row['slowest']:.2f}"
         cells = (_interval(row["quality"]), _interval(row["cost"]), f"{row['escalated']:.1%}", seconds, ", ".join(told))
-        table.add_row(row["router"], str(row["requests"]), *cells)
+        table.add_row(label, str(row["requests"]), *cells)
     return table
 
 
 def _estimates(rows: list[dict[str, Any]]) -> Table:
-    table = Table("router", "estimator", "quality (95%)", "effective requests", "log cannot tell")
-    for row in rows:
+    table = Table(Column("router", no_wrap=True), "estimator", "quality (95%)", "effective requests", "log cannot tell")
+    for label, row in zip(_labels(rows), rows, strict=True):
         shown = _interval((row["value"], row["low"], row["high"]))
         rests_on = (f"{row['effective_requests']:.0f}", f"{row['unsupported']:.1%}")
-        table.add_row(row["router"], row["estimator"], shown, *rests_on)
+        table.add_row(label, row["estimator"], shown, *rests_on)
     return table
 
 

@@ -4,6 +4,6 @@ Nothing here talks to anyone; what is installed is asked of the plugin registry.
 """
 
 from pilotfish.manifests.corev1 import KeyedData
-from pilotfish.manifests.loading import Loaded, Problem, load
+from pilotfish.manifests.loading import Loaded, Problem, load, load_apart
 
-__all__ = ["KeyedData", "Loaded", "Problem", "load"]
+__all__ = ["KeyedData", "Loaded", "Problem", "load", "load_apart"]

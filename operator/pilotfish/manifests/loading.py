@@ -17,6 +17,8 @@ NAMESPACE = "default"
 
 Key = tuple[str, str]
 """Namespace and name."""
+_Identity = tuple[str, str, str]
+"""Kind, namespace and name."""
 
 
 @dataclass(frozen=True, order=True)
@@ -45,7 +47,8 @@ class Loaded:
 
 @dataclass
 class _Reading:
-    seen: dict[tuple[str, str, str], tuple[Path, int]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    seen: dict[_Identity, tuple[Path, int]] = field(default_factory=dict)
     resources: list[tuple[Resource, Path, Document]] = field(default_factory=list)
     keyed: list[KeyedData] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -63,20 +66,34 @@ def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
     `registry` says what is installed (None: what is installed in this environment). Nothing is raised for what is in
     a file, nor for a file that cannot be read: each is a Problem.
     """
+    reading = _reading(paths)
+    return _loaded(reading, _names(reading), registry or Registry.installed())
+
+
+def load_apart(paths: Sequence[Path], *, registry: Registry | None = None) -> tuple[Loaded, ...]:
+    """Each of the paths by itself, as two may hold resources of one name. A reference may go to any of them."""
+    readings = [_reading([path]) for path in paths]
+    there = frozenset(name for reading in readings for name in _names(reading))
+    return tuple(_loaded(reading, there, registry or Registry.installed()) for reading in readings)
+
+
+def _reading(paths: Sequence[Path]) -> _Reading:
     reading = _Reading()
-    files = tuple(_files(paths, reading))
-    without = [Problem(folder, 1, "no *.yaml or *.yml file is in this folder") for folder in reading.empty_folders]
-    if not files:
-        reading.problems.extend(without)
-    for path in files:
+    reading.files = tuple(_files(paths, reading))
+    for path in reading.files:
         _read(path, reading)
+    return reading
+
+
+def _loaded(reading: _Reading, there: frozenset[_Identity], registry: Registry) -> Loaded:
+    without = [Problem(folder, 1, "no *.yaml or *.yml file is in this folder") for folder in reading.empty_folders]
     return Loaded(
         resources=tuple(resource for resource, _, _ in reading.resources),
         secrets={(item.namespace, item.name): item for item in reading.keyed if item.kind == "Secret"},
         config_maps={(item.namespace, item.name): item for item in reading.keyed if item.kind == "ConfigMap"},
-        problems=tuple(sorted(reading.problems)),
-        warnings=tuple(sorted((*_warnings(reading, registry or Registry.installed()), *(without if files else ())))),
-        files=len(files),
+        problems=tuple(sorted((*reading.problems, *(() if reading.files else without)))),
+        warnings=tuple(sorted((*_warnings(reading, there, registry), *(without if reading.files else ())))),
+        files=len(reading.files),
     )
 
 
@@ -135,11 +152,11 @@ def _take(path: Path, document: Document, reading: _Reading) -> None:
         reading.fault(path, document, fault)
 
 
-def _identity(resource: Resource) -> tuple[str, str, str]:
+def _identity(resource: Resource) -> _Identity:
     return resource.kind, resource.metadata.namespace or NAMESPACE, resource.metadata.name
 
 
-def _is_new(path: Path, document: Document, identity: tuple[str, str, str], reading: _Reading) -> bool:
+def _is_new(path: Path, document: Document, identity: _Identity, reading: _Reading) -> bool:
     first = reading.seen.setdefault(identity, (path, document.line(("metadata", "name"))))
     if first == (path, document.line(("metadata", "name"))):
         return True
@@ -149,9 +166,12 @@ def _is_new(path: Path, document: Document, identity: tuple[str, str, str], read
     return False
 
 
-def _warnings(reading: _Reading, registry: Registry) -> Iterator[Problem]:
-    there = {_identity(resource) for resource, _, _ in reading.resources}
-    there |= {identity for identity in reading.seen if identity[0] in KINDS}
+def _names(reading: _Reading) -> frozenset[_Identity]:
+    """What references may go to."""
+    return frozenset(identity for identity in reading.seen if identity[0] in KINDS)
+
+
+def _warnings(reading: _Reading, there: frozenset[_Identity], registry: Registry) -> Iterator[Problem]:
     for resource, path, document in reading.resources:
         namespace = resource.metadata.namespace or NAMESPACE
         advisor = Advisor(registry, lambda kind, name, namespace=namespace: (kind, namespace, name) in there)  # type: ignore[misc]

@@ -1,16 +1,20 @@
 """What other routers would have done: side by side on whole logs, and estimated from logs of single answers."""
 
 import numpy as np
+import orjson
 import pytest
 import yaml
 from tests.unit.calibrate.conftest import make_log
+from typer.testing import CliRunner
 
 from pilotfish.api.validation import parse_resource
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import score_all
 from pilotfish.calibrate.learning import train
+from pilotfish.calibrate.log import write_jsonl
 from pilotfish.calibrate.replay import estimate, replay
 from pilotfish.calibrate.scores import digest_of
+from pilotfish.cli.main import application
 from pilotfish.plugins.registry import Registry
 
 REGISTRY = Registry.installed()
@@ -157,3 +161,20 @@ def test_a_weighted_router_tells_each_pool_apart(log, routers):
     assert [(stage.pool, stage.share) for stage in told.stages] == [("small", 0.25), ("large", 0.75)]
     assert [stage.seconds for stage in told.stages] == pytest.approx([0.5, 3.0])
     assert [stage.cost for stage in told.stages] == pytest.approx([1.0, 20.0])
+
+
+def test_a_router_is_shown_before_and_after_its_calibration(tmp_path, log, routers):
+    write_jsonl(tmp_path / "log.jsonl", log[:20])
+    paths = [tmp_path / name for name in ("before.yaml", "after.yaml")]
+    for path, threshold in zip(paths, (0, 1000), strict=True):
+        path.write_text(yaml.safe_dump(with_threshold(routers["assistant"], threshold).to_manifest()))
+    command = ["replay", str(tmp_path / "log.jsonl"), *map(str, paths)]
+    told = CliRunner().invoke(application(["replay"]), [*command, "--json"])
+    assert told.exit_code == 0, told.output
+    rows = orjson.loads(told.stdout)
+    assert [(row["router"], row["path"], row["escalated"]) for row in rows] == [
+        ("assistant", str(paths[0]), 0.0),
+        ("assistant", str(paths[1]), 1.0),
+    ]
+    shown = CliRunner().invoke(application(["replay"]), command, env={"COLUMNS": "300"})
+    assert [shown.stdout.count(str(path)) for path in paths] == [1, 1]

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from pilotfish.manifests import Loaded, load
+from pilotfish.manifests import Loaded, load, load_apart
 from pilotfish.plugins.registry import Registry
 
 POOL = """\
@@ -63,6 +63,17 @@ def test_an_empty_folder_is_a_fault_alone_and_a_warning_beside_manifests(tmp_pat
     assert said[0] in [str(each) for each in beside.warnings]
     assert beside.problems == ()
     assert [resource.name for resource in beside.resources] == ["small"]
+
+
+def test_paths_read_apart_may_have_one_name_twice_and_refer_to_one_another(tmp_path: Path) -> None:
+    for name, text in (("before", ROUTER), ("after", ROUTER), ("pools", POOL)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    paths = [tmp_path / f"{name}.yaml" for name in ("before", "after", "pools")]
+    assert load(paths, registry=Registry([])).problems
+    apart = load_apart(paths, registry=Registry([]))
+    assert [[resource.name for resource in loaded.resources] for loaded in apart] == [["assistant"]] * 2 + [["small"]]
+    assert not any(loaded.problems for loaded in apart)
+    assert not any("ModelPool 'small'" in str(warning) for loaded in apart for warning in loaded.warnings)
 
 
 def test_a_fault_has_the_line_of_its_field(tmp_path: Path) -> None:
