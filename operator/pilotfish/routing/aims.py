@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pilotfish.api import ModelRouter
 from pilotfish.api.modelpool import Pricing
-from pilotfish.api.modelrouter import LatencyObjective, Objective, ObjectiveType, SpendObjective
+from pilotfish.api.modelrouter import LatencyObjective, Objective, QualityObjective, SpendObjective
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Settings
@@ -17,6 +17,7 @@ from pilotfish.routing.scorers.support import read_artifact
 HOUR = 3600.0
 SHOWN_DIGITS = 3
 """Significant digits of what is measured, where it is told."""
+ROUNDING = 1e-6
 NOT_CALIBRATED = (
     "the scorer's artifact has no range for an objective: run `pilotfish calibrate` on the router with its objective"
 )
@@ -71,11 +72,9 @@ def aim_of(router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pri
     if objective is None:
         return None
     threshold = threshold_of(router)
-    if objective.type is ObjectiveType.QUALITY:
-        return Aim(objective, threshold, reason=Why.CALIBRATED)
     if threshold is None:
         found = f"strategy {router.spec.strategy.type.value} over {len(router.strategy_pools)} pools"
-        message = f"{found}: an objective moves the one threshold between two pools"
+        message = f"{found}: an objective is held by the one threshold between two pools"
         return Aim(objective, None, reason=Why.NO_THRESHOLD, message=message)
     if objective.spend and (unpriced := _unpriced(router, objective.spend, prices)):
         message = f"spec.pricing.currency of {unpriced} is not {objective.spend.currency}: what is spent is not known"
@@ -87,6 +86,9 @@ def aim_of(router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pri
         found_range = Range.from_arrays(read_artifact(Settings(scorer.config, artifact), scorer.name))
     except ConfigError as error:
         return Aim(objective, threshold, reason=Why.NOT_CALIBRATED, message=f"{NOT_CALIBRATED} ({error})"[:1024])
+    if objective.quality:
+        looser = _looser(objective.quality, threshold, found_range)
+        return Aim(objective, threshold, reason=Why.NOT_CALIBRATED if looser else Why.CALIBRATED, message=looser)
     return Aim(objective, threshold, found_range)
 
 
@@ -115,6 +117,18 @@ def moved(router: ModelRouter, threshold: int) -> ModelRouter:
     else:
         raise ValueError(f"router {router.name!r} has no threshold to move")
     return router.model_copy(update={"spec": router.spec.model_copy(update={"strategy": changed})})
+
+
+def _looser(quality: QualityObjective, threshold: int, left: Range) -> str:
+    """What of the threshold is not the objective's promise, and how to mend it; empty where it is."""
+    most, again = quality.max_loss_permille, "run `pilotfish calibrate` with --max-quality-loss"
+    if left.loss is None:
+        return f"the threshold was calibrated for something else than quality: {again} {most / 10:g}%"
+    if left.loss * 1000 > most + ROUNDING:
+        return f"calibration promised to lose at most {left.loss * 1000:g} permille: {again} {most / 10:g}%"
+    if threshold < left.limits.least:
+        return f"thresholdPermille {threshold} is under {left.limits.least}, the least that was calibrated: raise it"
+    return ""
 
 
 def _unpriced(router: ModelRouter, spend: SpendObjective, prices: Mapping[str, Pricing | None]) -> str:

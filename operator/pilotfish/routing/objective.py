@@ -109,16 +109,24 @@ class Limits:
 
 @dataclass(frozen=True)
 class Range:
-    """What calibration leaves for an objective: the scores it saw, and the bounds of the threshold."""
+    """What calibration leaves for an objective: the scores it saw, and the bounds of the threshold.
+
+    `loss`: the mean quality, of 1, that it promised to lose at most from `limits.least` on; None: it promised none.
+    """
 
     scores: Scores
     limits: Limits
+    loss: float | None = None
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that `from_arrays` reads: the scores as QUANTILES of them."""
         kept = np.quantile(self.scores.ascending, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
         limits = (self.limits.least, self.limits.most, self.limits.start)
-        return {"objective_scores": kept.astype(np.int16), "objective_limits": np.array(limits, np.int16)}
+        return {
+            "objective_scores": kept.astype(np.int16),
+            "objective_limits": np.array(limits, np.int16),
+            "objective_loss": np.array([] if self.loss is None else [self.loss], np.float64),
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -127,7 +135,12 @@ class Range:
         if scores is None or limits is None or scores.ndim != 1 or not len(scores) or limits.shape != (3,):
             raise ConfigError("artifact", "was calibrated without an objective: set objective, then calibrate")
         least, most, start = (int(value) for value in limits)
-        return cls(Scores.of([int(score) for score in scores]), Limits(least, most, start))
+        loss = arrays.get("objective_loss", np.array([]))
+        return cls(
+            Scores.of([int(score) for score in scores]),
+            Limits(least, most, start),
+            float(loss[0]) if loss.shape == (1,) else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

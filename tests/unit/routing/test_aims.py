@@ -15,6 +15,10 @@ from pilotfish.routing.scorers.support import write_artifact
 
 LIMITS = Limits(300, 900, 600)
 LEARNED = write_artifact("logprob", Range(Scores.of(range(1000)), LIMITS).to_arrays())
+PROMISED, LOOSER, ABOVE = (
+    write_artifact("logprob", Range(Scores.of(range(1000)), Limits(least, 900, 700), loss).to_arrays())
+    for least, loss in ((300, 0.02), (300, 0.1), (601, 0.02))
+)
 PRICES = {name: Pricing(currency="USD", per_replica_hour="1") for name in ("small", "large")}
 PREDICTIVE = {
     "type": "Predictive",
@@ -60,9 +64,24 @@ def three_stages():
         (SPEND, CASCADE, write_artifact("logprob", {}), PRICES, Why.NOT_CALIBRATED, 600),
         (SPEND, CASCADE, LEARNED, PRICES | {"small": None}, Why.NOT_PRICED, 600),
         (SPEND, three_stages(), LEARNED, PRICES, Why.NO_THRESHOLD, None),
-        (QUALITY, CASCADE, None, {}, Why.CALIBRATED, 600),
+        (QUALITY, CASCADE, PROMISED, {}, Why.CALIBRATED, 600),
+        (QUALITY, CASCADE, None, {}, Why.NOT_CALIBRATED, 600),
+        (QUALITY, CASCADE, LEARNED, {}, Why.NOT_CALIBRATED, 600),
+        (QUALITY, CASCADE, LOOSER, {}, Why.NOT_CALIBRATED, 600),
+        (QUALITY, CASCADE, ABOVE, {}, Why.NOT_CALIBRATED, 600),
     ],
-    ids=["no artifact", "broken artifact", "artifact without range", "no price", "three stages", "quality"],
+    ids=[
+        "no artifact",
+        "broken artifact",
+        "artifact without range",
+        "no price",
+        "three stages",
+        "quality",
+        "quality by hand",
+        "quality calibrated for spend",
+        "quality promised less",
+        "quality below the least threshold",
+    ],
 )
 def test_a_threshold_that_cannot_move_stays_and_says_why(objective, strategy, artifact, prices, reason, threshold):
     aim = aim_of(wants(objective, strategy), artifact, prices)
