@@ -48,6 +48,7 @@ spec:
         - poolRef: {name: small}
           accept: {scorer: {name: self-check}, thresholdPermille: 500}
         - poolRef: {name: large}
+  exploration: {permille: 50}
 ---
 apiVersion: pilotfish.dev/v1alpha1
 kind: ModelRouter
