@@ -109,8 +109,10 @@ def fetch(hub: Hub, cache: Path, *more: str, token: str = TOKEN) -> "subprocess.
 
 def test_a_branch_is_pinned_fetched_and_resumed(hub: Hub, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    done = fetch(hub, cache, "--uri", "hf://org/m")
+    told = tmp_path / "revision"
+    done = fetch(hub, cache, "--uri", "hf://org/m", "--revision-file", str(told))
     assert done.returncode == 0, done.stderr
+    assert told.read_text() == COMMIT
     folder = Path(done.stdout.strip())
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
     assert json.loads((folder / "pilotfish.json").read_text())["revision"] == COMMIT

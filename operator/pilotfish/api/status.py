@@ -66,8 +66,8 @@ class ModelPoolStatus(Status):
     revision: Annotated[str, Field(max_length=64)] | None = None
     resolved_revision: Annotated[str, Field(max_length=253)] | None = Field(
         None,
-        description="Which weights were loaded, where the spec pins them: a commit, or sha256: and a digest. Absent for"
-        " a branch or tag.",
+        description="What the replicas fetched the weights as, such as the commit that a branch was at. Absent where"
+        " weights are used as they lie on a volume.",
     )
     url: Annotated[str, Field(max_length=2048)] | None = None
 

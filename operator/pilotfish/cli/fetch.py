@@ -17,7 +17,7 @@ from pilotfish.api.modelpool import ModelSource
 from pilotfish.base.errors import ManifestError, PilotfishError
 from pilotfish.manifests import load
 from pilotfish.settings import models_cache
-from pilotfish.weights import Phase, Progress, Report, ensure
+from pilotfish.weights import Phase, Progress, Report, ensure, revision_of
 
 CREDENTIAL_VARIABLE = "PILOTFISH_CREDENTIAL"
 """Environment variable with the source's credential: a command line is seen by everybody on the machine."""
@@ -36,6 +36,9 @@ def fetch(
     volume: Annotated[
         list[str] | None, typer.Option(help="A volume's folder; may be repeated.", metavar="NAME=PATH")
     ] = None,
+    revision_file: Annotated[
+        Path | None, typer.Option(help="Write the commit or checksum that was fetched to this file.")
+    ] = None,
 ) -> None:
     """Fetch one model, convert it where needed, and print its folder. PILOTFISH_CREDENTIAL may hold a credential."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -52,6 +55,8 @@ def fetch(
             )
         if to is not None:
             link(to, folder)
+        if revision_file is not None:
+            _tell(revision_file, revision_of(folder))
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
@@ -66,6 +71,13 @@ def link(path: Path, folder: Path) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.symlink_to(folder.absolute())
     fresh.rename(path)
+
+
+def _tell(path: Path, revision: str | None) -> None:
+    try:
+        path.write_text(revision or "")
+    except OSError as error:
+        raise ManifestError(f"--revision-file: {path}: {error.strerror}") from error
 
 
 def _from_manifest(path: Path, name: str | None) -> ModelSource:

@@ -6,7 +6,9 @@ from typing import Any
 
 from pilotfish.reconcile.conditions import Reason
 from pilotfish.render import labels
+from pilotfish.render.podtemplate import FETCH_MODEL
 
+_REVISION_LIMIT = 253
 _WAITING_IS_NORMAL = frozenset({"PodInitializing", "ContainerCreating"})
 
 
@@ -75,6 +77,17 @@ def fault(pod: Mapping[str, Any]) -> Fault | None:
         return Fault(
             Reason.ENGINE_FAILED, f"pod {name}: {status.get('reason', '')} {status.get('message', '')}".rstrip()
         )
+    return None
+
+
+def weights_revision(pods: Iterable[Mapping[str, Any]], revision: str | None) -> str | None:
+    """What the pods of `revision` fetched their model's weights as, in the words of the container that did."""
+    for pod in pods:
+        if _revision(pod) == revision:
+            for state in pod.get("status", {}).get("initContainerStatuses", []):
+                ended = state.get("state", {}).get("terminated") or {}
+                if state.get("name") == FETCH_MODEL and ended.get("exitCode") == 0 and ended.get("message"):
+                    return str(ended["message"]).strip()[:_REVISION_LIMIT]
     return None
 
 

@@ -1,6 +1,5 @@
 """The status of a ModelPool: conditions from what its children and pods say, and figures for `kubectl get`."""
 
-import re
 from typing import Any
 
 from pilotfish.api import ModelPool, Resource
@@ -13,7 +12,6 @@ from pilotfish.reconcile.plan import Plan
 from pilotfish.reconcile.rayservice_words import is_rays, proven, rayservice_view
 from pilotfish.render import labels
 
-_COMMIT = re.compile("[0-9a-f]{40}")
 _READY_NEEDS = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.ENGINE_READY)
 
 
@@ -76,20 +74,15 @@ def deployed_status(
         selector=",".join(f"{key}={value}" for key, value in labels.selector(pool).items()),
         runtime=plan.runtime,
         revision=plan.revision,
-        resolved_revision=_resolved(pool, newest, findings),
+        resolved_revision=pods.weights_revision(seen.pods, plan.revision) or _told_before(pool, plan),
         url=_url(pool, plan.runtime),
     )
 
 
-def _resolved(pool: ModelPool, newest: pods.PodsView, findings: Findings) -> str | None:
-    """Which weights the newest replicas have, where the spec pins them; what was told before, until they have some."""
-    source = pool.spec.model
-    held_back = not all(findings.by_type[kind].holds for kind in (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
-    if source is None or held_back or not newest.weights_available:
-        return pool.status.resolved_revision if pool.status else None
-    if source.sha256:
-        return f"sha256:{source.sha256}"
-    return source.revision if _COMMIT.fullmatch(source.revision or "") else None
+def _told_before(pool: ModelPool, plan: Plan) -> str | None:
+    """The weights of replicas of the same revision that have gone since."""
+    before = pool.status
+    return before.resolved_revision if before and before.revision == plan.revision else None
 
 
 def _serve_fails(plan: Plan, fault: pods.Fault) -> bool:

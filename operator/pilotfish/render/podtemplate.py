@@ -16,6 +16,9 @@ MODELS = "/models"
 """Where a pod finds weights: `model`, `draft`, `adapters/<name>` below it."""
 VOLUMES = "/volumes"
 """Where the claims that `pvc://` names are mounted, read-only."""
+FETCH_MODEL = "fetch-model"
+"""The container that fetches the pool's weights; its last words are what they were fetched as."""
+_LAST_WORDS = "/dev/termination-log"
 DRAIN_SECONDS = 600
 """Time that open answers get to finish after a replica is told to go."""
 PRESTOP_SECONDS = 10
@@ -115,7 +118,7 @@ def _claim(source: ModelSource) -> str | None:
 def _fetch(to: str, source: ModelSource, context: RenderContext, claims: list[str]) -> dict[str, Any]:
     claim = _claim(source)
     optional = {"--revision": source.revision, "--sha256": source.sha256}
-    args = ["--uri", source.uri, "--to", to, "--cache", f"{MODELS}/cache"]
+    args = ["--uri", source.uri, "--to", to, "--cache", f"{MODELS}/cache", "--revision-file", _LAST_WORDS]
     args += [part for flag, value in optional.items() if value for part in (flag, value)]
     args += ["--volume", f"{claim}={VOLUMES}/{claim}"] if claim else []
     credential = source.credentials_secret_ref

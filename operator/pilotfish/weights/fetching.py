@@ -17,6 +17,8 @@ from pilotfish.weights.store import Entry
 
 CONVERTER_VERSION = "1"
 """Part of every cache key: raise it when converted models come out otherwise."""
+_RECORD = "pilotfish.json"
+"""Beside a model in the cache: what it was made from."""
 
 
 def ensure(
@@ -44,6 +46,12 @@ def ensure(
         raise WeightsError(f"{source.uri}: {where}{error.strerror or error}") from error
     report(Progress(Phase.READY))
     return folder
+
+
+def revision_of(folder: Path) -> str | None:
+    """What a model in the cache was fetched as: a commit, a checksum. None for one that is used where it lies."""
+    record = folder / _RECORD
+    return str(json.loads(record.read_text())["revision"]) if record.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ class _Work:
                 raise WeightsError(f"{self.source.uri}: {error}") from error
         elif single is not None:
             raise self._no_model()
-        (folder / "pilotfish.json").write_text(json.dumps(identity, indent=1))
+        (folder / _RECORD).write_text(json.dumps(identity, indent=1))
         entry.publish(folder)
 
     def _single(self, resolved: Resolved, files: Sequence[RemoteFile], folder: Path) -> Path | None:

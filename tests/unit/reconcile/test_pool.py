@@ -201,26 +201,18 @@ def test_a_pool_at_zero_that_is_held_back_does_not_forget_that_it_answered():
     assert says(back, "Ready") == ("True", "ScaledToZero")
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+def fetched(words, code=0):
+    return {"name": "fetch-model", "ready": code == 0, "state": {"terminated": {"exitCode": code, "message": words}}}
 
 
-@pytest.mark.parametrize(
-    ("pin", "told"),
-    [
-        ({"revision": COMMIT}, COMMIT),
-        ({"sha256": "a" * 64}, "sha256:" + "a" * 64),
-        ({"revision": "main"}, None),
-        ({}, None),
-    ],
-)
-def test_pinned_weights_are_told_once_they_are_there(pin, told):
-    pool = a_pool(model={"uri": "hf://org/model"} | pin)
-    fetching, _ = settled(pool)
-    loaded, _ = settled(pool, ready=True)
-    assert fetching.status.get("resolvedRevision") is None
-    assert loaded.status.get("resolvedRevision") == told
-    other = a_pool(model={"uri": "hf://org/other", "sha256": "b" * 64}, status=dict(loaded.status))
-    assert settled(other)[0].status.get("resolvedRevision") == told
+def test_the_weights_that_a_branch_led_to_are_told_until_others_are_asked_for():
+    pool = a_pool(model={"uri": "hf://org/model", "revision": "main"})
+    assert "resolvedRevision" not in settled(pool, init=[fetched("no such branch", code=1)])[0].status
+    loaded, seen = settled(pool, ready=True, init=[fetched("0123456789abcdef\n")])
+    assert loaded.status["resolvedRevision"] == "0123456789abcdef"
+    for same, pods, told in (("main", (), True), ("other", seen.pods, False)):
+        after = a_pool(model={"uri": "hf://org/model", "revision": same}, status=dict(loaded.status))
+        assert ("resolvedRevision" in desired_state(after, replace(seen, pods=pods), a_context()).status) is told
 
 
 def test_what_may_surprise_is_remarked_and_accepted():
