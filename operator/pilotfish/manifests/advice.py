@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
 from pilotfish.api.engineargs import engine_arg_faults
 from pilotfish.api.modelpool import ModelSource
-from pilotfish.api.modelrouter import Scorer
+from pilotfish.api.modelrouter import Cascade, Scorer, Streaming
 from pilotfish.api.validation import Fault
 from pilotfish.api.validation import Path as FieldPath
 from pilotfish.base.errors import ConfigError, PluginError
@@ -35,6 +35,11 @@ class Advisor:
                 return tuple(self._plugin(resource))
         return ()
 
+    def remark(self, resource: Resource) -> Sequence[Fault]:
+        """What is accepted, and does not do what it seems to."""
+        cascade = resource.spec.strategy.cascade if isinstance(resource, ModelRouter) else None
+        return tuple(self._held(cascade)) if cascade else ()
+
     def _pool(self, pool: ModelPool) -> Iterator[Fault]:
         for path, source in sources_of(pool):
             yield from self._scheme((*path, "uri"), source.uri)
@@ -51,6 +56,30 @@ class Advisor:
             yield from self._reference(path, AdaptationPlugin, use.plugin_ref.name)
         for path, scorer in scorers_of(router):
             yield from self._scorer(path, scorer)
+
+    def _held(self, cascade: Cascade) -> Iterator[Fault]:
+        """Stages of EarlyExit whose scorer judges whole answers."""
+        path: FieldPath = ("spec", "strategy", "cascade")
+        accepts = [(index, stage.accept) for index, stage in enumerate(cascade.stages) if stage.accept is not None]
+        held = [(index, accept) for index, accept in accepts if self._judges_whole(accept.scorer.name)]
+        if cascade.streaming is not Streaming.EARLY_EXIT or not held:
+            return
+        for index, accept in held:
+            if accept.decide_within_tokens is not None:
+                text = f"scorer {accept.scorer.name!r} judges whole answers: this stage is held to its end; remove it"
+                yield Fault((*path, "stages", index, "accept", "decideWithinTokens"), text)
+        if len(held) == len(accepts):
+            text = (
+                "EarlyExit has no effect: every scorer judges whole answers, stages are held to their end; write Hold"
+            )
+            yield Fault((*path, "streaming"), text)
+
+    def _judges_whole(self, scorer: str) -> bool:
+        """Not so of one that cannot be loaded, which is told elsewhere."""
+        try:
+            return hasattr(self.registry.scorer(scorer), "judge")
+        except PluginError:
+            return False
 
     def _plugin(self, plugin: AdaptationPlugin) -> Iterator[Fault]:
         if plugin.spec.type not in self.registry.names(ADAPTATIONS):

@@ -175,5 +175,5 @@ def _warnings(reading: _Reading, there: frozenset[_Identity], registry: Registry
     for resource, path, document in reading.resources:
         namespace = resource.metadata.namespace or NAMESPACE
         advisor = Advisor(registry, lambda kind, name, namespace=namespace: (kind, namespace, name) in there)  # type: ignore[misc]
-        for fault in advisor.advise(resource):
+        for fault in (*advisor.advise(resource), *advisor.remark(resource)):
             yield Problem(path, document.line(fault.path), str(fault))

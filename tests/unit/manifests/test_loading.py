@@ -191,3 +191,42 @@ def test_what_this_installation_lacks_is_a_warning(tmp_path: Path) -> None:
         " has a field of its own: remove it, and set spec.engine.maxModelLength",
         "b.yaml:9: spec.strategy.direct.poolRef.name: there is no ModelPool 'missing' in these files",
     ]
+
+
+def test_a_stage_that_cannot_exit_early_is_a_warning(tmp_path: Path) -> None:
+    text = """
+        apiVersion: pilotfish.dev/v1alpha1
+        kind: ModelRouter
+        metadata: {name: assistant}
+        spec:
+          strategy:
+            type: Cascade
+            cascade:
+              stages:
+                - poolRef: {name: small}
+                  accept:
+                    scorer: {name: FIRST}
+                    thresholdPermille: 500
+                - poolRef: {name: small}
+                  accept:
+                    scorer: {name: agreement}
+                    thresholdPermille: 500
+                    decideWithinTokens: 32
+                - poolRef: {name: small}
+        """
+    said = {}
+    for first in ("logprob", "self-check"):
+        (tmp_path / "pool.yaml").write_text(POOL)
+        (tmp_path / "router.yaml").write_text(dedent(text).replace("FIRST", first))
+        loaded = load([tmp_path])
+        assert not loaded.problems
+        said[first] = [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings]
+    ignored = (
+        "router.yaml:18: spec.strategy.cascade.stages[1].accept.decideWithinTokens:"
+        " scorer 'agreement' judges whole answers: this stage is held to its end; remove it"
+    )
+    assert said["logprob"] == [ignored]
+    assert [line.split(": ")[1] for line in said["self-check"]] == [
+        "spec.strategy.cascade.streaming",
+        "spec.strategy.cascade.stages[1].accept.decideWithinTokens",
+    ]
