@@ -50,8 +50,11 @@ def ensure(
 
 def revision_of(folder: Path) -> str | None:
     """What a model in the cache was fetched as: a commit, a checksum. None for one that is used where it lies."""
-    record = folder / _RECORD
-    return str(json.loads(record.read_text())["revision"]) if record.is_file() else None
+    try:
+        identity = json.loads((folder / _RECORD).read_text())
+    except (FileNotFoundError, ValueError):
+        return None  # a folder of somebody else's may hold a file of that name
+    return identity.get("revision") if isinstance(identity, dict) else None
 
 
 @dataclass(frozen=True)
