@@ -231,16 +231,20 @@ def spend_step(control: Control, reading: Reading, *, per_second: float, limits:
     now = replace(control.remembering(reading), debt=debt)
     if now.requests < 1 or now.escalated <= 0:
         share = now.share if now.requests < 1 else max(now.share, 1 / now.requests)
-        return _moved(now, share, limits, scores, settled=now.requests < 1)
+        return _moved(now, share, limits, scores, settled=now.requests < 1, over=debt > 0)
     rate, small = now.recent_requests / now.recent_seconds, now.small_spend / now.requests
     large = now.large_spend / now.escalated
     wanted = per_second - debt / HORIZON_SECONDS
     share = (wanted / rate - small) / large if large > 0 and rate > 0 else now.share
-    return _moved(now, share, limits, scores, settled=abs(debt) <= 0.01 * 600 * per_second)
+    return _moved(now, share, limits, scores, settled=abs(debt) <= 0.01 * 600 * per_second, over=debt > 0)
 
 
 def latency_step(control: Control, reading: Reading, *, quantile: float, limits: Limits, scores: Scores) -> Control:
-    """The next threshold such that the share 1 - `quantile` of requests is slower than the target, or less."""
+    """The next threshold such that the share 1 - `quantile` of requests is slower than the target, or less.
+
+    Each reading moves the share of large calls; what is said of it rests on all that is remembered, as the few
+    requests of one reading are nearly always too slow or too quick.
+    """
     if reading.seconds <= 0 or reading.requests == 0:
         return control
     now = control.remembering(reading)
@@ -248,10 +252,11 @@ def latency_step(control: Control, reading: Reading, *, quantile: float, limits:
     over = reading.slow / reading.requests - allowed
     weight = min(1.0, reading.seconds / MEMORY_SECONDS)
     share = now.share - LATENCY_GAIN * weight * over / max(allowed, 0.01)
-    return _moved(now, share, limits, scores, settled=abs(over) <= allowed / 4)
+    of_late = now.slow / now.requests - allowed
+    return _moved(now, share, limits, scores, settled=abs(of_late) <= allowed / 4, over=of_late > 0)
 
 
-def _moved(control: Control, share: float, limits: Limits, scores: Scores, *, settled: bool) -> Control:
+def _moved(control: Control, share: float, limits: Limits, scores: Scores, *, settled: bool, over: bool) -> Control:
     least, most = scores.escalated(limits.least), scores.escalated(limits.most)
     share = min(most, max(least, share))
     threshold = min(limits.most, max(limits.least, scores.threshold(share)))
@@ -262,5 +267,5 @@ def _moved(control: Control, share: float, limits: Limits, scores: Scores, *, se
     elif settled:
         why = Why.ON_TARGET
     else:
-        why = Why.OVER_TARGET if share < control.share else Why.UNDER_TARGET
+        why = Why.OVER_TARGET if over else Why.UNDER_TARGET
     return replace(control, threshold=threshold, share=share, why=why)

@@ -191,3 +191,15 @@ def test_latency_settles_where_the_quantile_is_met():
 def test_limits_out_of_order_are_refused():
     with pytest.raises(ValueError, match="least <= start <= most"):
         Limits(500, 400, 450)
+
+
+@pytest.mark.parametrize(("slow_each", "why"), [(20, Why.ON_TARGET), (5, Why.OVER_TARGET), (10_000, Why.UNDER_TARGET)])
+def test_a_few_requests_a_reading_do_not_make_latency_s_reason_flap(slow_each, why):
+    """Two requests a reading, of which one in `slow_each` is slow: no reading alone has the 5% that may be."""
+    control, told = begin(WIDE, SCORES), []
+    for turn in range(400):
+        slow = sum((2 * turn + each) % slow_each == 0 for each in range(2))
+        control = latency_step(control, Reading(STEP, 2, slow=slow), quantile=0.95, limits=WIDE, scores=SCORES)
+        told.append(control.why)
+        control = replace(control, share=0.5)  # away from its bounds, which have reasons of their own
+    assert set(told[200:]) == {why}
