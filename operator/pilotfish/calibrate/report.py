@@ -90,7 +90,7 @@ def _curve(axes: Axes, calibrated: Calibrated) -> None:
     if calibrated.goal.wish is Wish.QUALITY_LOSS:
         axes.axhline(heights[1] - calibrated.goal.limit, color=LARGE, linestyle=":", label="promised quality")
     axes.set(xlabel="cost of 1,000 requests", ylabel="mean quality")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="lower right")
 
 
 def _band(table: Table) -> tuple[Floats, Floats]:
