@@ -9,6 +9,7 @@ import numpy as np
 
 from pilotfish.api import ModelRouter
 from pilotfish.api.modelrouter import Accept
+from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import (
     AnyScorer,
     Evaluated,
@@ -18,12 +19,12 @@ from pilotfish.calibrate.evaluate import (
     make_scorer,
     score_all,
 )
-from pilotfish.calibrate.learning import train, trainable
+from pilotfish.calibrate.learning import TAUGHT, marks, train, trainable, unseen
 from pilotfish.calibrate.log import Entry
 from pilotfish.plugin_api.scorers import AnswerScorer, Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.choose import Choice, Goal, Verdict, Wish, choose
-from pilotfish.routing.calibration.diagnose import Note, not_finite, shift
+from pilotfish.routing.calibration.diagnose import Finding, Note, not_finite, shift
 from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, fewest_answers, learn
 from pilotfish.routing.objective import NEVER, Limits, Range, Scores
 from pilotfish.routing.scorers import logprob
@@ -74,18 +75,23 @@ def calibrate(
     *,
     artifacts: Mapping[int, bytes],
     today: Sequence[Entry] = (),
+    relearn: bool = False,
 ) -> Calibrated:
-    """Thresholds for the goal from a log. Scorers that need an artifact and have none are learned from half of the
-    log first.
+    """Thresholds for the goal from a log. Scorers that need an artifact and have none, or are to `relearn`, are
+    learned from half of the log first; requests that taught the others are left out.
 
     `today`: requests of now, to be told whether scores have moved since the log. Raises ConfigError as `evaluate`
-    does.
+    does, and where a pool has no costs.
     """
-    untrained = [place for place, scorer in enumerate(router.scorers) if place not in artifacts and trainable(scorer)]
-    learning, calibrating = _halves(entries) if untrained else ([], list(entries))
-    learned = dict(artifacts)
+    _check_costs(entries, router.strategy_pools)
+    taught = {place for place, scorer in enumerate(router.scorers) if trainable(scorer)}
+    learned = {place: content for place, content in artifacts.items() if not (relearn and place in taught)}
+    untrained = sorted(taught - learned.keys())
+    fresh = unseen(entries, router, learned)
+    learning, calibrating = _halves(fresh) if untrained else ([], fresh)
     for place in untrained:
         learned[place] = train(learning, router, place)
+        learned[place] = _with_arrays(router, place, learned, {TAUGHT: marks(learning)})
     evaluated = evaluate(calibrating, router, registry, learned)
     reserve = _reserve(calibrating, router, goal)
     choice = choose(evaluated.table, _less(goal, reserve))
@@ -97,7 +103,11 @@ def calibrate(
             learned[place] = _with_arrays(router, place, learned, found.boundaries.to_arrays())
         if router.spec.objective and len(choice.thresholds) == 1:
             learned[0] = _with_arrays(router, 0, learned, _range(evaluated, choice, goal).to_arrays())
-    notes = [*_finite_notes(calibrating, router)]
+    notes = _finite_notes(calibrating, router)
+    if seen := len(entries) - len(fresh):
+        notes.append(
+            Note(Finding.TAUGHT, f"{seen} requests taught the scorer and were left out; --relearn starts anew")
+        )
     if today:
         now = score_all(today, router, registry, learned)
         for stage in range(now.shape[1]):
@@ -107,10 +117,24 @@ def calibrate(
     return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(notes))
 
 
+def _check_costs(entries: Sequence[Entry], pools: Sequence[str]) -> None:
+    """Without costs every verdict would read as if answers were free."""
+    for pool in pools:
+        judged = [stage for entry in entries if (stage := entry.stage(pool)) is not None and stage.quality is not None]
+        lacking = sum(stage.cost is None for stage in judged)
+        if lacking:
+            text = f"pool {pool!r} has no cost in {lacking} of {len(judged)} requests"
+            raise ConfigError("log", f"{text}: set its spec.pricing and record again, or write `cost` into the rows")
+
+
 def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
     order = np.random.default_rng(SPLIT_SEED).permutation(len(entries))
-    half = len(entries) // 2
-    return [entries[place] for place in order[:half]], [entries[place] for place in order[half:]]
+    # In the log's order, as the tests of thresholds depend on it: calibrated again, the same comes out.
+    taken = set(order[: len(entries) // 2].tolist())
+    halves: tuple[list[Entry], list[Entry]] = ([], [])
+    for place, entry in enumerate(entries):
+        halves[place not in taken].append(entry)
+    return halves
 
 
 def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reserve:

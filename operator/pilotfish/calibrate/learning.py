@@ -1,6 +1,7 @@
 """What scorers learn from a log."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +12,35 @@ from pilotfish.calibrate.log import Entry, Stage
 from pilotfish.calibrate.scores import asked_of, holds, lacking
 from pilotfish.calibrate.train import Outcomes, train_embedding, train_head, train_linear
 from pilotfish.plugin_api.scorers import Settings
+from pilotfish.routing.calibration.table import Integers
 from pilotfish.routing.scorers import combined, embedding, linear, logprob
 from pilotfish.routing.scorers.heads import LogisticHead
-from pilotfish.routing.scorers.support import Floats, question_text, read_config, write_artifact
+from pilotfish.routing.scorers.support import Floats, question_text, read_artifact, read_config, write_artifact
+
+TAUGHT = "taught"
+"""The array of an artifact that names the requests it was learned from, by `marks`."""
+
+
+def marks(entries: Sequence[Entry]) -> Integers:
+    """A number for each request [n], the same wherever the request is recorded: of its id and of what was asked."""
+    texts = (f"{entry.id}\n{question_text(entry.question)}" for entry in entries)
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], np.int64)
+
+
+def unseen(entries: Sequence[Entry], router: ModelRouter, artifacts: Mapping[int, bytes]) -> list[Entry]:
+    """The requests that taught none of the artifacts: a threshold can rest on no others. Raises ConfigError where
+    there are none.
+    """
+    taught: set[int] = set()
+    for place, scorer in enumerate(router.scorers):
+        if place in artifacts and trainable(scorer):
+            arrays = read_artifact(Settings(scorer.config, artifacts[place]), scorer.name)
+            taught.update(arrays.get(TAUGHT, np.array([], np.int64)).tolist())
+    left = [entry for entry, mark in zip(entries, marks(entries).tolist(), strict=True) if mark not in taught]
+    if not left:
+        raise ConfigError("log", "every request of it taught the router's scorer: give another log, or --relearn")
+    return left
 
 
 def trainable(scorer: Scorer) -> bool:
@@ -48,9 +75,13 @@ def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> bytes:
 
 
 def _vectors(entries: Sequence[Entry]) -> Floats:
-    lacking = next((entry.id for entry in entries if entry.vector is None), None)
-    if lacking is not None:
-        raise ConfigError("log", f"request {lacking!r} has no vector: scorer embedding learns from recorded vectors")
+    width = len(entries[0].vector or ()) if entries else 0
+    for entry in entries:
+        if not entry.vector:
+            raise ConfigError("log", f"request {entry.id!r} has no vector: scorer embedding learns from recorded ones")
+        if len(entry.vector) != width:
+            found = f"a vector of {len(entry.vector)} numbers, and {entries[0].id!r} one of {width}"
+            raise ConfigError("log", f"request {entry.id!r} has {found}: record both with the same pool")
     return np.array([entry.vector for entry in entries], np.float64)
 
 

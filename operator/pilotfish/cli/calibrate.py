@@ -43,6 +43,9 @@ def calibrate(
     today: Annotated[
         Path | None, typer.Option(help="A log of now: are scores still what they were?", exists=True, dir_okay=False)
     ] = None,
+    relearn: Annotated[
+        bool, typer.Option("--relearn", help="Learn the scorers from this log, though they have artifacts.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for router.yaml, report.html and report.png.")] = Path("calibrated"),
 ) -> None:
     """Choose a router's thresholds from a log; give one of --max-quality-loss, --max-spend, --max-large-share."""
@@ -50,7 +53,7 @@ def calibrate(
     try:
         goal = _goal(max_quality_loss, max_spend, max_large_share, None if in_expectation else confidence)
         loaded = load_or_exit(manifests, console)
-        found = _calibrated(log, loaded, router, goal, today)
+        found = _calibrated(log, loaded, _router(loaded, router), goal, today, relearn=relearn)
         _write(found, out, console)
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
@@ -66,6 +69,8 @@ def _goal(loss: str | None, spend: float | None, share: str | None, confidence: 
     if sum(given) != 1:
         raise ConfigError("--max-quality-loss, --max-spend, --max-large-share", "give exactly one of them")
     sure = None if confidence is None else ratio("--confidence", confidence)
+    if sure is not None and sure <= 0.5:
+        raise ConfigError("--confidence", f"{confidence!r} promises no more than a coin would: give more than 50%")
     if loss is not None:
         return Goal(Wish.QUALITY_LOSS, ratio("--max-quality-loss", loss), sure)
     if sure is None:
@@ -94,16 +99,18 @@ def scorer_artifacts(router: ModelRouter, loaded: Loaded) -> dict[int, bytes]:
     return {place: by_address[address] for place, address in named.items() if address in by_address}
 
 
-def _calibrated(log: Path, loaded: Loaded, name: str | None, goal: "Goal", today: Path | None) -> "Calibrated":
+def _calibrated(
+    log: Path, loaded: Loaded, router: ModelRouter, goal: "Goal", today: Path | None, *, relearn: bool
+) -> "Calibrated":
     try:
         from pilotfish.calibrate.calibration import calibrate as run  # noqa: PLC0415 - as above, scikit-learn too
         from pilotfish.calibrate.log import read_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError("calibrate", f"{NO_PACKAGES} ({error})") from error
-    router = _router(loaded, name)
+    artifacts = scorer_artifacts(router, loaded)
     now = read_log(today) if today else []
     entries = read_log(log)
-    return run(entries, router, goal, Registry.installed(), artifacts=scorer_artifacts(router, loaded), today=now)
+    return run(entries, router, goal, Registry.installed(), artifacts=artifacts, today=now, relearn=relearn)
 
 
 def _router(loaded: Loaded, name: str | None) -> ModelRouter:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.calibration import calibrate
 from pilotfish.calibrate.evaluate import evaluate
+from pilotfish.calibrate.learning import train
 from pilotfish.calibrate.log import Stage, write_jsonl
 from pilotfish.calibrate.manifest import rewrite, to_yaml
 from pilotfish.calibrate.replay import estimate, replay
@@ -133,6 +134,38 @@ def test_a_log_without_what_the_scorer_needs_is_refused(log, routers):
             calibrate(bare, routers[name], GOAL, REGISTRY, artifacts={})
 
 
+def test_a_log_without_costs_is_refused(log, routers):
+    free = [
+        log[0].model_copy(update={"stages": (log[0].stages[0].model_copy(update={"cost": None}), log[0].stages[1])})
+    ]
+    with pytest.raises(ConfigError, match=r"'small' has no cost in 1 of 50 requests: set its spec\.pricing"):
+        calibrate([*log[1:50], *free], routers["assistant"], GOAL, REGISTRY, artifacts={})
+
+
+def test_calibrated_again_thresholds_rest_on_no_request_that_taught_the_scorer(log, routers):
+    first = calibrate(log, routers["picker"], GOAL, REGISTRY, artifacts={})
+    again = calibrate(log, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts)
+    assert again.choice == first.choice
+    assert again.evaluated.ids == first.evaluated.ids
+    assert [note.finding for note in again.notes] == [Finding.TAUGHT]
+    anew = calibrate(log, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts, relearn=True)
+    assert (anew.learned_from, anew.notes, anew.artifacts) == (500, (), first.artifacts)
+    lessons = [entry for entry in log if entry.id not in first.evaluated.ids]
+    with pytest.raises(ConfigError, match="--relearn"):
+        calibrate(lessons, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts)
+    others = [entry.model_copy(update={"prompt": "Something else"}) for entry in lessons]
+    assert not calibrate(others, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts).notes
+
+
+def test_vectors_of_two_lengths_are_told_by_the_request(log, routers):
+    document = routers["picker"].to_manifest()
+    scorer = {"name": "embedding", "poolRefs": [{"role": "embedder", "name": "vectors"}]}
+    document["spec"]["strategy"]["predictive"]["scorer"] = scorer
+    entries = [entry.model_copy(update={"vector": (1.0,) * (3 if entry.id == "7" else 2)}) for entry in log[:50]]
+    with pytest.raises(ConfigError, match="request '7' has a vector of 3 numbers, and '0' one of 2"):
+        train(entries, type(routers["picker"]).model_validate(document), 0)
+
+
 def test_off_policy_estimates_agree_with_the_whole_log(log, routers):
     random = np.random.default_rng(0)
     partial = []
@@ -226,6 +259,7 @@ def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, 
         (("--max-quality-loss", "2%", "--max-spend", "3"), "exactly one"),
         (("--max-quality-loss", "two"), "no share"),
         (("--max-quality-loss", "200%"), "not between"),
+        (("--max-quality-loss", "2%", "--confidence", "50%"), "--confidence: '50%' promises no more"),
         (("--max-spend", "3", "--in-expectation"), "goes with"),
         (("--max-quality-loss", "2%"), "--router"),
     ],

@@ -21,6 +21,7 @@ class Finding(StrEnum):
     SHIFT = "Shift"
     TOO_FEW = "TooFew"
     BLIND = "Blind"
+    TAUGHT = "Taught"
 
 
 @dataclass(frozen=True, slots=True)
