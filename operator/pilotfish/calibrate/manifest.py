@@ -35,6 +35,8 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
     document = router.to_manifest()
     if calibrated.choice.verdict is not Verdict.ROUTE:
         document["spec"]["strategy"] = _unscored(calibrated.choice, router.strategy_pools)
+        # Exploration belongs to thresholds: without them the manifest would be refused for it.
+        document["spec"].pop("exploration", None)
         document["spec"].pop("exploration", None)
         return Written((document,), {})
     _set_thresholds(document["spec"]["strategy"], calibrated.choice.thresholds)

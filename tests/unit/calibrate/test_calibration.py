@@ -235,6 +235,15 @@ def test_a_budget_that_no_score_helps_to_spend_makes_the_manifest_weighted(tmp_p
     assert weights == {"small": 300, "large": 700}
 
 
+def test_exploration_goes_with_the_thresholds(tmp_path, log, routers):
+    document = routers["checked"].to_manifest()
+    document["spec"]["exploration"] = {"permille": 10}
+    found = calibrate(log, type(routers["checked"]).model_validate(document), GOAL, REGISTRY, artifacts={})
+    assert found.choice.verdict is Verdict.LARGE_ALONE
+    (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))
+    assert not load([tmp_path / "router.yaml"]).problems
+
+
 def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, log, routers):
     """A third pool that is dear and always wrong."""
     document = routers["picker"].to_manifest()
