@@ -110,9 +110,10 @@ def calibrate(
         )
     if today:
         now = score_all(today, router, registry, learned)
-        for stage in range(now.shape[1]):
+        for stage, pool in enumerate(router.strategy_pools[:-1]):
+            asked = [bool(router.spec.strategy.predictive or entry.stage(pool)) for entry in today]
             before = evaluated.table.scores[:, stage].astype(np.float64)
-            notes += shift(before, now[:, stage].astype(np.float64), name=f"stage {stage + 1}")
+            notes += shift(before, now[asked, stage].astype(np.float64), name=f"stage {stage + 1}")
     changed = frozenset(place for place, content in learned.items() if artifacts.get(place) != content)
     return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(notes))
 

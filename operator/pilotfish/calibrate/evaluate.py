@@ -62,9 +62,10 @@ def evaluate(
     """Score every request in which all pools of the router answered and were judged.
 
     `artifacts`: bytes by the place of the scorer among the router's. Raises ConfigError where the strategy has no
-    scores, or the log lacks what a scorer needs.
+    scores, the log lacks what a scorer needs, or is of requests that only some of the pools were asked.
     """
     pools = router.strategy_pools
+    _check_sample(entries, pools)
     kept = [entry for entry in entries if _complete(entry, pools)]
     if not kept:
         raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
@@ -150,7 +151,9 @@ def _answer_score(request: str, stage: Stage, scorer: AnyScorer, named: Scorer, 
         return stage.scores[named.name]
     lacks = "logprobs" if isinstance(scorer, AnswerScorer) else lacking(stage, asked)
     raise ConfigError(
-        "log", f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"
+        "log",
+        f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"
+        " (a gateway knows it with streaming Hold)",
     )
 
 
@@ -158,6 +161,17 @@ async def _predictions(entries: Sequence[Entry], scorer: PromptScorer) -> list[i
     return [
         (await scorer.predict(question=entry.question, models=RecordedVectors(entry))).permille for entry in entries
     ]
+
+
+def _check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
+    """Of requests that a router served, all pools answered the escalated ones: those stand for no others."""
+    served = sum(entry.action is not None and any(entry.stage(pool) is None for pool in pools) for entry in entries)
+    if served:
+        raise ConfigError(
+            "log",
+            f"{served} requests with an `action` have no answer of some of the pools {', '.join(pools)}, and those that"
+            " have all are no sample: ask every pool (`pilotfish record`), or estimate (`pilotfish replay --off-policy`)",
+        )
 
 
 def _complete(entry: Entry, pools: Sequence[str]) -> bool:

@@ -1,0 +1,35 @@
+"""Logs of what a router served, in which not every pool was asked."""
+
+import pytest
+from tests.unit.calibrate.conftest import make_log
+
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibrate.calibration import calibrate
+from pilotfish.calibrate.replay import replay
+from pilotfish.plugins.registry import Registry
+from pilotfish.routing.calibration.choose import Goal, Wish
+from pilotfish.routing.calibration.diagnose import Finding
+
+GOAL = Goal(Wish.QUALITY_LOSS, 0.05, 0.9)
+REGISTRY = Registry.installed()
+
+
+def test_requests_that_were_escalated_are_taken_for_no_sample_of_all(log, routers):
+    served = [
+        entry.model_copy(update={"action": "large"} if place % 3 else {"action": "small", "stages": entry.stages[:1]})
+        for place, entry in enumerate(log[:90])
+    ]
+    said = "30 requests with an `action` have no answer of some of the pools"
+    with pytest.raises(ConfigError, match=said):
+        calibrate(served, routers["assistant"], GOAL, REGISTRY, artifacts={})
+    with pytest.raises(ConfigError, match=said):
+        replay(served, routers["assistant"], REGISTRY, {})
+
+
+def test_requests_that_a_stage_was_not_asked_do_not_shift_its_scores(log, routers):
+    today = [
+        entry.model_copy(update={"stages": entry.stages[1:]}) if place % 3 else entry
+        for place, entry in enumerate(make_log(300, seed=3))
+    ]
+    found = calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}, today=today)
+    assert Finding.SHIFT not in {note.finding for note in found.notes}
