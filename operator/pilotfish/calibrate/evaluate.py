@@ -170,7 +170,7 @@ def _check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
         raise ConfigError(
             "log",
             f"{served} requests with an `action` have no answer of some of the pools {', '.join(pools)}, and those that"
-            " have all are no sample: ask every pool (`pilotfish record`), or estimate (`pilotfish replay --off-policy`)",
+            " have all are no sample: ask every pool (`pilotfish record`) or `pilotfish replay --off-policy`",
         )
 
 
