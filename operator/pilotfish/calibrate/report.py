@@ -36,24 +36,35 @@ class Line:
 
 
 def lines(calibrated: Calibrated) -> list[Line]:
-    """Each pool alone, and the router at its chosen thresholds where there are any."""
-    table, pools = calibrated.evaluated.table, calibrated.evaluated.pools
-    found = [_line(f"{pool} alone", play_one(table, place), len(pools)) for place, pool in enumerate(pools)]
-    if calibrated.choice.thresholds:
-        shown = ", ".join(str(threshold) for threshold in calibrated.choice.thresholds)
-        found.append(_line(f"router at {shown}", play(table, calibrated.choice.thresholds), len(pools)))
+    """Each pool alone, and the router at its chosen thresholds, or by chance, where it is to be one."""
+    table, pools, choice = calibrated.evaluated.table, calibrated.evaluated.pools, calibrated.choice
+    alone = [play_one(table, place) for place in range(len(pools))]
+    found = [_line(f"{pool} alone", played, len(pools)) for pool, played in zip(pools, alone, strict=True)]
+    if choice.thresholds:
+        shown = ", ".join(str(threshold) for threshold in choice.thresholds)
+        found.append(_line(f"router at {shown}", play(table, choice.thresholds), len(pools)))
+    if choice.large_permille is not None:
+        found.append(_by_chance(alone[0], alone[-1], choice.large_permille / 1000))
     return found
 
 
 def _line(name: str, played: Played, pools: int) -> Line:
-    quality, cost = played.quality, 1000 * played.cost
+    large_share = float((played.pool == pools - 1).mean())
     return Line(
-        name,
-        (float(quality.mean()), *mean_interval(quality, 0.95)),
-        (float(cost.mean()), *mean_interval(cost, 0.95)),
-        float(played.seconds.mean()),
-        float((played.pool == pools - 1).mean()),
+        name, _interval(played.quality), _interval(1000 * played.cost), float(played.seconds.mean()), large_share
     )
+
+
+def _by_chance(small: Played, large: Played, share: float) -> Line:
+    quality, cost, seconds = (
+        (1 - share) * first + share * last
+        for first, last in ((small.quality, large.quality), (small.cost, large.cost), (small.seconds, large.seconds))
+    )
+    return Line("by chance", _interval(quality), _interval(1000 * cost), float(seconds.mean()), share)
+
+
+def _interval(values: Floats) -> tuple[float, float, float]:
+    return float(values.mean()), *mean_interval(values, 0.95)
 
 
 def picture(calibrated: Calibrated) -> bytes:

@@ -225,10 +225,14 @@ def test_do_not_cascade_makes_the_manifest_direct(tmp_path, log, manifests):
 
 def test_a_budget_that_no_score_helps_to_spend_makes_the_manifest_weighted(tmp_path, log, manifests):
     write_jsonl(tmp_path / "log.jsonl", log)
+    quality = sum(0.3 * small.quality + 0.7 * large.quality for small, large in (each.stages for each in log)) / len(
+        log
+    )
     options = ("--router", "checked", "--max-large-share", "70%", "--out", tmp_path)
     result = run("calibrate", tmp_path / "log.jsonl", manifests, *options)
     assert result.exit_code == 0, result.output
     assert "Send 70.0% of the requests to large by chance" in result.output
+    assert f"by chance: quality {quality:.3f}, {1000 * (0.3 * 0.001 + 0.7 * 0.02):.4g} per 1,000" in result.output
     loaded = load([tmp_path / "router.yaml"])
     assert not loaded.problems
     weights = {pool.pool_ref.name: pool.weight for pool in loaded.resources[0].spec.strategy.weighted.pools}
