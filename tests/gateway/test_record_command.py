@@ -1,4 +1,4 @@
-"""`pilotfish record` against a gateway: what it asks, what it writes, and that it goes on where it stopped."""
+"""`pilotfish record` against a gateway: what it asks and writes, that it goes on where it stopped, and adds to it."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 from typer.testing import CliRunner
 
-from pilotfish.calibrate.log import read_log
+from pilotfish.calibrate.log import Entry, read_log, write_jsonl
 from pilotfish.cli.main import application
 from pilotfish.testing.stand_in_engine import Script
 
@@ -51,3 +51,80 @@ async def test_one_recording_serves_every_scorer_and_goes_on_where_it_stopped(ho
         assert (small.quality, large.quality) == (0.0, 1.0)
         assert small.logprobs == (-0.2,)
     assert all(body["max_tokens"] <= 16 for body in house.engine.bodies)
+
+
+COMBINED = """
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelRouter
+metadata: {name: by-several}
+spec:
+  strategy:
+    type: Cascade
+    cascade:
+      streaming: Hold
+      stages:
+        - poolRef: {name: small}
+          accept:
+            thresholdPermille: 500
+            scorer:
+              name: combined
+              config: {members: [{name: logprob}, {name: self-check, config: {samples: 2}}]}
+        - poolRef: {name: large}
+"""
+
+
+async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp_path: Path) -> None:
+    house.say(small=Script([("Yes", -0.2)]), large=Script([("Canberra", -0.1)]))
+    await house.serve([])
+    prompts, log, several = tmp_path / "prompts.jsonl", tmp_path / "log.jsonl", tmp_path / "several.yaml"
+    prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Question?"}))
+
+    async def row(*options: str) -> Entry:
+        result = await record(house, str(prompts), *options, "--out", str(log))
+        assert result.exit_code == 0, result.output
+        (entry,) = await asyncio.to_thread(read_log, log)
+        return entry
+
+    first = await row(str(ROUTERS), "--router", "by-logprob")
+    assert first.stages[0].scores == {"logprob": 819}
+    # as somebody would who has judged the answers
+    judged = first.model_copy(update={"stages": tuple(s.model_copy(update={"quality": 0.5}) for s in first.stages)})
+    write_jsonl(log, [judged])
+
+    asked = len(house.engine.bodies)
+    several.write_text(COMBINED)
+    combined = await row(str(several))
+    assert [body.get("n") for body in house.engine.bodies[asked:]] == [2]
+    assert combined.stages[0].scores == {"logprob": 819, "self-check": 1000}
+    assert combined.stages[0].quality == 0.5
+    assert combined.stages[1] == judged.stages[1]
+
+    asked = len(house.engine.bodies)
+    several.write_text(COMBINED.replace("samples: 2", "samples: 3"))
+    again = await row(str(several))
+    assert [body.get("n") for body in house.engine.bodies[asked:]] == [3]
+    told = again.stages[0].score_configs, combined.stages[0].score_configs
+    assert [name for name in told[0] if told[0][name] != told[1][name]] == ["self-check"]
+
+    asked = len(house.engine.bodies)
+    assert await row(str(several)) == again
+    assert len(house.engine.bodies) == asked
+
+
+async def test_an_answer_that_is_cut_off_is_told_and_tried_again_later(tmp_path: Path) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+
+    prompts, log = tmp_path / "prompts.jsonl", tmp_path / "log.jsonl"
+    prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Question?"}))
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        command = ["record", str(prompts), str(ROUTERS), "--out", str(log), "--url", url]
+        result = await asyncio.to_thread(CliRunner().invoke, application(("record",)), command)
+    assert result.exit_code == 1
+    assert "q: " in result.output
+    assert "did not finish its answer" in result.output
+    assert log.read_bytes() == b""

@@ -81,13 +81,13 @@ def read_log(path: Path) -> list[Entry]:
     """Every row of a log. Raises ConfigError with the row's number for one that does not fit, or a file that cannot
     be read.
     """
-    entries = [_entry(raw, f"{path}:{number}") for number, raw in _rows(path)]
+    entries = [entry_of(raw, f"{path}:{number}") for number, raw in _rows(path)]
     if not entries:
         raise ConfigError(str(path), "holds no request")
     seen: set[str] = set()
     for entry in entries:
         if entry.id in seen:
-            raise ConfigError(str(path), f"request {entry.id!r} is there twice")
+            raise ConfigError(str(path), f"request {entry.id!r} is there twice: take one out")
         seen.add(entry.id)
     return entries
 
@@ -108,15 +108,19 @@ def _rows(path: Path) -> Iterator[tuple[int, object]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, object]]:
-    from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - large, and needed for this format alone
-
+    try:
+        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - large, and needed for this format alone
+    except ModuleNotFoundError as error:
+        text = f"Parquet needs another package: pip install 'pilotfish[calibrate]', or write .jsonl ({error})"
+        raise ConfigError(str(path), text) from error
     try:
         yield from enumerate(parquet.read_table(path).to_pylist(), 1)
     except ArrowInvalid as error:
         raise ConfigError(str(path), f"is no Parquet file: {error}") from error
 
 
-def _entry(raw: object, where: str) -> Entry:
+def entry_of(raw: object, where: str) -> Entry:
+    """A row as it was read. Raises ConfigError that names the field."""
     if isinstance(raw, Mapping):
         # Parquet writes what is absent as null, in every row.
         raw = _without_nulls(raw)

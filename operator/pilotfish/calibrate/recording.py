@@ -1,6 +1,7 @@
 """Prompts through every pool of some routers, by way of a gateway, into a log that `calibrate` and `replay` read.
 
-Each row is written when its request is done: a recording that was cut off goes on where it stopped.
+Each row is written when its request is done: a recording that was cut off goes on where it stopped, and one that is
+asked for more pools or scorers adds what rows lack.
 """
 
 import asyncio
@@ -15,15 +16,13 @@ import aiohttp
 import orjson
 from pydantic import ConfigDict, Field, ValidationError
 
-from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Scorer
 from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable, PilotfishError, RequestError
 from pilotfish.calibrate.checks import Check, parse_check
-from pilotfish.calibrate.evaluate import AnyScorer, make_scorer
-from pilotfish.calibrate.learning import trainable
+from pilotfish.calibrate.judges import Judge
 from pilotfish.calibrate.log import Entry, Row, Stage, line_of
+from pilotfish.calibrate.resuming import log_so_far
+from pilotfish.calibrate.scores import digest_of
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Question, TokenLogprobs
-from pilotfish.plugins.registry import Registry
 from pilotfish.routing.scorers.support import question_text
 
 ALTERNATIVES = 5
@@ -71,47 +70,6 @@ def sample(prompts: Sequence[tuple[Prompt, Check | None]], most: int | None) -> 
     return ordered if most is None else ordered[:most]
 
 
-def done_before(path: Path) -> set[str]:
-    """Ids of the requests that a log holds already. A last line that was cut off is taken out of the file."""
-    if not path.exists():
-        return set()
-    raw = path.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
-    if len(whole) < len(raw):
-        path.write_bytes(whole)
-    return {str(orjson.loads(line)["id"]) for line in whole.splitlines() if line.strip()}
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A scorer of one stage of a router that has something to add to a row."""
-
-    pool: str
-    name: str
-    scorer: AnyScorer
-    roles: Mapping[str, str]
-
-
-def judges_of(routers: Sequence[ModelRouter], registry: Registry) -> list[Judge]:
-    """Scorers that need no artifact, each once for a pool. Raises ConfigError where two of one name differ in
-    config.
-    """
-    found: dict[tuple[str, str], tuple[Scorer, Judge]] = {}
-    for router in routers:
-        cascade = router.spec.strategy.cascade
-        for stage in cascade.stages if cascade else ():
-            if stage.accept is None or trainable(stage.accept.scorer):
-                continue
-            scorer, pool = stage.accept.scorer, stage.pool_ref.name
-            key = (pool, scorer.name)
-            if key in found and found[key][0].config != scorer.config:
-                text = f"scorer {scorer.name!r} has another config elsewhere: record it apart"
-                raise ConfigError(f"router {router.name!r}", text)
-            roles = {"self": pool, **{ref.role: ref.name for ref in scorer.pool_refs}}
-            found[key] = scorer, Judge(pool, scorer.name, make_scorer(scorer, registry, None), roles)
-    return [judge for _, judge in found.values()]
-
-
 @dataclass
 class Gateway:
     """The gateway's API, as far as a recording needs it."""
@@ -120,9 +78,12 @@ class Gateway:
     url: str
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer's object. Raises ModelUnavailable for a refusal, BadUpstream for what is no object."""
-        async with self.http.post(f"{self.url}/v1{path}", data=orjson.dumps(body)) as response:
-            raw = await response.read()
+        """The answer's object. Raises ModelUnavailable for a refusal, BadUpstream for what is cut off or no object."""
+        try:
+            async with self.http.post(f"{self.url}/v1{path}", data=orjson.dumps(body)) as response:
+                raw = await response.read()
+        except aiohttp.ClientPayloadError as error:
+            raise BadUpstream(f"{self.url} did not finish its answer: {error}") from error
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
@@ -181,25 +142,45 @@ class Recorder:
     max_tokens: int
     vectors_from: str | None = None
 
-    async def entry(self, prompt: Prompt, check: Check | None) -> Entry:
-        """The finished row. Raises RequestError where a pool cannot answer."""
-        stages = [await self._stage(pool, prompt, check) for pool in self.pools]
-        vector: Sequence[float] | None = None
-        if self.vectors_from is not None:
-            question = Question(tuple(prompt.conversation))
-            (vector,) = await Asked(self.gateway, {"embedder": self.vectors_from}).embed(
-                "embedder", [question_text(question)]
-            )
+    def lacks(self, entry: Entry) -> bool:
+        """Whether there is something to ask that the row does not hold."""
+        held = {stage.pool for stage in entry.stages}
+        judged = all(judge.has_judged(stage) for stage in entry.stages for judge in self.judges)
+        return not held.issuperset(self.pools) or not judged or (self.vectors_from is not None and entry.vector is None)
+
+    async def entry(self, prompt: Prompt, check: Check | None, before: Entry | None = None) -> Entry:
+        """The finished row, with all that it held before. Raises RequestError where a pool cannot answer."""
+        held = {stage.pool: stage for stage in before.stages} if before else {}
+        stages = {pool: await self._stage(pool, prompt, check, held.get(pool)) for pool in self.pools}
+        vector = before.vector if before else None
+        if self.vectors_from is not None and vector is None:
+            embedder = Asked(self.gateway, {"embedder": self.vectors_from})
+            (embedded,) = await embedder.embed("embedder", [question_text(Question(tuple(prompt.conversation)))])
+            vector = tuple(embedded)
+        if before:
+            return before.model_copy(update={"stages": tuple({**held, **stages}.values()), "vector": vector})
         return Entry(
             id=prompt.id,
             prompt=prompt.prompt,
             messages=prompt.messages,
             category=prompt.category,
-            stages=tuple(stages),
-            vector=None if vector is None else tuple(vector),
+            stages=tuple(stages.values()),
+            vector=vector,
         )
 
-    async def _stage(self, pool: str, prompt: Prompt, check: Check | None) -> Stage:
+    async def _stage(self, pool: str, prompt: Prompt, check: Check | None, held: Stage | None) -> Stage:
+        """Judges need the answer's text and tokens: without them the pool is asked anew."""
+        judges = [judge for judge in self.judges if judge.pool == pool]
+        if held is not None and all(judge.has_judged(held) for judge in judges):
+            return held
+        whole = held is not None and held.answer is not None and held.logprobs is not None
+        stage = held if held is not None and whole else await self._answered(pool, prompt, check)
+        for judge in judges:
+            if not judge.has_judged(stage):
+                stage = await self._judged(stage, prompt, judge)
+        return stage
+
+    async def _answered(self, pool: str, prompt: Prompt, check: Check | None) -> Stage:
         body = {
             "model": pool,
             "messages": prompt.conversation,
@@ -212,16 +193,12 @@ class Recorder:
         answer = await self.gateway.post("/chat/completions", body)
         seconds = time.perf_counter() - started
         text, tokens = _read(answer)
-        scores, costs, times = await self._judged(pool, prompt, Answer(text, tokens))
         usage = answer.get("usage") or {}
         return Stage(
             pool=pool,
             answer=text,
             logprobs=tuple(token.logprob for token in tokens),
             top_logprobs=tuple(token.top for token in tokens),
-            scores=scores,
-            score_costs=costs,
-            score_seconds=times,
             quality=None if check is None else float(check.holds(text)),
             cost=cost_of(answer),
             seconds=seconds,
@@ -229,27 +206,25 @@ class Recorder:
             output_tokens=usage.get("completion_tokens"),
         )
 
-    async def _judged(
-        self, pool: str, prompt: Prompt, answer: Answer
-    ) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
-        question = Question(tuple(prompt.conversation), max_tokens=self.max_tokens, temperature=0.0)
-        scores: dict[str, int] = {}
-        costs: dict[str, float] = {}
-        times: dict[str, float] = {}
-        for judge in self.judges:
-            if judge.pool != pool:
-                continue
+    async def _judged(self, stage: Stage, prompt: Prompt, judge: Judge) -> Stage:
+        """The stage with the judge's score, and what asking it took."""
+        tokens, name = stage.tokens(), judge.name
+        update: dict[str, Any] = {"score_configs": {**stage.score_configs, name: digest_of(judge.named)}}
+        if isinstance(judge.scorer, JudgeScorer):
             started = time.perf_counter()
-            if isinstance(judge.scorer, JudgeScorer):
-                models = Asked(self.gateway, judge.roles)
-                score = await judge.scorer.judge(question=question, answer=answer, models=models)
-                scores[judge.name], costs[judge.name] = score.permille, models.cost
-                times[judge.name] = time.perf_counter() - started
-            elif isinstance(judge.scorer, AnswerScorer):
-                running = judge.scorer.start()
-                running.add(answer.tokens)
-                scores[judge.name] = running.score().permille
-        return scores, costs, times
+            question = Question(tuple(prompt.conversation), max_tokens=self.max_tokens, temperature=0.0)
+            models = Asked(self.gateway, judge.roles)
+            answer = Answer(stage.answer or "", tokens)
+            score = await judge.scorer.judge(question=question, answer=answer, models=models)
+            update["score_costs"] = {**stage.score_costs, name: models.cost}
+            update["score_seconds"] = {**stage.score_seconds, name: time.perf_counter() - started}
+        elif isinstance(judge.scorer, AnswerScorer):
+            running = judge.scorer.start()
+            running.add(tokens)
+            score = running.score()
+        else:
+            raise ConfigError("scorer", f"{name!r} scores prompts, not answers: it cannot judge pool {stage.pool!r}")
+        return stage.model_copy(update={**update, "scores": {**stage.scores, name: score.permille}})
 
 
 def _read(answer: Mapping[str, Any]) -> tuple[str, tuple[TokenLogprobs, ...]]:
@@ -279,13 +254,14 @@ async def record(
     prompts: Sequence[tuple[Prompt, Check | None]],
     out: Path,
     *,
+    before: Mapping[str, Entry],
     at_once: int,
     told: Callable[[Outcome], None],
 ) -> Outcome:
     """Record prompts, `at_once` at a time, appending to `out`; `told` hears of each that is done.
 
-    A prompt that fails is told and left out, so that a later run tries it again. Raises ModelUnavailable if the
-    gateway is gone.
+    `before`: what `out` holds already, by id. A prompt that fails is told and left out, so that a later run tries it
+    again. Raises ModelUnavailable if the gateway is gone.
     """
     outcome = Outcome()
     waiting = iter(prompts)
@@ -295,7 +271,7 @@ async def record(
         async def work() -> None:
             for prompt, check in waiting:
                 try:
-                    entry = await recorder.entry(prompt, check)
+                    entry = await recorder.entry(prompt, check, before.get(prompt.id))
                 except RequestError as error:
                     outcome.failed[prompt.id] = str(error)
                 except aiohttp.ClientConnectionError as error:
@@ -312,6 +288,9 @@ async def record(
                     group.create_task(work())
         except* PilotfishError as faults:
             fault = faults
+        finally:
+            # Rows that were added to stand there twice.
+            log_so_far(out)
     if fault is not None:
         raise fault.exceptions[0]
     return outcome

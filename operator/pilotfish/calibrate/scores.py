@@ -19,7 +19,15 @@ def asked_of(scorer: Scorer) -> tuple[Scorer, ...]:
     if scorer.name != combined.KIND:
         return (scorer,)
     members = read_config(combined.Config, Settings(scorer.config)).members
-    return tuple(Scorer(name=member.name, config=member.config, pool_refs=scorer.pool_refs) for member in members)
+    roles = [combined.roles_of(member, place) for place, member in enumerate(members)]
+    return tuple(
+        Scorer(
+            name=member.name,
+            config=member.config,
+            pool_refs=tuple(ref for ref in scorer.pool_refs if ref.role in asked),
+        )
+        for member, asked in zip(members, roles, strict=True)
+    )
 
 
 def digest_of(scorer: Scorer) -> str:

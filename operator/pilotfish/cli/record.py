@@ -36,7 +36,7 @@ def record(
     prompts: Annotated[Path, typer.Argument(help="JSONL of prompts: id, prompt, perhaps a check.", exists=True)],
     manifests: Manifests,
     router: Annotated[list[str] | None, typer.Option(help="Only this router; may be repeated.")] = None,
-    out: Annotated[Path, typer.Option(help="The log; what it holds already is not asked again.")] = Path("log.jsonl"),
+    out: Annotated[Path, typer.Option(help="The log, .jsonl; what it holds is not asked again.")] = Path("log.jsonl"),
     url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
     at_once: Annotated[int, typer.Option(help="Prompts in flight.", min=1, max=256)] = 4,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 128,
@@ -89,25 +89,25 @@ def _routers(manifests: Sequence[Path], names: Sequence[str] | None) -> list[Mod
 
 async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _Way, console: Console) -> "Outcome":
     try:
-        from pilotfish.calibrate import recording  # noqa: PLC0415 - needs the packages of calibration
+        from pilotfish.calibrate import judges, recording, resuming  # noqa: PLC0415 - need the packages of calibration
     except ModuleNotFoundError as error:
         raise ConfigError("record", f"{NO_PACKAGES} ({error})") from error
-    before = recording.done_before(out)
+    before = resuming.log_so_far(out)
     wanted = recording.sample(recording.read_prompts(prompts), way.limit)
-    waiting = [(prompt, check) for prompt, check in wanted if prompt.id not in before]
-    done = len(wanted) - len(waiting)
     pools = tuple(dict.fromkeys(pool for router in routers for pool in router.strategy_pools))
-    judges = tuple(recording.judges_of(routers, Registry.installed()))
+    asked = tuple(judges.judges_of(routers, Registry.installed()))
     key = os.environ.get("PILOTFISH_API_KEYS", "").partition(",")[0]
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
         gateway = recording.Gateway(http, way.url)
-        recorder = recording.Recorder(gateway, pools, judges, way.max_tokens, way.vectors_from)
+        recorder = recording.Recorder(gateway, pools, asked, way.max_tokens, way.vectors_from)
+        waiting = [each for each in wanted if each[0].id not in before or recorder.lacks(before[each[0].id])]
+        done = len(wanted) - len(waiting)
         with Progress(*COLUMNS, console=console) as progress:
             task = progress.add_task("recorded", total=len(wanted), completed=done)
 
             def told(outcome: "Outcome") -> None:
                 progress.update(task, completed=done + outcome.written + len(outcome.failed))
 
-            return await recording.record(recorder, waiting, out, at_once=way.at_once, told=told)
+            return await recording.record(recorder, waiting, out, before=before, at_once=way.at_once, told=told)

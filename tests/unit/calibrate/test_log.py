@@ -1,5 +1,6 @@
 import gzip
 import math
+import sys
 
 import pyarrow as pa
 import pytest
@@ -50,6 +51,7 @@ def test_parquet_means_the_same(tmp_path):
         ("", "holds no request"),
         ('{"id": "1"}', r":1: stages"),
         ('{"id": "1", "stages": [{"pool": "s", "quality": 3}]}', r"stages\.0\.quality"),
+        ('{"id": "1", "stages": [{"pool": "s", "scores": {"x": 1001}}]}', r"stages\.0\.scores\.x"),
         ('{"id": "1", "propensity": 0, "stages": [{"pool": "s"}]}', "propensity"),
         ("{not json", "no JSON"),
         ('{"id": "1", "stages": [{"pool": "s"}]}\n' * 2, "'1' is there twice"),
@@ -67,4 +69,12 @@ def test_a_file_of_another_format_is_refused(tmp_path, name):
     path = tmp_path / name
     path.write_text("something else")
     with pytest.raises(ConfigError, match=str(name)):
+        read_log(path)
+
+
+def test_parquet_without_its_package_names_the_fix(tmp_path, monkeypatch):
+    path = tmp_path / "log.parquet"
+    parquet.write_table(pa.Table.from_pylist([{"id": "1"}]), path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"pip install 'pilotfish\[calibrate\]'"):
         read_log(path)

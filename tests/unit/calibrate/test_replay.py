@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from pilotfish.api.validation import parse_resource
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import score_all
+from pilotfish.calibrate.judges import judges_of
 from pilotfish.calibrate.learning import train
 from pilotfish.calibrate.log import write_jsonl
 from pilotfish.calibrate.replay import estimate, replay
@@ -152,6 +153,24 @@ def test_combined_is_learned_and_replayed_from_scores_of_its_members_own_config(
     for asking in (lambda rows: train(rows, router, 0), lambda rows: replay(rows, router, REGISTRY, learned)):
         with pytest.raises(ConfigError, match=r"scores\.self-check by this config"):
             asking(recorded("another"))
+
+
+def test_combined_and_a_scorer_alone_are_recorded_as_one_unless_their_configs_differ():
+    """A pool that only the verifier asks is none of the self-check's."""
+    members = "members: [{name: self-check}, {name: verifier}]"
+    several = f"{{name: combined, config: {{{members}}}, poolRefs: [{{role: verifier, name: judge}}]}}"
+    stage = "{poolRef: {name: small}, accept: {scorer: %s, thresholdPermille: 500}}"
+    together, alone, other = (
+        router_of(stage % scorer)
+        for scorer in (several, "{name: self-check}", "{name: self-check, config: {samples: 9}}")
+    )
+    judges = judges_of([together, alone], REGISTRY)
+    assert [(judge.name, judge.roles) for judge in judges] == [
+        ("self-check", {"self": "small"}),
+        ("verifier", {"self": "small", "verifier": "judge"}),
+    ]
+    with pytest.raises(ConfigError, match="another config"):
+        judges_of([together, other], REGISTRY)
 
 
 def test_a_weighted_router_tells_each_pool_apart(log, routers):

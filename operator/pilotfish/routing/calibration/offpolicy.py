@@ -66,7 +66,7 @@ def decided(scores: Integers, known: NDArray[np.bool_], thresholds: Sequence[int
     accepted = np.concatenate([scores >= limits, last], axis=1)
     first = (open_to | accepted).argmax(axis=1)
     places = np.arange(accepted.shape[1])
-    chosen = (places == first[:, None]).astype(np.float64)
+    chosen: Floats = (places == first[:, None]).astype(np.float64)
     unknown = open_to[np.arange(len(scores)), first]
     chosen[unknown[:, None] & (places >= first[:, None])] = np.nan
     return chosen

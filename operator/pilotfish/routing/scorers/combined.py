@@ -5,7 +5,8 @@ recorded, as in Gupta et al., "Language Model Cascades: Token-level Uncertainty 
 post-hoc model joins several uncertainties.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Self
 
 from pydantic import AfterValidator
@@ -13,19 +14,22 @@ from pydantic import AfterValidator
 from pilotfish.api.common import EntryPointName, Model, Opaque, ordered_list
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Models, Question, Score, Settings
-from pilotfish.routing.scorers.agreement import AgreementScorer
+from pilotfish.routing.scorers import agreement, logprob, selfcheck, verifier
 from pilotfish.routing.scorers.heads import LogisticHead
-from pilotfish.routing.scorers.logprob import LogprobScorer
-from pilotfish.routing.scorers.selfcheck import SelfCheckScorer
 from pilotfish.routing.scorers.support import permille, read_artifact, read_config
-from pilotfish.routing.scorers.verifier import VerifierScorer
 
 KIND = "combined"
 MEMBERS: dict[str, type[AnswerScorer] | type[JudgeScorer]] = {
-    "agreement": AgreementScorer,
-    "logprob": LogprobScorer,
-    "self-check": SelfCheckScorer,
-    "verifier": VerifierScorer,
+    "agreement": agreement.AgreementScorer,
+    "logprob": logprob.LogprobScorer,
+    "self-check": selfcheck.SelfCheckScorer,
+    "verifier": verifier.VerifierScorer,
+}
+_CONFIGS: dict[str, type[Model]] = {
+    "agreement": agreement.Config,
+    "logprob": logprob.Config,
+    "self-check": selfcheck.Config,
+    "verifier": verifier.Config,
 }
 
 
@@ -90,12 +94,27 @@ def signal_names(config: Config) -> tuple[str, ...]:
     return tuple(f"{place}-{member.name}" for place, member in enumerate(config.members))
 
 
+def roles_of(member: Member, place: int) -> frozenset[str]:
+    """Roles of the pools that the member asks. Raises ConfigError for one that does not exist or fit."""
+    with _fault_of(member, place):
+        config = read_config(_CONFIGS[member.name], Settings(member.config))
+    roles = (getattr(config, field, None) for field in ("role", "embed_role"))
+    return frozenset(role for role in roles if role is not None)
+
+
 def _member(member: Member, place: int) -> AnswerScorer | JudgeScorer:
+    with _fault_of(member, place):
+        return MEMBERS[member.name].from_settings(Settings(config=member.config))
+
+
+@contextmanager
+def _fault_of(member: Member, place: int) -> Iterator[None]:
+    """Faults of a member with their path in the combination's config."""
     path = f"config.members.{place}"
     if member.name not in MEMBERS:
         raise ConfigError(f"{path}.name", f"{member.name!r} cannot be combined; these can: {', '.join(MEMBERS)}")
     try:
-        return MEMBERS[member.name].from_settings(Settings(config=member.config))
+        yield
     except ConfigError as error:
         raise ConfigError(f"{path}.{error.field}", error.message) from error
 
