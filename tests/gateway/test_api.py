@@ -161,10 +161,11 @@ async def test_no_server_behind_the_address_is_a_503(house: House) -> None:
     assert (await house.ask("plain")).status == 503
 
 
-async def test_a_router_s_time_is_kept(house: House) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/pilotfish/v1/explain"])
+async def test_a_router_s_time_is_kept(house: House, path: str) -> None:
     house.say(small=slow(SURE, 30))
     await house.serve([router("plain", DIRECT, ", timeoutSeconds: 1")])
-    answer = await house.ask("plain")
+    answer = await house.ask("plain", path)
     assert (answer.status, answer.json["error"]["type"]) == (504, "timeout_error")
     await asyncio.wait_for(house.engine.happened("cancelled", "small"), 2)
 
@@ -172,11 +173,13 @@ async def test_a_router_s_time_is_kept(house: House) -> None:
 async def test_limits_send_away_with_retry_after_and_survive_a_new_snapshot(house: House) -> None:
     limited = router("plain", DIRECT, ", limits: {requestsPerMinute: 2}")
     await house.serve([limited])
-    assert [(await house.ask("plain")).status for _ in range(2)] == [200, 200]
+    paths = ("/v1/chat/completions", "/pilotfish/v1/explain")
+    assert [(await house.ask("plain", path)).status for path in paths] == [200, 200]
     await house.serve([limited])
-    refused = await house.ask("plain")
-    assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
-    assert int(refused.headers["Retry-After"]) >= 1
+    for path in paths:
+        refused = await house.ask("plain", path)
+        assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert int(refused.headers["Retry-After"]) >= 1
 
 
 async def test_a_new_snapshot_drops_no_stream(house: House) -> None:

@@ -85,12 +85,8 @@ class Answering:
     async def answer(
         self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span, give: Give
     ) -> None:
-        """Give the answer that is taken, and account for it."""
-        limit = self.limits.get((route.namespace, route.name)) if route.router else None
-        if limit and (wait := limit.admit(self.pools.clock())):
-            raise TooManyRequests(
-                f"{route.name!r} has reached its limit of requests or tokens a minute", retry_after_seconds=wait
-            )
+        """Give the answer that is taken, and account for it. Raises TooManyRequests at a limit."""
+        limit = self._admitted(route)
         started = self.pools.clock()
         run = self._run(request, route, incoming, parent)
         try:
@@ -101,7 +97,7 @@ class Answering:
                 self.recorder.write(run)
         finally:
             if limit:
-                limit.used(_tokens(run), self.pools.clock())
+                limit.used(run.trail.tokens, self.pools.clock())
             if route.tally:
                 route.tally.count(run.trail, self.pools.clock() - started)
             self._account(run, parent)
@@ -109,9 +105,27 @@ class Answering:
     async def explain(
         self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span
     ) -> dict[str, Any]:
-        """What every stage of the route says of a request, those included that it would not have come to."""
+        """What every stage of the route says of a request, those included that it would not have come to.
+
+        It counts towards limits and spend as an answer does, and raises TooManyRequests at a limit.
+        """
+        limit = self._admitted(route)
         run = self._run(request, route, incoming, parent)
-        return await explanation(run, await self._plan(run, explore=False))
+        try:
+            return await explanation(run, await self._plan(run, explore=False))
+        finally:
+            if limit:
+                limit.used(run.trail.tokens, self.pools.clock())
+            if route.tally:
+                route.tally.spend(run.trail)
+
+    def _admitted(self, route: Route) -> RateLimit | None:
+        limit = self.limits.get((route.namespace, route.name)) if route.router else None
+        if limit and (wait := limit.admit(self.pools.clock())):
+            raise TooManyRequests(
+                f"{route.name!r} has reached its limit of requests or tokens a minute", retry_after_seconds=wait
+            )
+        return limit
 
     def _run(self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span) -> Run:
         return Run(
@@ -139,15 +153,14 @@ class Answering:
             raise ModelUnavailable(
                 f"router {router.name!r}: scorer {predictive.scorer.name!r} scores answers, not prompts"
             )
-        models = ScorerModels(run.visitor, {ref.role: ref.name for ref in predictive.scorer.pool_refs})
+        roles = {ref.role: ref.name for ref in predictive.scorer.pool_refs}
+        models = ScorerModels(run.visitor, roles, run.trail.scorer_calls)
         with self.pools.tracing.span(
             f"score {predictive.scorer.name}", SpanKind.INTERNAL, run.visitor.span, {genai.ROUTE: run.route.name}
         ) as span:
             score = await scorer.predict(question=run.request.question, models=models)
             chosen = predictive_choice(predictive.candidates, score.permille)
             span.set_attributes({genai.SCORE: score.permille, genai.POOL: chosen})
-        if models.records:
-            run.trail.details["scorer_calls"] = [record.as_object() for record in models.records]
         names = [candidate.pool_ref.name for candidate in predictive.candidates]
         uniform = random.random()  # noqa: S311 - a share of traffic, not a secret
         asked, chance = explored_candidates(names[names.index(chosen) :], explore, uniform)
@@ -187,7 +200,3 @@ def can_answer(route: Route, snapshot: Snapshot) -> bool:
     fallback = tuple(entry.pool_ref.name for entry in route.router.spec.fallback) if route.router else ()
     answering = answering_pools(snapshot, route.namespace)
     return any(name in answering for name in names + fallback)
-
-
-def _tokens(run: Run) -> int:
-    return sum((stage.usage.prompt_tokens or 0) + (stage.usage.completion_tokens or 0) for stage in run.trail.stages)

@@ -23,7 +23,7 @@ async def explanation(run: Run, plan: Plan) -> dict[str, Any]:
         "answered_by": chosen["pool"] if chosen else None,
         "stages": told,
         **({"alternatives": alternatives} if alternatives else {}),
-        **run.trail.details,
+        **run.trail.more(),
         **_prediction(run),
     }
 

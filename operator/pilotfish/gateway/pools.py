@@ -169,11 +169,11 @@ class Call:
 
 @dataclass
 class ScorerModels:
-    """What a scorer may ask: `Models` of the plugin API, over pools. Every call is a stage record of its own."""
+    """What a scorer may ask: `Models` of the plugin API, over pools. Every call is put down in `calls` as it begins."""
 
     visitor: Visitor
     roles: Mapping[str, str]
-    records: list[StageRecord] = field(default_factory=list)
+    calls: list[StageRecord]
 
     async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> WholeAnswer:
         """One chat completion."""
@@ -201,7 +201,7 @@ class ScorerModels:
         if pool is None:
             raise ModelUnavailable(f"the scorer asks a pool in the role {role!r}, which poolRefs does not name")
         record = StageRecord(pool)
-        self.records.append(record)
+        self.calls.append(record)
         with self.visitor.begin(record, path.rpartition("/")[2]) as call:
             reply = await call.post(path, orjson.dumps({**body, "model": call.view.model}))
             raw = await reply.read()

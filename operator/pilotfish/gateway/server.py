@@ -173,7 +173,7 @@ class GatewayServer:
                 async with asyncio.timeout(route.timeout_seconds):
                     await self._answering.answer(parsed, route, incoming, span, give)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}") from error
+            raise _too_late(route) from error
         return sender.answer
 
     async def _body(self, request: web.BaseRequest) -> bytes:
@@ -219,8 +219,11 @@ class GatewayServer:
     async def _explain(self, request: web.BaseRequest) -> web.StreamResponse:
         parsed = ClientRequest.parse(Task.CHAT, await self._body(request))
         route = self._answering.route(parsed.model)
-        async with asyncio.timeout(route.timeout_seconds):
-            return _json(await self._answering.explain(parsed, route, request.headers, INVALID_SPAN))
+        try:
+            async with asyncio.timeout(route.timeout_seconds):
+                return _json(await self._answering.explain(parsed, route, request.headers, INVALID_SPAN))
+        except TimeoutError as error:
+            raise _too_late(route) from error
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
         listed = [self._told(name, route) for name, route in sorted(self._answering.table.routes.items())]
@@ -328,6 +331,10 @@ class Sender:
 def _tell_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logger.error("objectives are no longer followed, thresholds stay", exc_info=error)
+
+
+def _too_late(route: Route) -> DeadlineExceeded:
+    return DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}")
 
 
 def _reason(route: Route) -> str:

@@ -279,15 +279,13 @@ class Stage:
     async def _judgement(self, accept: Accept, scorer: JudgeScorer, answer: WholeAnswer) -> Decision:
         """With several choices the least sure one counts."""
         roles = {"self": self.record.pool, **{ref.role: ref.name for ref in accept.scorer.pool_refs}}
-        models = ScorerModels(self.of.visitor, roles)
+        models = ScorerModels(self.of.visitor, roles, self.of.trail.scorer_calls)
         tokens: list[TokenLogprobs] = []
         scores = []
         for choice in answer["choices"]:
             tokens = logprobs.read(self.request, choice)
             said = Answer(answer_text({"choices": [choice]}), tuple(tokens))
             scores.append(await scorer.judge(question=self.request.question, answer=said, models=models))
-        if models.records:
-            self.of.trail.details["scorer_calls"] = [record.as_object() for record in models.records]
         if not scores:
             raise BadUpstream("the model server answered no choices")
         return judge_whole(min(scores, key=lambda score: score.permille), accept.threshold_permille, len(tokens))

@@ -1,10 +1,10 @@
 """Counts what the requests of one router took, for its objective and for the share that was escalated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from pilotfish.api.modelrouter import ModelRouter
-from pilotfish.gateway.wire.decision import Trail
+from pilotfish.gateway.wire.decision import StageRecord, Trail
 from pilotfish.routing.figures import Totals
 
 
@@ -35,8 +35,15 @@ class Tally:
             self.escalated += 1
         if self.slow_seconds is not None and seconds > self.slow_seconds:
             self.slow += 1
+        self.spend(trail)
+
+    def spend(self, trail: Trail) -> None:
+        """Count the money alone, as of an explanation, which is no request. What scorers ask is with small answers."""
         if self.currency is not None:
-            self._spend(trail, self.currency)
+            small = [stage for stage in trail.stages if stage.pool == self.first_pool]
+            large = [stage for stage in trail.stages if stage.pool != self.first_pool]
+            self.small_spend += _spent((*small, *trail.scorer_calls), self.currency)
+            self.large_spend += _spent(large, self.currency)
 
     @property
     def totals(self) -> Totals:
@@ -49,15 +56,6 @@ class Tally:
             slow=self.slow,
         )
 
-    def _spend(self, trail: Trail, currency: str) -> None:
-        for stage in trail.stages:
-            if stage.cost is None or stage.cost.currency != currency:
-                continue
-            if stage.pool == self.first_pool:
-                self.small_spend += float(stage.cost.amount)
-            else:
-                self.large_spend += float(stage.cost.amount)
-        for call in trail.details.get("scorer_calls", ()):
-            cost = call.get("cost")
-            if cost and cost["currency"] == currency:
-                self.small_spend += float(Decimal(cost["amount"]))
+
+def _spent(calls: Sequence[StageRecord], currency: str) -> float:
+    return sum(float(call.cost.amount) for call in calls if call.cost and call.cost.currency == currency)

@@ -10,8 +10,8 @@ from pilotfish.routing.figures import Totals
 def trail(*stages: tuple[str, str, str], calls: tuple[tuple[str, str], ...] = ()) -> Trail:
     """Stages as (pool, currency, amount), calls of a scorer as (currency, amount)."""
     records = [StageRecord(pool, cost=Cost(currency, Decimal(amount))) for pool, currency, amount in stages]
-    told = [{"pool": "small", "cost": {"currency": currency, "amount": amount}} for currency, amount in calls]
-    return Trail("r", "Cascade", records, {"scorer_calls": told} if told else {})
+    asked = [StageRecord("judge", cost=Cost(currency, Decimal(amount))) for currency, amount in calls]
+    return Trail("r", "Cascade", records, asked)
 
 
 def test_spend_is_told_apart_by_pool_and_counts_in_the_objectives_currency_alone() -> None:
@@ -21,6 +21,8 @@ def test_spend_is_told_apart_by_pool_and_counts_in_the_objectives_currency_alone
     tally.count(trail(("large", "USD", "3")), 1.0)
     tally.count(trail(("small", "EUR", "7")), 1.0)
     assert tally.totals == Totals(requests=4, escalated=2, small_spend=1.25, large_spend=5.0)
+    tally.spend(trail(("small", "USD", "0.5"), ("large", "USD", "2"), calls=(("USD", "0.25"),)))
+    assert tally.totals == Totals(requests=4, escalated=2, small_spend=2.0, large_spend=7.0)
 
 
 def test_a_request_is_slow_when_it_took_longer_than_the_objective_says() -> None:

@@ -57,11 +57,15 @@ class StageRecord:
 
 @dataclass(slots=True)
 class Trail:
-    """The stages of one request, in the order in which they ran. `drawn` is the chance with which it got its plan."""
+    """The stages of one request, in the order in which they ran, and what scorers asked of pools.
+
+    `drawn` is the chance with which the request got its plan.
+    """
 
     route: str
     strategy: str
     stages: list[StageRecord] = field(default_factory=list)
+    scorer_calls: list[StageRecord] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     drawn: float = 1.0
 
@@ -74,6 +78,12 @@ class Trail:
     def escalated(self) -> bool:
         """Whether another stage than the first one answers."""
         return len(self.stages) > 1
+
+    @property
+    def tokens(self) -> int:
+        """What all calls read and wrote."""
+        usages = [call.usage for call in (*self.stages, *self.scorer_calls)]
+        return sum((usage.prompt_tokens or 0) + (usage.completion_tokens or 0) for usage in usages)
 
     def headers(self) -> dict[str, str]:
         """What is known before the first byte. Scores stand in the order of the stages that were judged."""
@@ -89,7 +99,7 @@ class Trail:
 
     def as_object(self) -> dict[str, Any]:
         """The `pilotfish` object of an answer."""
-        total = total_cost(self.stages)
+        total = total_cost((*self.stages, *self.scorer_calls))
         return {
             "route": self.route,
             "strategy": self.strategy,
@@ -97,13 +107,18 @@ class Trail:
             "escalated": self.escalated,
             "stages": [stage.as_object() for stage in self.stages],
             **({"cost": total.as_object()} if total else {}),
-            **self.details,
+            **self.more(),
         }
 
+    def more(self) -> dict[str, Any]:
+        """What there is to tell besides stages: scorers' calls, where there were any, and `details`."""
+        calls = [call.as_object() for call in self.scorer_calls]
+        return {**({"scorer_calls": calls} if calls else {}), **self.details}
 
-def total_cost(stages: Sequence[StageRecord]) -> Cost | None:
-    """The sum, where every priced stage has the same currency; None where there is none or they differ."""
-    costs = [stage.cost for stage in stages if stage.cost]
+
+def total_cost(calls: Sequence[StageRecord]) -> Cost | None:
+    """The sum, where every priced call has the same currency; None where there is none or they differ."""
+    costs = [call.cost for call in calls if call.cost]
     if len({cost.currency for cost in costs}) != 1:
         return None
     return Cost(costs[0].currency, sum((cost.amount for cost in costs), Decimal(0)))
