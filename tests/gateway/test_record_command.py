@@ -110,6 +110,11 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
     assert await row(str(several)) == again
     assert len(house.engine.bodies) == asked
 
+    prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Another question?"}))
+    other = await record(house, str(prompts), str(several), "--out", str(log))
+    assert other.exit_code == 1
+    assert "'q' of the log asks something else" in other.output
+
 
 async def test_an_answer_that_is_cut_off_is_told_and_tried_again_later(tmp_path: Path) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -142,8 +142,20 @@ class Recorder:
     max_tokens: int
     vectors_from: str | None = None
 
-    def lacks(self, entry: Entry) -> bool:
-        """Whether there is something to ask that the row does not hold."""
+    def waiting(
+        self, prompts: Sequence[tuple[Prompt, Check | None]], before: Mapping[str, Entry]
+    ) -> list[tuple[Prompt, Check | None]]:
+        """Prompts of which the log lacks something. Raises ConfigError where a row of that id is another prompt's."""
+        found = []
+        for prompt, check in prompts:
+            entry = before.get(prompt.id)
+            if entry is not None and entry.question.messages != tuple(prompt.conversation):
+                raise ConfigError("--out", f"request {prompt.id!r} of the log asks something else: name another file")
+            if entry is None or self._lacks(entry):
+                found.append((prompt, check))
+        return found
+
+    def _lacks(self, entry: Entry) -> bool:
         held = {stage.pool for stage in entry.stages}
         judged = all(judge.has_judged(stage) for stage in entry.stages for judge in self.judges)
         return not held.issuperset(self.pools) or not judged or (self.vectors_from is not None and entry.vector is None)

@@ -102,7 +102,7 @@ async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _W
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
         gateway = recording.Gateway(http, way.url)
         recorder = recording.Recorder(gateway, pools, asked, way.max_tokens, way.vectors_from)
-        waiting = [each for each in wanted if each[0].id not in before or recorder.lacks(before[each[0].id])]
+        waiting = recorder.waiting(wanted, before)
         done = len(wanted) - len(waiting)
         with Progress(*COLUMNS, console=console) as progress:
             task = progress.add_task("recorded", total=len(wanted), completed=done)
