@@ -20,7 +20,7 @@ from pilotfish.controller.external import ExternalChecks
 from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.instruments import Instruments, serve_health
 from pilotfish.controller.load import LoadBook
-from pilotfish.controller.mirror import Key, Mirror
+from pilotfish.controller.mirror import Mirror
 from pilotfish.controller.operator import Operator
 from pilotfish.controller.queue import WorkQueue
 from pilotfish.controller.reconciler import Installation, Reconciler
@@ -72,7 +72,7 @@ async def _operate(settings: OperatorSettings, credentials: Credentials, environ
 def _assemble(
     settings: OperatorSettings, credentials: Credentials, client: KubeClient, peers: Peers, instruments: Instruments
 ) -> Operator:
-    mirror, load, kuberay = Mirror(), LoadBook(monotonic), KubeRay(client, monotonic)
+    mirror, load, kuberay = Mirror(), LoadBook(monotonic), KubeRay(client)
     stopping = asyncio.Event()
     render = _render_context(settings)
 
@@ -96,19 +96,14 @@ def _assemble(
         ),
     )
 
-    async def work(key: Key) -> float | None:
-        if await kuberay.changed():
-            logger.warning("KubeRay has come or gone: stopping, to be started anew with watches that fit")
-            stopping.set()
-        return await reconciler.reconcile(key)
-
     async def in_flight() -> Mapping[str, float]:
         return await peers.in_flight(await gateways())
 
-    queue = WorkQueue(instruments.observed(work))
+    queue = WorkQueue(instruments.observed(reconciler.reconcile))
     instruments.queued.set_function(lambda: len(queue))
     return Operator(
         client=client,
+        kuberay=kuberay,
         registry=build_registry(mirror, queue.add, credentials, stopping),
         queue=queue,
         lease=Lease(

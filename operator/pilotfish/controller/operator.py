@@ -14,6 +14,7 @@ from pilotfish.controller.load import InFlight, LoadBook
 from pilotfish.controller.mirror import Key
 from pilotfish.controller.queue import WorkQueue
 from pilotfish.kube.client import KubeClient
+from pilotfish.kube.discovery import KubeRay
 from pilotfish.kube.errors import KubeError
 from pilotfish.kube.lease import Lease
 from pilotfish.kube.resources import MODEL_POOLS
@@ -28,6 +29,7 @@ class Operator:
     """The running parts. `namespaces` empty: the whole cluster."""
 
     client: KubeClient
+    kuberay: KubeRay
     registry: kopf.OperatorRegistry
     queue: WorkQueue[Key]
     lease: Lease
@@ -42,7 +44,10 @@ class Operator:
     workers: int = 8
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Run until told to stop by a signal. `ready` is set once the watches are filled. Raises LeaseLost."""
+        """Run until told to stop by a signal, or until KubeRay comes or goes: the next process has watches that fit.
+
+        `ready` is set once the watches are filled. Raises LeaseLost.
+        """
         await self._contact()
         stop = asyncio.Event()
         watching = asyncio.create_task(
@@ -57,15 +62,16 @@ class Operator:
         )
         acting = asyncio.create_task(self._act(ready))
         told = asyncio.create_task(self.stopping.wait())
+        outdated = asyncio.create_task(self._outdated())
         try:
-            await asyncio.wait({watching, acting, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({watching, acting, told, outdated}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            told.cancel()
-            acting.cancel()
-            await asyncio.wait({acting, told})
+            for task in (told, outdated, acting):
+                task.cancel()
+            await asyncio.wait({told, outdated, acting})
             stop.set()
             await asyncio.wait({watching})
-        for task in (acting, watching):
+        for task in (outdated, acting, watching):
             if not task.cancelled() and (error := task.exception()):
                 raise _alone(error)
 
@@ -74,11 +80,16 @@ class Operator:
         while True:
             try:
                 if await self.client.serves(MODEL_POOLS):
+                    await self.kuberay.ask()
                     return
                 logger.warning("the API server does not know ModelPool yet: install the CRDs")
             except KubeError as error:
                 logger.warning("waiting for the API server: %s", error)
             await asyncio.sleep(_CONTACT_SECONDS)
+
+    async def _outdated(self) -> None:
+        await self.kuberay.changed()
+        logger.warning("KubeRay has come or gone: stopping, to be started anew with watches that fit")
 
     async def _act(self, ready: asyncio.Event) -> None:
         await self.lease.acquire()

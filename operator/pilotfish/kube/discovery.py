@@ -1,26 +1,35 @@
 """Whether KubeRay serves its API here."""
 
-from pilotfish.base.clock import Clock
+import asyncio
+import logging
+
 from pilotfish.kube.client import KubeClient
+from pilotfish.kube.errors import KubeError
 from pilotfish.kube.resources import RAY_SERVICES
 
-_FRESH_SECONDS = 60.0
+logger = logging.getLogger(__name__)
+
+_PERIOD_SECONDS = 20.0
 
 
 class KubeRay:
-    """Remembers for a minute whether the API server knows RayService."""
+    """Whether the API server knows RayService: asked once, before anything is watched, and held to from then on."""
 
-    def __init__(self, client: KubeClient, clock: Clock) -> None:
-        self._client, self._clock = client, clock
-        self._asked_at: float | None = None
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
         self.known = False
-        """Whether it did when last asked."""
+        """Whether it did when it was asked."""
 
-    async def changed(self) -> bool:
-        """Ask again if the last answer is a minute old; whether it is another one now. Raises KubeError."""
-        now, first = self._clock(), self._asked_at is None
-        if self._asked_at is not None and now - self._asked_at < _FRESH_SECONDS:
-            return False
-        self._asked_at = now
-        before, self.known = self.known, await self._client.serves(RAY_SERVICES)
-        return not first and before != self.known
+    async def ask(self) -> None:
+        """Find out. Raises KubeError."""
+        self.known = await self._client.serves(RAY_SERVICES)
+
+    async def changed(self) -> None:
+        """Wait until KubeRay has come or gone since `ask`. While the API server does not say, this waits too."""
+        while True:
+            await asyncio.sleep(_PERIOD_SECONDS)
+            try:
+                if await self._client.serves(RAY_SERVICES) != self.known:
+                    return
+            except KubeError as error:
+                logger.warning("whether KubeRay has come or gone is not known: %s", error)
