@@ -9,8 +9,9 @@ import pytest
 
 from pilotfish.calibrate.log import Entry, read_log
 from pilotfish.routing.snapshot import PoolState
+from pilotfish.testing.stand_in_engine import Script
 
-from .conftest import ADDRESS, ARTIFACT, UNSURE, House, cascade, pool, predictive, router
+from .conftest import ADDRESS, ARTIFACT, SURE, UNSURE, House, cascade, pool, predictive, router
 
 
 @pytest.fixture
@@ -70,3 +71,32 @@ async def test_a_prediction_is_passed_over_with_the_odds_that_the_log_tells(
     assert {(row.action, row.propensity) for row in found[100:]} == {("large", 1.0)}
     predicted = [answer.json["pilotfish"]["prediction"] for answer in told]
     assert [row.action == "large" for row in found[:100]] == [one.get("explored", False) for one in predicted[:100]]
+
+
+@pytest.mark.parametrize("streaming", ["EarlyExit", "Hold"])
+async def test_a_row_has_the_id_that_the_client_saw_and_what_was_said(house: House, log: Path, streaming: str) -> None:
+    await house.serve([cascade(streaming=streaming)])
+    told = []
+    for small in (UNSURE, SURE):
+        house.say(small=small)
+        told += [await house.ask(stream=stream) for stream in (False, True)]
+    found = await rows(house, log)
+    ids = [answer.headers["x-pilotfish-id"] for answer in told]
+    assert [row.id for row in found] == ids
+    assert [(answer.chunks or [answer.json])[-1]["pilotfish"]["id"] for answer in told] == ids
+    last_unread = None  # the last stage's stream flows through
+    assert [[stage.answer for stage in row.stages] for row in found] == [
+        ["Melbourne.", "Canberra it is."], ["Melbourne.", last_unread], ["Canberra."], ["Canberra."],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("streaming", "scores"), [("EarlyExit", {}), ("Hold", {"logprob": 50})])
+async def test_the_score_of_a_beginning_is_not_logged_as_the_answer_s(
+    house: House, log: Path, streaming: str, scores: dict[str, int]
+) -> None:
+    house.say(small=Script([("sure", -0.01), ("unsure", -2.0), ("lost", -3.0)]))
+    await house.serve([cascade(scorer="{name: logprob, config: {statistic: minimum}}", streaming=streaming)])
+    told = (await house.ask()).json["pilotfish"]["stages"][0]
+    (row,) = await rows(house, log)
+    assert (told["ground"], told["score"]) == (("Certain", 135) if streaming == "EarlyExit" else ("EndOfAnswer", 50))
+    assert row.stages[0].scores == scores

@@ -2,12 +2,12 @@
 
 Off unless a file is named. Rows go through a queue of bounded memory to a thread; when it is full they are dropped and
 counted.
-Of an answer that flowed through unread there is no text, only what was measured. docs/log-schema.md tells the fields.
+Of an answer that flowed through unread there is no text, only what was measured, and of a verdict that fell early no
+score: that of a beginning depends on the threshold. docs/log-schema.md tells the fields.
 """
 
 import queue
 import sys
-import uuid
 from logging import INFO, Formatter, Handler, LogRecord, makeLogRecord
 from logging.handlers import QueueListener, RotatingFileHandler
 from pathlib import Path
@@ -91,7 +91,7 @@ def _memory(record: LogRecord | None) -> int:
 def _row(run: Run) -> dict[str, Any]:
     scorers = {stage.pool_ref.name: stage.accept.scorer.name for stage in _stages(run) if stage.accept}
     return {
-        "id": str(uuid.uuid4()),
+        "id": run.trail.id,
         "messages": run.request.question.messages,
         "stages": [_stage(record, scorers.get(record.pool)) for record in run.trail.stages],
         "action": run.trail.stages[-1].pool,
@@ -105,9 +105,11 @@ def _stages(run: Run) -> tuple[Any, ...]:
 
 
 def _stage(record: StageRecord, scorer: str | None) -> dict[str, Any]:
+    decision = record.decision
     told = {
         "pool": record.pool,
-        "scores": {scorer: record.decision.score} if scorer and record.decision.score is not None else None,
+        "answer": record.answer,
+        "scores": {scorer: decision.score} if scorer and decision.final and decision.score is not None else None,
         "cost": float(record.cost.amount) if record.cost else None,
         "seconds": record.seconds,
         "input_tokens": record.usage.prompt_tokens,

@@ -7,7 +7,7 @@ The answer that is taken keeps its stage open: what is still to come flows throu
 
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,14 +18,14 @@ from pilotfish.base.errors import BadUpstream, ModelUnavailable, RequestError
 from pilotfish.gateway.pools import Call, ScorerModels, Visitor
 from pilotfish.gateway.routes import Route
 from pilotfish.gateway.wire import logprobs
-from pilotfish.gateway.wire.chunks import Chunk, Ending, notable, parse_chunk, read_usage
+from pilotfish.gateway.wire.chunks import Chunk, Ending, chunk_text, notable, parse_chunk, read_usage
 from pilotfish.gateway.wire.decision import StageRecord, Trail
 from pilotfish.gateway.wire.forward import pool_body
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.gateway.wire.whole import Assembly, WholeAnswer, answer_text, parse_whole, spliced
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, TokenLogprobs
 from pilotfish.routing.boundaries import boundaries_of
-from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, Verdict, explored, judge_whole
+from pilotfish.routing.cascade import AcceptancePolicy, Decision, Ground, StageJudge, Verdict, explored, judge_whole
 from pilotfish.routing.cost import Usage
 from pilotfish.routing.plan import Plan, Step
 from pilotfish.upstream.client import Reply
@@ -137,20 +137,23 @@ class Stage:
         scorer = self._scorer(accept) if accept else None
         reply = await self._ask(stream=False, extra=self._logprobs_for(scorer) if scorer else {})
         answer = parse_whole(await reply.read())
-        self.record.usage = read_usage(answer) or self.record.usage
+        self._read(answer)
         if accept and isinstance(scorer, AnswerScorer):
             self.record.decision = self._judge_at_once(accept, scorer, answer)
         elif accept and isinstance(scorer, JudgeScorer):
             self.record.decision = await self._judgement(accept, scorer, answer)
         return answer
 
+    def _read(self, answer: WholeAnswer) -> None:
+        self.record.usage = read_usage(answer) or self.record.usage
+        self.record.answer = answer_text(answer)
+
     # taken as it comes
 
     async def _pass_whole(self) -> Taken:
         reply = await self._ask(stream=False, extra={})
         raw = await reply.read()
-        answer = parse_whole(raw)
-        self.record.usage = read_usage(answer) or self.record.usage
+        self._read(parse_whole(raw))
         return self._finished(raw)
 
     async def _pass_stream(self) -> Taken:
@@ -203,6 +206,8 @@ class Stage:
             if judge.decision:
                 break
         decision = judge.decision or judge.end()
+        if decision.ground is Ground.END_OF_ANSWER:
+            self.record.answer = chunks.text
         if self._rejected(decision):
             return None
         if self.request.stream:
@@ -224,7 +229,7 @@ class Stage:
             logprobs.restore(self.request, choice)
         return counted
 
-    async def _flow(self, held: list[Chunk], chunks: AsyncIterator[Chunk], ending: Ending) -> AsyncGenerator[bytes]:
+    async def _flow(self, held: list[Chunk], chunks: "_Chunks", ending: Ending) -> AsyncGenerator[bytes]:
         if held:
             yield _events(held)
         async for chunk in chunks:
@@ -234,9 +239,10 @@ class Stage:
             self.record.usage = ending.usage
             if ready:
                 yield _events(ready)
+        self.record.answer = chunks.text
         yield self._last(ending)
 
-    async def _assembled(self, held: list[Chunk], chunks: AsyncIterator[Chunk], ending: Ending) -> Taken:
+    async def _assembled(self, held: list[Chunk], chunks: "_Chunks", ending: Ending) -> Taken:
         assembly = Assembly(self.request)
         for chunk in held:
             assembly.add(chunk)
@@ -247,7 +253,7 @@ class Stage:
                 assembly.add(ready)
         for chunk in ending.flush():
             assembly.add(chunk)
-        self.record.usage = ending.usage
+        self.record.usage, self.record.answer = ending.usage, chunks.text
         answer = assembly.whole()
         answer["usage"] = ending.usage_object
         return self._finished(orjson.dumps(answer))
@@ -271,7 +277,7 @@ class Stage:
             for choice in chunk["choices"]:
                 logprobs.restore(self.request, choice)
             held += ending.take(chunk)
-        self.record.usage = ending.usage
+        self.record.usage, self.record.answer = ending.usage, chunks.text
         if self._rejected(await self._judgement(accept, scorer, assembly.whole())):
             return None
         return Taken(self.of.trail, self, pieces=self._flow(held, chunks, ending))
@@ -336,7 +342,13 @@ class _Chunks:
         self._reply = reply
         self._cutter = EventCutter()
         self._payloads: deque[bytes] = deque()
+        self._said: list[str] = []
         self._done = False
+
+    @property
+    def text(self) -> str:
+        """What the first choice has said so far."""
+        return "".join(self._said)
 
     def __aiter__(self) -> Self:
         return self
@@ -350,7 +362,9 @@ class _Chunks:
         if self._done or (payload := self._payloads.popleft()) == DONE:
             self._done = True
             raise StopAsyncIteration
-        return parse_chunk(payload)
+        chunk = parse_chunk(payload)
+        self._said.append(chunk_text(chunk))
+        return chunk
 
 
 def _events(chunks: list[Chunk]) -> bytes:

@@ -38,6 +38,7 @@ class Ground(StrEnum):
 class Decision:
     """A verdict and what it rests on. `tokens` is how many were judged, of the choice that decided.
 
+    `final`: whether `score` is of all that the stage judges, and not of the beginning that the verdict fell on.
     `propensity` is the chance with which the verdict fell as it did, given the answer: 1 without exploration.
     """
 
@@ -47,6 +48,7 @@ class Decision:
     threshold: int | None = None
     tokens: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
+    final: bool = True
     propensity: float = 1.0
 
 
@@ -176,4 +178,5 @@ def explored(decision: Decision, permille: int, uniform: float) -> Decision:
 
 def _decision(score: Score, ground: Ground, threshold: int, tokens: int, *, accepted: bool) -> Decision:
     verdict = Verdict.ACCEPTED if accepted else Verdict.REJECTED
-    return Decision(verdict, ground, score.permille, threshold, tokens, score.details)
+    final = ground in {Ground.END_OF_ANSWER, Ground.DECIDE_WITHIN_TOKENS}
+    return Decision(verdict, ground, score.permille, threshold, tokens, score.details, final)

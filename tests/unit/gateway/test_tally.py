@@ -11,7 +11,7 @@ def trail(*stages: tuple[str, str, str], calls: tuple[tuple[str, str], ...] = ()
     """Stages as (pool, currency, amount), calls of a scorer as (currency, amount)."""
     records = [StageRecord(pool, cost=Cost(currency, Decimal(amount))) for pool, currency, amount in stages]
     asked = [StageRecord("judge", cost=Cost(currency, Decimal(amount))) for currency, amount in calls]
-    return Trail("r", "Cascade", records, asked)
+    return Trail("r", "Cascade", stages=records, scorer_calls=asked)
 
 
 def test_spend_is_told_apart_by_pool_and_counts_in_the_objectives_currency_alone() -> None:

@@ -40,6 +40,15 @@ def parse_chunk(payload: bytes) -> Chunk:
     return chunk
 
 
+def chunk_text(chunk: Chunk) -> str:
+    """What a chunk adds to the text of the first choice."""
+    for choice in chunk["choices"]:
+        if not choice.get("index"):
+            delta = choice.get("delta")
+            return str((delta.get("content") if isinstance(delta, dict) else choice.get("text")) or "")
+    return ""
+
+
 def read_usage(answer: Mapping[str, Any]) -> Usage | None:
     """The usage in a chunk or a whole answer, if it tells any."""
     usage = answer.get("usage")

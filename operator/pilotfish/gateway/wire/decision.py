@@ -1,5 +1,6 @@
 """How a decision is told: headers before the first byte, a `pilotfish` object beside `usage` at the end."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -35,6 +36,8 @@ class StageRecord:
     cost: Cost | None = None
     energy_wh: float | None = None
     error: str | None = None
+    answer: str | None = None
+    """Its text, where all of it was read here."""
 
     def as_object(self) -> dict[str, Any]:
         """The stage's part of the `pilotfish` object; what is not known is left out."""
@@ -59,11 +62,12 @@ class StageRecord:
 class Trail:
     """The stages of one request, in the order in which they ran, and what scorers asked of pools.
 
-    `drawn` is the chance with which the request got its plan.
+    `id` is one that no other request has, whatever clients send; `drawn` is the chance with which it got its plan.
     """
 
     route: str
     strategy: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stages: list[StageRecord] = field(default_factory=list)
     scorer_calls: list[StageRecord] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +93,7 @@ class Trail:
         """What is known before the first byte. Scores stand in the order of the stages that were judged."""
         scores = [str(stage.decision.score) for stage in self.stages if stage.decision.score is not None]
         headers = {
+            "x-pilotfish-id": self.id,
             "x-pilotfish-route": self.route,
             "x-pilotfish-stages": ",".join(stage.pool for stage in self.stages),
             "x-pilotfish-escalated": "true" if self.escalated else "false",
@@ -101,6 +106,7 @@ class Trail:
         """The `pilotfish` object of an answer."""
         total = total_cost((*self.stages, *self.scorer_calls))
         return {
+            "id": self.id,
             "route": self.route,
             "strategy": self.strategy,
             "answered_by": self.stages[-1].pool if self.stages else None,
