@@ -59,6 +59,28 @@ def test_it_makes_what_is_declared_and_mends_what_is_edited(api, operator, names
     api.wait("the edits being mended", mended)
 
 
+def test_what_others_put_beside_our_items_goes_and_then_nothing_is_written(
+    api, control_plane, account, operator, namespace
+):
+    """An apply leaves items of others, and the API server keeps an empty variable without its value."""
+    pool = api.create(a_pool(namespace, pod={"env": [{"name": "EMPTY", "value": ""}]}))
+    wait_settled(api, pool)
+    made = api.get(deployment(namespace))
+    template = made["spec"]["template"]
+    (engine,) = template["spec"]["containers"]
+    by_hand = {**engine, "env": [{"name": "A", "value": "1"}, *engine["env"]]}
+    beside = {"name": "beside", "image": "beside.test/it:1"}
+    api.merge(made, {"spec": {"template": {"spec": {"containers": [beside, by_hand]}}}})
+    api.wait("the template being as it was", lambda: api.get(made)["spec"]["template"] == template)
+
+    before = len(writes(control_plane, account, namespace))
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
+    api.merge(made, {"status": {"conditions": [failure]}}, sub="/status")
+    api.wait("the next look", lambda: "exceeded quota" in condition(api, pool, "Ready").get("message", ""))
+    fresh = writes(control_plane, account, namespace)[before:]
+    assert not [entry for entry in fresh if "deployments" in entry]
+
+
 def test_scale_and_removal_reach_the_deployment_in_place(api, operator, namespace):
     pool = api.create(a_pool(namespace))
     wait_settled(api, pool)

@@ -6,7 +6,7 @@ from pilotfish.controller.mirror import Key, Mirror, owner_of, slim
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import Refused
 from pilotfish.kube.resources import BY_KIND
-from pilotfish.reconcile.drift import needs_apply
+from pilotfish.reconcile.drift import needs_apply, without_strangers
 from pilotfish.reconcile.outcome import Manifest, ObjectKey, Outcome
 
 
@@ -38,7 +38,11 @@ class Applier:
         if live is not None:
             _check_ours(manifest, live)
         if needs_apply(manifest, live):
-            self._mirror.wrote(key, slim(await self._client.apply(resource, manifest)))
+            made = slim(await self._client.apply(resource, manifest))
+            alone = without_strangers(made, manifest)
+            if alone != made:
+                made = slim(await self._client.merge(resource, alone))
+            self._mirror.wrote(key, made)
 
 
 def _check_ours(manifest: Manifest, live: Manifest) -> None:

@@ -69,10 +69,10 @@ class KubeClient:
                 return items, page["metadata"]["resourceVersion"]
             query = query | {"continue": onward}
 
-    async def uids(self, resource: Resource, namespace: str | None = None) -> set[str]:
-        """The uids of all objects, without the objects."""
+    async def uids(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> set[str]:
+        """The uids of all objects that match the selectors, without the objects."""
         found: set[str] = set()
-        query = {"limit": str(_PAGE)}
+        query = _selector(labels) | {"limit": str(_PAGE)}
         while True:
             page = await self._request("GET", resource.path(namespace), query, accept=_METADATA_ALONE)
             found |= {item["metadata"]["uid"] for item in page["items"] or []}
@@ -115,6 +115,13 @@ class KubeClient:
         """Server-side apply as our field manager. What we own is taken back from whoever changed it."""
         metadata = manifest["metadata"]
         return await self._patch(resource.path(metadata.get("namespace"), metadata["name"]), manifest)
+
+    async def merge(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
+        """JSON merge patch: lists become those of `manifest`. Raises Conflict when that one's version is old."""
+        metadata = manifest["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        manager = {"fieldManager": FIELD_MANAGER}
+        return await self._request("PATCH", path, manager, manifest, content_type="application/merge-patch+json")
 
     async def apply_status(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
         """Server-side apply of the status alone. Raises NotFound when the object has gone."""

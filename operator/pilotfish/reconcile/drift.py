@@ -1,4 +1,7 @@
-"""Whether an object must be applied: it differs from what is wanted, or what is wanted changed since the last time."""
+"""Whether an object must be applied: it differs from what is wanted, or what is wanted changed since the last time.
+
+An apply leaves what others put into a list beside our items; `without_strangers` is the object without that.
+"""
 
 import hashlib
 import json
@@ -14,6 +17,11 @@ _UNITS = {
     "Ti": Decimal(2**40), "Pi": Decimal(2**50),
 }  # fmt: skip
 _QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})
+_MAPS = frozenset({"labels", "annotations", "matchLabels", "nodeSelector"})
+_NOTHING: tuple[Any, ...] = ({}, [], None, "")
+"""The same as an absent field to the API server, but for values of maps."""
+_IDENTITIES = ("mountPath", "containerPort", "port", "uid", "name")
+"""What tells the items of a list apart, the first that an item has."""
 
 
 def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,12 +40,29 @@ def needs_apply(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bo
     return live is None or not _covers(live, wanted)
 
 
-def _covers(live: Any, wanted: Any, *, quantity: bool = False) -> bool:
+def without_strangers(live: Any, wanted: Any) -> Any:
+    """`live` with those items alone, and in that order, that lists of `wanted` have."""
+    if isinstance(live, Mapping) and isinstance(wanted, Mapping):
+        ours = {key: without_strangers(live[key], value) for key, value in wanted.items() if key in live}
+        return {**live, **ours}
+    if isinstance(live, list) and isinstance(wanted, list) and all(map(_identity, wanted)):
+        found = {_identity(item): item for item in live}
+        return [without_strangers(found.get(_identity(item), item), item) for item in wanted]
+    return live
+
+
+def _identity(item: Any) -> tuple[str, Any] | None:
+    if not isinstance(item, Mapping):
+        return None
+    return next(((key, item[key]) for key in _IDENTITIES if key in item), None)
+
+
+def _covers(live: Any, wanted: Any, *, quantity: bool = False, is_map: bool = False) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
-            # An empty collection and an absent one are the same to the API server.
-            (key in live or value in ({}, [], None))
-            and (key not in live or _covers(live[key], value, quantity=quantity or key in _QUANTITIES))
+            _covers(live[key], value, quantity=quantity or key in _QUANTITIES, is_map=key in _MAPS)
+            if key in live
+            else value in _NOTHING and not is_map
             for key, value in wanted.items()
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.reconcile.drift import needs_apply, sealed
+from pilotfish.reconcile.drift import needs_apply, sealed, without_strangers
 
 scalars = st.one_of(st.integers(), st.booleans(), st.text(max_size=5))
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
 )
+names = st.text("abc", min_size=1, max_size=3)
 specs = st.dictionaries(st.text(max_size=5), values, max_size=4)
 
 
@@ -29,6 +30,21 @@ def defaulted(value):
 def test_what_a_server_adds_is_no_drift(spec):
     wanted = manifest(spec)
     assert not needs_apply(wanted, defaulted(wanted))
+
+
+@given(st.dictionaries(names, st.lists(names, max_size=3, unique=True), max_size=3), st.data())
+def test_items_of_others_go_and_nothing_else_does(containers, data):
+    def mixed(items):
+        strangers = [{"name": f"theirs-{number}"} for number in range(data.draw(st.integers(0, 2)))]
+        return data.draw(st.permutations([*items, *strangers]))
+
+    ours = [{"name": name, "env": [{"name": each} for each in env]} for name, env in containers.items()]
+    wanted = manifest({"containers": ours, "command": ["run"]})
+    live = defaulted(wanted)
+    live["spec"]["containers"] = mixed({**each, "env": mixed(each["env"])} for each in live["spec"]["containers"])
+    alone = without_strangers(live, wanted)
+    assert alone == defaulted(wanted)
+    assert not needs_apply(wanted, alone)
 
 
 @given(specs, specs)
@@ -51,6 +67,9 @@ def test_what_is_missing_is_applied():
         ({}, {"list": []}, False),
         ({"list": [1]}, {"list": []}, True),
         ({"list": [1, 2]}, {"list": [1]}, True),
+        ({"env": [{"name": "A"}]}, {"env": [{"name": "A", "value": ""}]}, False),
+        ({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": ""}]}, True),
+        ({"nodeSelector": {}}, {"nodeSelector": {"gpu": ""}}, True),
     ],
 )
 def test_a_table_of_edits(live, wanted, differs):
