@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pilotfish.controller.mirror import Mirror
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import KubeError
-from pilotfish.kube.resources import CHILDREN, OURS, RAY_SERVICES, Resource
+from pilotfish.kube.resources import CHILDREN, OURS, PODS, RAY_SERVICES, Resource
+from pilotfish.render.labels import POOL_LABEL
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Audit:
     client: KubeClient
     mirror: Mirror
     namespaces: Sequence[str] = ()
-    resources: Iterable[Resource] = field(default=(*OURS, *CHILDREN))
+    resources: Iterable[Resource] = field(default=(*OURS, *CHILDREN, PODS))
 
     async def run(self) -> None:
         """Compare for ever. Raises StaleMirror when an object has gone and its deletion was never seen."""
@@ -59,5 +60,5 @@ class Audit:
             if resource == RAY_SERVICES and not await self.client.serves(resource):
                 continue
             for namespace in self.namespaces or (None,):
-                held -= await self.client.uids(resource, namespace)
+                held -= await self.client.uids(resource, namespace, labels=POOL_LABEL if resource == PODS else "")
         return held

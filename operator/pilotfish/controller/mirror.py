@@ -161,9 +161,10 @@ class Mirror:
         return tuple(self._pods.get(key) or ())
 
     def uids(self) -> set[str]:
-        """Of everything that was seen and not seen to go, but for pods, which come and go by themselves."""
+        """Of everything that was seen and not seen to go."""
         ours = {entry.raw["metadata"]["uid"] for store in self._entries.values() for entry in store}
-        return ours | {child["metadata"]["uid"] for store in self._children.values() for child in store}
+        theirs = (*self._children.values(), *self._pods.values())
+        return ours | {each["metadata"]["uid"] for store in theirs for each in store}
 
     def wrote(self, key: Key | ObjectKey, what: Entry | Manifest) -> None:
         """Remember an answer to our own write until the watch brings it."""

@@ -170,7 +170,7 @@ def _is_pod(body: Mapping[str, Any], **_: Any) -> bool:
 
 
 def _slim_pod(body: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("name", "namespace", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
+    names = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
     metadata, status = body["metadata"], body.get("status", {})
     return {
         "metadata": {name: metadata[name] for name in names if name in metadata},
