@@ -62,7 +62,7 @@ class Why(StrEnum):
     CALIBRATED = "Calibrated"
     """Quality: calibration chose the threshold, which stays."""
     NOT_CALIBRATED = "NotCalibrated"
-    """The scorer's artifact has no range for the objective: the threshold stays."""
+    """The scorer's artifact has no range for the objective, or a looser promise: the threshold stays."""
     NOT_PRICED = "NotPriced"
     """A pool has no price in the objective's currency: the threshold stays."""
     NO_THRESHOLD = "NoThreshold"
