@@ -16,9 +16,8 @@ from pilotfish.calibrate.log import Entry, Stage
 from pilotfish.calibrate.scores import asked_of, holds, lacking
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer, Settings
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.calibration.table import Integers, Table
+from pilotfish.routing.calibration.table import Integers, Judging, Table
 from pilotfish.routing.scorers.combined import CombinedScorer
-from pilotfish.routing.scorers.support import Floats
 
 AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
 
@@ -71,17 +70,13 @@ def evaluate(
         raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
     scores = score_all(kept, router, registry, artifacts)
     stages = [[_of(entry, pool) for pool in pools] for entry in kept]
-    judges = [asked_of(scorer) for scorer in router.scorers] if router.spec.strategy.cascade else []
-    judges += [()] * (len(pools) - len(judges))
     table = Table(
         scores=scores,
         quality=np.array([[stage.quality for stage in row] for row in stages], np.float64),
-        cost=np.array([[_cost(stage, asked) for stage, asked in zip(row, judges, strict=True)] for row in stages]),
-        seconds=np.array(
-            [[_seconds(stage, asked) for stage, asked in zip(row, judges, strict=True)] for row in stages]
-        ),
+        cost=np.array([[stage.cost or 0.0 for stage in row] for row in stages], np.float64),
+        seconds=np.array([[stage.seconds or 0.0 for stage in row] for row in stages], np.float64),
         cumulative=router.spec.strategy.cascade is not None,
-        due=_due(kept, router, registry, artifacts),
+        judging=_judging(kept, router, registry, artifacts),
     )
     return Evaluated(table, tuple(entry.id for entry in kept), pools, len(entries) - len(kept))
 
@@ -186,14 +181,20 @@ def _of(entry: Entry, pool: str) -> Stage:
     return stage
 
 
-def _due(entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]) -> Floats:
-    """Share [n, pools] of a rejected answer's cost and seconds: an early exit has no more of it made than is judged."""
-    due = np.ones((len(entries), len(router.strategy_pools)))
+def _judging(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> Judging:
+    """What asking the judges took; of a rejected answer an early exit has no more made than is judged."""
+    judging = Judging.free((len(entries), len(router.strategy_pools)))
     for place, (pool, accept) in enumerate(accepts_of(router)):
+        stages = [_of(entry, pool) for entry in entries]
+        asked = [scorer.name for scorer in asked_of(accept.scorer)]
+        judging.cost[:, place] = [sum(stage.score_costs.get(name, 0.0) for name in asked) for stage in stages]
+        judging.seconds[:, place] = [sum(stage.score_seconds.get(name, 0.0) for name in asked) for stage in stages]
         within = judged_tokens(accept, early=exits_early(router))
         if within and isinstance(make_scorer(accept.scorer, registry, artifacts.get(place)), AnswerScorer):
-            due[:, place] = [_made(_of(entry, pool), within) for entry in entries]
-    return due
+            judging.due[:, place] = [_made(stage, within) for stage in stages]
+    return judging
 
 
 def _made(stage: Stage, within: int) -> float:
@@ -205,12 +206,3 @@ def _made(stage: Stage, within: int) -> float:
         return 1.0
     whole = stage.output_tokens or len(stage.logprobs)
     return (stage.input_tokens + min(within, whole)) / (stage.input_tokens + whole)
-
-
-def _cost(stage: Stage, asked: tuple[Scorer, ...]) -> float:
-    """What the answer and the judgement of it cost."""
-    return (stage.cost or 0.0) + sum(stage.score_costs.get(scorer.name, 0.0) for scorer in asked)
-
-
-def _seconds(stage: Stage, asked: tuple[Scorer, ...]) -> float:
-    return (stage.seconds or 0.0) + sum(stage.score_seconds.get(scorer.name, 0.0) for scorer in asked)

@@ -246,37 +246,37 @@ def _by_budget(case: _Case) -> Choice:
 
     cheapest_first = ((thresholds, play(tested_on, thresholds)) for thresholds in reversed(case.path))
     passed = list(takewhile(within, cheapest_first))
-    if not passed:
-        reason = f"no threshold keeps to the {goal.wish.words} wished for; the first pool alone comes closest"
-        return replace(case.choice(Verdict.SMALL_ALONE, f"do not cascade: {reason}"), kept=False)
-    best, played = max(passed, key=lambda each: float(each[1].quality.mean()))
-    gain, surely = _over_chance(tested_on, played, goal)
-    if surely <= 0 or case.without_signal:
-        return _by_chance(case, gain)
-    return case.choice(Verdict.ROUTE, f"gains {gain:+.3f} quality over a coin at the same cost", best)
+    if passed and not case.without_signal:
+        best, played = max(passed, key=lambda each: float(each[1].quality.mean()))
+        gain, surely = _over_chance(tested_on, played, goal)
+        if surely > 0:
+            return case.choice(Verdict.ROUTE, f"gains {gain:+.3f} quality over a coin at the same cost", best)
+    return _by_chance(case)
 
 
-def _by_chance(case: _Case, gain: float) -> Choice:
+def _by_chance(case: _Case) -> Choice:
     """Where a score gains nothing: as much of the last pool as the budget allows, if that pool is the better one."""
     table, wanted = case.tested_on, case.goal.wish.words
+    large = _large_permille(table, case.goal)
+    if large is None:
+        reason = f"do not cascade: nothing keeps to the {wanted} wished for; the first pool alone comes closest"
+        return replace(case.choice(Verdict.SMALL_ALONE, reason), kept=False)
     if table.quality[:, -1].mean() <= table.quality[:, 0].mean():
         return case.choice(Verdict.SMALL_ALONE, "do not cascade: the last pool is not better than the first")
-    large = _large_permille(table, case.goal)
-    if large == 1000:
-        reason = f"do not cascade: the {wanted} wished for allows that, and the score is not shown to do better"
-        return case.choice(Verdict.LARGE_ALONE, reason)
-    reason = f"do not cascade: at this {wanted} a coin does as well as the score (gain {gain:+.3f}, may be none)"
-    if large == 0:
-        return case.choice(Verdict.SMALL_ALONE, reason)
-    return case.choice(Verdict.COIN, reason, large_permille=large)
+    reason = f"do not cascade: the {wanted} wished for allows that, and the score is not shown to do better"
+    if 0 < large < 1000:
+        return case.choice(Verdict.COIN, reason, large_permille=large)
+    return case.choice(Verdict.LARGE_ALONE if large else Verdict.SMALL_ALONE, reason)
 
 
-def _large_permille(table: Table, goal: Goal) -> int:
-    """Of 1,000 requests, how many a coin may send to the last pool within the budget, the first taking the others."""
+def _large_permille(table: Table, goal: Goal) -> int | None:
+    """Of 1,000 requests, how many a coin may send to the last pool within the budget, the first taking the others;
+    None where not even the first pool alone keeps to it.
+    """
     if goal.wish is Wish.LARGE_SHARE:
         return min(1000, math.floor(1000 * goal.limit + 1e-9))
     small, dearer = table.cost[:, 0], (table.cost[:, -1] - table.cost[:, 0]) / 1000
-    return max((large for large in range(1001) if _spend(small + large * dearer, goal) <= goal.limit), default=0)
+    return max((large for large in range(1001) if _spend(small + large * dearer, goal) <= goal.limit), default=None)
 
 
 def _spend(cost: Floats, goal: Goal) -> float:

@@ -15,12 +15,34 @@ NEVER = 1001
 
 
 @dataclass(frozen=True)
+class Judging:
+    """What a cascade takes beside its answers.
+
+    `cost` and `seconds` [n, k] of judging each; `due` [n, k]: the share of an answer's own that is due though it was
+    rejected.
+    """
+
+    cost: Floats
+    seconds: Floats
+    due: Floats
+
+    @classmethod
+    def free(cls, shape: tuple[int, ...]) -> Self:
+        """Judged for nothing, when the answer was there in full."""
+        return cls(np.zeros(shape), np.zeros(shape), np.ones(shape))
+
+    def rows(self, places: Integers) -> Self:
+        """The same of some of the requests."""
+        return type(self)(self.cost[places], self.seconds[places], self.due[places])
+
+
+@dataclass(frozen=True)
 class Table:
     """n requests, each answered by all of k pools, the first the cheapest, the last the reference.
 
     `scores` [n, k - 1] permille of accepting stage j (Cascade) or picking candidate j (Predictive); `quality` [n, k]
-    from 0 to 1; `cost` [n, k] in one currency; `seconds` [n, k]. `cumulative`: a request that reaches stage j has
-    paid for those before, `due` [n, k] saying which share of a stage that was not accepted (None: all of it).
+    from 0 to 1; `cost` [n, k] in one currency and `seconds` [n, k] of the answers. `cumulative`: a request that
+    reaches stage j has paid for those before, and for `judging` up to it (None: free).
     """
 
     scores: Integers
@@ -28,7 +50,7 @@ class Table:
     cost: Floats
     seconds: Floats
     cumulative: bool = True
-    due: Floats | None = None
+    judging: Judging | None = None
 
     def __post_init__(self) -> None:
         rows, pools = self.quality.shape
@@ -38,8 +60,6 @@ class Table:
             or self.seconds.shape != (rows, pools)
         ):
             raise ValueError("scores are [n, k - 1], quality, cost and seconds [n, k]")
-        if self.due is not None and self.due.shape != (rows, pools):
-            raise ValueError("due is [n, k]")
 
     def __len__(self) -> int:
         return len(self.quality)
@@ -52,7 +72,7 @@ class Table:
             self.cost[places],
             self.seconds[places],
             self.cumulative,
-            None if self.due is None else self.due[places],
+            self.judging and self.judging.rows(places),
         )
 
 
@@ -75,21 +95,23 @@ def play(table: Table, thresholds: Sequence[int]) -> Played:
     """
     wanted = np.asarray(thresholds)
     pool = np.concatenate([table.scores >= wanted, np.ones((len(table), 1), bool)], axis=1).argmax(axis=1)
-    due = np.ones_like(table.cost) if table.due is None else table.due
-    due = due * np.append(wanted < NEVER, True) * table.cumulative
+    judging = table.judging or Judging.free(table.cost.shape)
+    places = np.arange(table.cost.shape[1])
+    asked = (places <= pool[:, None]) & np.append(wanted < NEVER, True) & table.cumulative
+    due = asked * judging.due
     rows = np.arange(len(table))
-    return Played(pool, table.quality[rows, pool], _paid(table.cost, pool, due), _paid(table.seconds, pool, due))
+    due[rows, pool] = 1.0
+    return Played(
+        pool,
+        table.quality[rows, pool],
+        (table.cost * due + judging.cost * asked).sum(axis=1),
+        (table.seconds * due + judging.seconds * asked).sum(axis=1),
+    )
 
 
 def play_one(table: Table, pool: int) -> Played:
-    """Answer every request by one pool alone."""
+    """Answer every request by one pool alone, whose answers nobody judges."""
     return Played(np.full(len(table), pool), table.quality[:, pool], table.cost[:, pool], table.seconds[:, pool])
-
-
-def _paid(values: Floats, pool: Integers, due: Floats) -> Floats:
-    """Each row's value at its pool in full, and of those before what is due."""
-    passed = np.arange(values.shape[1]) < pool[:, None]
-    return np.asarray(values[np.arange(len(pool)), pool] + (values * due * passed).sum(axis=1), np.float64)
 
 
 def losses(table: Table, played: Played) -> Floats:

@@ -7,7 +7,7 @@ from scipy import stats
 from pilotfish.routing.calibration import control
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose, mean_loss
 from pilotfish.routing.calibration.diagnose import Finding, shift
-from pilotfish.routing.calibration.table import NEVER, Table, play, play_one
+from pilotfish.routing.calibration.table import NEVER, Judging, Table, play, play_one
 
 
 def make(count, seed, *, signal=True, small_cost=0.1, large=0.9, inverted=False):
@@ -193,12 +193,22 @@ def test_harm_done_earlier_on_the_path_counts_later_too():
     assert [entry.thresholds for entry in control.conformal(table, path, limit=0.10)] == path
 
 
-def test_a_stage_that_never_accepts_is_not_asked_and_one_that_is_cut_short_costs_what_is_due():
-    costs = np.tile([1.0, 2.0, 4.0], (2, 1))
-    scores = np.array([[900, 900], [100, 100]])
-    table = Table(scores, costs / 4, costs, costs, due=np.tile([0.5, 1.0, 1.0], (2, 1)))
-    assert play(table, (500, 500)).cost.tolist() == [1.0, 0.5 + 2.0 + 4.0]
-    assert play(table.rows(np.array([1])), (500, NEVER)).seconds.tolist() == [0.5 + 4.0]
+def test_judging_costs_where_it_is_done_and_a_rejected_answer_what_was_made_of_it():
+    costs, cents = np.tile([1.0, 2.0, 4.0], (2, 1)), np.tile([0.01, 0.02, 0.0], (2, 1))
+    judging = Judging(cents, 2 * cents, np.tile([0.5, 1.0, 1.0], (2, 1)))
+    table = Table(np.array([[900, 900], [100, 100]]), costs / 4, costs, costs, judging=judging)
+    assert play(table, (500, 500)).cost.tolist() == pytest.approx([1.01, 0.5 + 2.0 + 4.0 + 0.03])
+    assert play(table.rows(np.array([1])), (500, NEVER)).seconds.tolist() == pytest.approx([0.5 + 4.0 + 0.02])
+    assert play_one(table, 0).cost.tolist() == [1.0, 1.0]
+
+
+def test_a_coin_pays_no_judge():
+    """Between 0.1 and 1 a budget of 0.4 buys a third of the large pool, though judging alone would use it up."""
+    table = make(1000, 16, signal=False)
+    dear = Judging(np.tile([0.5, 0.0], (1000, 1)), np.zeros((1000, 2)), np.ones((1000, 2)))
+    judged = Table(table.scores, table.quality, table.cost, table.seconds, judging=dear)
+    found = choose(judged, Goal(Wish.SPEND, 400.0, 0.95))
+    assert (found.verdict, found.large_permille) == (Verdict.COIN, 333)
 
 
 def test_examples_are_counted_where_the_promise_is_tested():
