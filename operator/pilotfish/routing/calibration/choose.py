@@ -70,7 +70,7 @@ class Verdict(StrEnum):
     LARGE_ALONE = "LargeAlone"
     """Do not cascade."""
     SMALL_ALONE = "SmallAlone"
-    """The first pool keeps the promise without help."""
+    """The first pool keeps the promise without help, or a budget leaves no more."""
     COIN = "Coin"
     """Small and large by chance: a budget buys more quality, and the score does not say where."""
 
