@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from controlplane import Api, ControlPlane, install_crds, open_crd
-from operator_cases import START_SECONDS, a_pool, child, condition, there
+from operator_cases import START_SECONDS, a_pool, child, condition, deployment, there, wait_settled
 from operatorprocess import Account, OperatorProcess
 
 KUBERAY = open_crd("ray.io", "v1", "RayService", "rayservices")
@@ -67,6 +67,21 @@ def test_kuberay_that_comes_is_taken_up_and_not_doubted_at_a_restart(api, contro
     wait_for_rays(api, [api.create(a_pool(namespace, "fence"))])
     fresh = [entry for entry in writes(control_plane, account, namespace)[before:] if "fence" not in entry]
     assert fresh == []
+
+
+def test_a_pool_that_moves_to_a_ray_keeps_its_deployment_until_the_ray_answers(api, operators, namespace):
+    for each in operators:
+        each.stop()
+    install_crds(api, [KUBERAY])
+    operators[0].start()
+    pool = api.create(a_pool(namespace, runtime="Deployment"))
+    wait_settled(api, pool)
+    api.merge(pool, {"spec": {"runtime": "RayService"}})
+    wait_for_rays(api, [pool])
+    api.wait("the move being told", lambda: api.get(pool)["status"]["runtime"] == "RayService")
+    assert there(api, deployment(namespace)), "no Ray answers yet"
+    api.merge(pool, {"spec": {"rollout": {"type": "Recreate"}}})
+    api.wait("the Deployment being gone", lambda: there(api, deployment(namespace)) is None)
 
 
 def writes(control_plane: ControlPlane, account: Account, namespace: str) -> list[str]:
