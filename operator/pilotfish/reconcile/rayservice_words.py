@@ -28,7 +28,7 @@ def rayservice_view(
     read as well. A status that lags behind the spec says nothing, and during an upgrade KubeRay tells no states of the
     old Ray, which answers on. A fault may be any pod's: a head that finds no node keeps its workers from starting.
     """
-    seen = list(members)
+    seen = [pod for pod in members if is_rays(pod)]
     everyone = [pod for pod in seen if _is_worker(pod)]
     status = child.get("status", {}) if child else {}
     active = status.get("activeServiceStatus", {})

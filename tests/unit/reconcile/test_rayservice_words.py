@@ -22,3 +22,7 @@ def test_a_head_that_finds_no_node_is_told_and_is_no_replica():
     assert WORDS in view.fault.message
     assert (view.total, view.ready) == (0, 0)
     assert rayservice_view(None, [a_head()]).fault is None
+
+
+def test_a_pod_of_the_deployment_that_was_there_before_is_no_fault_of_the_ray():
+    assert rayservice_view(None, [a_head(), a_pod(conditions=[NOWHERE])]).fault is None
