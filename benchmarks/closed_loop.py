@@ -89,7 +89,7 @@ def plot(by_model: dict[str, list[Asked]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.5, 4.5), layout="constrained")
     for model, found in by_model.items():
         right, seconds = [each.right for each in found], [each.seconds for each in found]
         share, mean = float(np.mean(right)), float(np.mean(seconds))
@@ -98,10 +98,10 @@ def plot(by_model: dict[str, list[Asked]], path: Path) -> None:
         axes.errorbar(
             mean, share, xerr=half, yerr=[[share - wilson.low], [wilson.high - share]], fmt="o", capsize=3, label=model
         )
-        axes.annotate(model, (mean, share), textcoords="offset points", xytext=(8, 6))
     axes.set(xlabel="mean seconds of a request, one at a time", ylabel="share of right answers")
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
     axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
     figure.savefig(path, dpi=120)
 
 
