@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from routing import shown, table
+from routing import table
 from routing_serving import CHANGES
+from scipy import stats
 
 from pilotfish.calibrate.log import Entry, read_log
 from pilotfish.calibrate.recording import read_prompts, sample
@@ -58,8 +59,8 @@ def even_threshold(values: Sequence[int]) -> int:
 def turned(of_scorer: Mapping[str, Mapping[str, int]], change: str, threshold: int) -> str:
     before = of_scorer[PLAIN]
     turns = [(of_scorer[change][key] >= threshold) != (before[key] >= threshold) for key in of_scorer[change]]
-    share = float(np.mean(turns))
-    return f"{shown((share, 1.96 * float(np.sqrt(share * (1 - share) / len(turns)))), 2)} of {len(turns)}"
+    interval = stats.binomtest(sum(turns), len(turns)).proportion_ci(0.95, method="wilson")
+    return f"{np.mean(turns):.2f} ({interval.low:.2f} to {interval.high:.2f}) of {len(turns)}"
 
 
 def main() -> None:

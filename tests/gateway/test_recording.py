@@ -9,7 +9,7 @@ import pytest
 
 from pilotfish.calibrate.log import Entry, read_log
 from pilotfish.routing.snapshot import PoolState
-from pilotfish.testing.stand_in_engine import Script
+from pilotfish.testing.stand_in_engine import Fault, Script
 
 from .conftest import ADDRESS, ARTIFACT, SURE, UNSURE, House, cascade, pool, predictive, router
 
@@ -57,6 +57,17 @@ async def test_a_weighted_router_s_odds_are_the_shares_of_the_pools_that_answer(
         await house.ask()
     found = {(row.action, row.propensity) for row in await rows(house, log)}
     assert found == {("small", 0.25), ("large", 0.75)}
+
+
+async def test_who_answers_for_a_pool_that_failed_was_not_drawn(house: House, log: Path) -> None:
+    house.say(small=replace(SURE, fault=Fault.REFUSES))
+    pools = "[{poolRef: {name: small}, weight: 9}, {poolRef: {name: large}, weight: 1}]"
+    strategy = f"{{type: Weighted, weighted: {{pools: {pools}}}}}, fallback: [{{poolRef: {{name: large}}}}]"
+    await house.serve([router("assistant", strategy)], [pool("small"), pool("large", "Large")])
+    for _ in range(40):
+        await house.ask()
+    found = {(tuple(stage.pool for stage in row.stages), row.action, row.propensity) for row in await rows(house, log)}
+    assert found == {(("small", "large"), "large", None), (("large",), "large", 0.1)}
 
 
 async def test_a_prediction_is_passed_over_with_the_odds_that_the_log_tells(

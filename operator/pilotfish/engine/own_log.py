@@ -13,8 +13,11 @@ def logged_reason() -> str | None:
     """
     for descriptor in (2, 1):
         written = Path(f"/proc/self/fd/{descriptor}")
-        if written.is_file():
-            with written.open(errors="replace") as lines:
-                if reason := reason_from_log(lines):
-                    return reason
+        try:
+            if written.is_file():
+                with written.open(errors="replace") as lines:
+                    if reason := reason_from_log(lines):
+                        return reason
+        except OSError:  # the failure that is being explained must not be lost for want of words
+            continue
     return None

@@ -90,12 +90,13 @@ def _memory(record: LogRecord | None) -> int:
 
 def _row(run: Run) -> dict[str, Any]:
     scorers = {stage.pool_ref.name: stage.accept.scorer.name for stage in _stages(run) if stage.accept}
+    propensity = run.trail.propensity
     return {
         "id": run.trail.id,
         "messages": run.request.question.messages,
         "stages": [_stage(record, scorers.get(record.pool)) for record in run.trail.stages],
         "action": run.trail.stages[-1].pool,
-        "propensity": run.trail.propensity,
+        **({"propensity": propensity} if propensity is not None else {}),
     }
 
 

@@ -74,8 +74,13 @@ class Trail:
     drawn: float = 1.0
 
     @property
-    def propensity(self) -> float:
-        """The chance with which the request took this way, given the answers: 1 where nothing was drawn."""
+    def propensity(self) -> float | None:
+        """The chance with which the request took this way, given the answers: 1 where nothing was drawn.
+
+        None where a stage failed: who answered in its place was not drawn.
+        """
+        if any(stage.error for stage in self.stages):
+            return None
         return self.drawn * prod(stage.decision.propensity for stage in self.stages)
 
     @property
