@@ -20,8 +20,13 @@ _QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})
 _MAPS = frozenset({"labels", "annotations", "matchLabels", "nodeSelector"})
 _NOTHING: tuple[Any, ...] = ({}, [], None, "")
 """The same as an absent field to the API server, but for values of maps."""
-_IDENTITIES = ("mountPath", "containerPort", "port", "uid", "name")
-"""What tells the items of a list apart, the first that an item has."""
+_EVERYTHING_IF_EMPTY = frozenset({"labelSelector", "namespaceSelector", "podSelector"})
+_IDENTITIES: tuple[tuple[str, ...], ...] = (
+    ("mountPath",), ("containerPort", "protocol"), ("port", "protocol"), ("whenUnsatisfiable", "topologyKey"),
+    ("uid",), ("name",),
+)  # fmt: skip
+"""What tells the items of a list apart: of these, those whose first field an item has."""
+_PRESUMED = {"protocol": "TCP"}
 
 
 def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,10 +56,11 @@ def without_strangers(live: Any, wanted: Any) -> Any:
     return live
 
 
-def _identity(item: Any) -> tuple[str, Any] | None:
+def _identity(item: Any) -> tuple[Any, ...] | None:
     if not isinstance(item, Mapping):
         return None
-    return next(((key, item[key]) for key in _IDENTITIES if key in item), None)
+    keys = next((keys for keys in _IDENTITIES if keys[0] in item), None)
+    return keys and tuple((key, item.get(key, _PRESUMED.get(key))) for key in keys)
 
 
 def _covers(live: Any, wanted: Any, *, quantity: bool = False, is_map: bool = False) -> bool:
@@ -62,7 +68,7 @@ def _covers(live: Any, wanted: Any, *, quantity: bool = False, is_map: bool = Fa
         return isinstance(live, Mapping) and all(
             _covers(live[key], value, quantity=quantity or key in _QUANTITIES, is_map=key in _MAPS)
             if key in live
-            else value in _NOTHING and not is_map
+            else value in _NOTHING and not is_map and not (value == {} and key in _EVERYTHING_IF_EMPTY)
             for key, value in wanted.items()
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):

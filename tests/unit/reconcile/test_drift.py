@@ -47,6 +47,25 @@ def test_items_of_others_go_and_nothing_else_does(containers, data):
     assert not needs_apply(wanted, alone)
 
 
+WEB = {"containerPort": 8000, "protocol": "TCP"}
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (WEB, {**WEB, "protocol": "UDP"}),
+        ({"containerPort": 8000}, {**WEB, "protocol": "UDP"}),
+        (SPREAD, {**SPREAD, "whenUnsatisfiable": "ScheduleAnyway"}),
+        (SPREAD, {**SPREAD, "topologyKey": "host"}),
+    ],
+)
+def test_items_are_told_apart_by_all_that_the_api_server_looks_at(ours, theirs):
+    live = {"protocol": "TCP", **ours} if "containerPort" in ours else ours
+    for mixed in ([live, theirs], [theirs, live]):
+        assert without_strangers({"items": mixed}, {"items": [ours]}) == {"items": [live]}
+
+
 @given(specs, specs)
 def test_another_spec_is_always_applied(before, after):
     if before != after:
@@ -70,6 +89,7 @@ def test_what_is_missing_is_applied():
         ({"env": [{"name": "A"}]}, {"env": [{"name": "A", "value": ""}]}, False),
         ({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": ""}]}, True),
         ({"nodeSelector": {}}, {"nodeSelector": {"gpu": ""}}, True),
+        ({"podSelector": {}}, {"podSelector": {}, "namespaceSelector": {}}, True),
     ],
 )
 def test_a_table_of_edits(live, wanted, differs):
