@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import orjson
 from typer.testing import CliRunner
@@ -114,6 +115,45 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
     other = await record(house, str(prompts), str(several), "--out", str(log))
     assert other.exit_code == 1
     assert "'q' of the log asks something else" in other.output
+
+
+async def test_an_answer_that_was_judged_is_kept_or_the_recording_refused(house: House, tmp_path: Path) -> None:
+    """A row as a gateway writes it, without tokens, and as somebody has judged it."""
+    house.say(small=Script([("Yes", -0.2)]), large=Script([("Canberra", -0.1)]))
+    await house.serve([])
+    prompts, log = tmp_path / "prompts.jsonl", tmp_path / "log.jsonl"
+    prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Question?"}))
+    stages = [
+        {"pool": "small", "answer": "No", "quality": 0.5, "cost": 1.0, "grader": {"of": "small"}},
+        {"pool": "large", "answer": "Canberra", "quality": 1.0, "cost": 2.0},
+    ]
+    served = {"id": "q", "prompt": "Question?", "action": "small", "propensity": 0.9, "tenant": "a", "stages": stages}
+    log.write_bytes(orjson.dumps(served) + b"\n")
+
+    async def told(router: str) -> tuple[int, str, dict[str, Any]]:
+        result = await record(house, str(prompts), str(ROUTERS), "--router", router, "--out", str(log))
+        return result.exit_code, result.output, orjson.loads(log.read_bytes())
+
+    code, said, row = await told("by-self-check")
+    assert code == 0, said
+    scored = ("scores", "score_configs", "score_costs", "score_seconds")
+    assert row["stages"][0]["scores"].keys() == {"self-check"}
+    stages[0] |= {name: row["stages"][0][name] for name in scored if name in row["stages"][0]}
+    assert row == served
+
+    asked = len(house.engine.bodies)
+    code, said, refused = await told("by-logprob")
+    assert (code, refused, len(house.engine.bodies)) == (1, served, asked)
+    assert "request 'q' lacks logprobs of pool 'small'" in said
+
+    check = {"type": "text", "any": ["Yes"]}
+    prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Question?", "check": check}))
+    code, said, row = await told("by-logprob")
+    assert code == 0, said
+    assert (row["stages"][0]["answer"], row["stages"][0]["quality"]) == ("Yes", 1.0)
+    assert row["stages"][1] == stages[1]
+    assert row["tenant"] == "a"
+    assert not row.keys() & {"action", "propensity"}
 
 
 async def test_an_answer_that_is_cut_off_is_told_and_tried_again_later(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pilotfish.calibrate.evaluate import AnyScorer, make_scorer
 from pilotfish.calibrate.learning import trainable
 from pilotfish.calibrate.log import Stage
 from pilotfish.calibrate.scores import asked_of, digest_of, holds
+from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer
 from pilotfish.plugins.registry import Registry
 
 
@@ -34,6 +35,14 @@ class Judge:
     def has_judged(self, stage: Stage) -> bool:
         """Whether there is nothing left to ask: another pool's answer, or its score is there."""
         return stage.pool != self.pool or holds(stage, self.named)
+
+    def lacks(self, stage: Stage) -> str:
+        """What of the answer it cannot do without and the stage does not have; empty where it can judge."""
+        scorer = self.scorer
+        if isinstance(scorer, JudgeScorer) and stage.answer is None:
+            return "answer"
+        reads_tokens = isinstance(scorer, AnswerScorer | JudgeScorer) and scorer.top_logprobs is not None
+        return "logprobs" if reads_tokens and stage.logprobs is None else ""
 
 
 def judges_of(routers: Sequence[ModelRouter], registry: Registry) -> list[Judge]:

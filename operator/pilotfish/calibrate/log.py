@@ -22,9 +22,9 @@ Logprob = Annotated[float, BeforeValidator(_impossible)]
 
 
 class Row(BaseModel):
-    """Fields that are not known are kept out: another program may have written more."""
+    """Fields that are not known stay with the row: another program may have written more."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class Stage(Row):

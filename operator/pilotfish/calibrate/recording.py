@@ -145,15 +145,32 @@ class Recorder:
     def waiting(
         self, prompts: Sequence[tuple[Prompt, Check | None]], before: Mapping[str, Entry]
     ) -> list[tuple[Prompt, Check | None]]:
-        """Prompts of which the log lacks something. Raises ConfigError where a row of that id is another prompt's."""
+        """Prompts of which the log lacks something. Raises ConfigError where a row of that id is another prompt's, or a
+        pool whose answer has a quality would have to be asked anew, and nothing would judge the new answer.
+        """
         found = []
         for prompt, check in prompts:
             entry = before.get(prompt.id)
             if entry is not None and entry.question.messages != tuple(prompt.conversation):
                 raise ConfigError("--out", f"request {prompt.id!r} of the log asks something else: name another file")
+            if entry is not None and check is None:
+                self._keep_judged(entry)
             if entry is None or self._lacks(entry):
                 found.append((prompt, check))
         return found
+
+    def _keep_judged(self, entry: Entry) -> None:
+        for stage in entry.stages:
+            if stage.quality is not None and (lacks := self._unreadable(stage)):
+                text = (
+                    f"request {entry.id!r} lacks {lacks} of pool {stage.pool!r}, to ask which anew would lose `quality`"
+                )
+                raise ConfigError("--out", f"{text}: give the prompt a `check`, or name another file")
+
+    def _unreadable(self, stage: Stage) -> str:
+        """What the stage lacks for those who have not judged it yet; empty where nothing is."""
+        missing = (judge for judge in self.judges if not judge.has_judged(stage))
+        return next((lacks for judge in missing if (lacks := judge.lacks(stage))), "")
 
     def _lacks(self, entry: Entry) -> bool:
         held = {stage.pool for stage in entry.stages}
@@ -170,7 +187,11 @@ class Recorder:
             (embedded,) = await embedder.embed("embedder", [question_text(Question(tuple(prompt.conversation)))])
             vector = tuple(embedded)
         if before:
-            return before.model_copy(update={"stages": tuple({**held, **stages}.values()), "vector": vector})
+            update: dict[str, Any] = {"stages": tuple({**held, **stages}.values()), "vector": vector}
+            if any(stages[pool].answer != stage.answer for pool, stage in held.items() if pool in stages):
+                # These are the odds of what the old answer led to.
+                update |= {"action": None, "propensity": None}
+            return before.model_copy(update=update)
         return Entry(
             id=prompt.id,
             prompt=prompt.prompt,
@@ -181,13 +202,10 @@ class Recorder:
         )
 
     async def _stage(self, pool: str, prompt: Prompt, check: Check | None, held: Stage | None) -> Stage:
-        """Judges need the answer's text and tokens: without them the pool is asked anew."""
-        judges = [judge for judge in self.judges if judge.pool == pool]
-        if held is not None and all(judge.has_judged(held) for judge in judges):
-            return held
-        whole = held is not None and held.answer is not None and held.logprobs is not None
-        stage = held if held is not None and whole else await self._answered(pool, prompt, check)
-        for judge in judges:
+        """What was held, and the scores that it lacks. A judge who cannot read it has the pool asked anew."""
+        readable = held is not None and not self._unreadable(held)
+        stage = held if held is not None and readable else await self._answered(pool, prompt, check)
+        for judge in self.judges:
             if not judge.has_judged(stage):
                 stage = await self._judged(stage, prompt, judge)
         return stage
