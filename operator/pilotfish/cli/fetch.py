@@ -21,6 +21,8 @@ from pilotfish.weights import Phase, Progress, Report, ensure, revision_of
 
 CREDENTIAL_VARIABLE = "PILOTFISH_CREDENTIAL"
 """Environment variable with the source's credential: a command line is seen by everybody on the machine."""
+REVISION_FILE_VARIABLE = "PILOTFISH_REVISION_FILE"
+"""Environment variable for --revision-file: a pool's image that is older than the operator passes over it."""
 
 _LINE_SECONDS = 10.0
 
@@ -37,7 +39,8 @@ def fetch(
         list[str] | None, typer.Option(help="A volume's folder; may be repeated.", metavar="NAME=PATH")
     ] = None,
     revision_file: Annotated[
-        Path | None, typer.Option(help="Write the commit or checksum that was fetched to this file.")
+        Path | None,
+        typer.Option(envvar=REVISION_FILE_VARIABLE, help="Write the commit or checksum that was fetched to this file."),
     ] = None,
 ) -> None:
     """Fetch one model, convert it where needed, and print its folder. PILOTFISH_CREDENTIAL may hold a credential."""
@@ -45,21 +48,22 @@ def fetch(
     try:
         source = _from_manifest(manifest, pool) if manifest is not None else _from_options(uri, revision, sha256)
         folders = dict(_volume(text) for text in volume or ())
+        kept = cache or models_cache(os.environ)
         with _Shown(console) as shown:
             folder = ensure(
                 source,
-                cache=cache or models_cache(os.environ),
+                cache=kept,
                 volumes=folders,
                 credential=os.environ.get(CREDENTIAL_VARIABLE),
                 report=shown.report,
             )
         if to is not None:
             link(to, folder)
-        if revision_file is not None:
-            _tell(revision_file, revision_of(folder))
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
+    if revision_file is not None:
+        _tell(revision_file, revision_of(folder, kept), console)
     typer.echo(to or folder)
 
 
@@ -73,11 +77,12 @@ def link(path: Path, folder: Path) -> None:
     fresh.rename(path)
 
 
-def _tell(path: Path, revision: str | None) -> None:
+def _tell(path: Path, revision: str | None, console: Console) -> None:
+    """Write the revision. Where that fails the weights are there all the same, and an engine can start."""
     try:
         path.write_text(revision or "")
     except OSError as error:
-        raise ManifestError(f"--revision-file: {path}: {error.strerror}") from error
+        console.print(f"warning: --revision-file: {path}: {error.strerror}", markup=False)
 
 
 def _from_manifest(path: Path, name: str | None) -> ModelSource:

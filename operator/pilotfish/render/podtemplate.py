@@ -18,7 +18,6 @@ VOLUMES = "/volumes"
 """Where the claims that `pvc://` names are mounted, read-only."""
 FETCH_MODEL = "fetch-model"
 """The container that fetches the pool's weights; its last words are what they were fetched as."""
-_LAST_WORDS = "/dev/termination-log"
 DRAIN_SECONDS = 600
 """Time that open answers get to finish after a replica is told to go."""
 PRESTOP_SECONDS = 10
@@ -33,6 +32,8 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+_FETCH_ENVIRONMENT = {"HF_HUB_OFFLINE": "0", "PILOTFISH_REVISION_FILE": "/dev/termination-log"}
+"""A variable, as a pool's image of before knows no such option and would refuse to start."""
 
 
 def model_path() -> str:
@@ -118,18 +119,18 @@ def _claim(source: ModelSource) -> str | None:
 def _fetch(to: str, source: ModelSource, context: RenderContext, claims: list[str]) -> dict[str, Any]:
     claim = _claim(source)
     optional = {"--revision": source.revision, "--sha256": source.sha256}
-    args = ["--uri", source.uri, "--to", to, "--cache", f"{MODELS}/cache", "--revision-file", _LAST_WORDS]
+    args = ["--uri", source.uri, "--to", to, "--cache", f"{MODELS}/cache"]
     args += [part for flag, value in optional.items() if value for part in (flag, value)]
     args += ["--volume", f"{claim}={VOLUMES}/{claim}"] if claim else []
     credential = source.credentials_secret_ref
-    online = {**_ENVIRONMENT, "HF_HUB_OFFLINE": "0"}
+    variables = {**_ENVIRONMENT, **_FETCH_ENVIRONMENT}
     return {
         "name": "fetch-" + to.removeprefix(MODELS + "/").replace("/", "-")[:57].rstrip("-"),
         "image": context.pool_image,
         "imagePullPolicy": context.pull_policy,
         "command": ["pilotfish", "fetch", *args],
         "env": [
-            *({"name": name, "value": value} for name, value in online.items()),
+            *({"name": name, "value": value} for name, value in variables.items()),
             *([_from_secret("PILOTFISH_CREDENTIAL", credential)] if credential else []),
         ],
         "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},

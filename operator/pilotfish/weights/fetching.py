@@ -48,13 +48,16 @@ def ensure(
     return folder
 
 
-def revision_of(folder: Path) -> str | None:
+def revision_of(folder: Path, cache: Path) -> str | None:
     """What a model in the cache was fetched as: a commit, a checksum. None for one that is used where it lies."""
+    if folder.parent != cache:
+        return None  # a folder of somebody else's may hold a file of that name
     try:
         identity = json.loads((folder / _RECORD).read_text())
-    except (FileNotFoundError, ValueError):
-        return None  # a folder of somebody else's may hold a file of that name
-    return identity.get("revision") if isinstance(identity, dict) else None
+    except (OSError, ValueError):
+        return None
+    revision = identity.get("revision") if isinstance(identity, dict) else None
+    return revision if isinstance(revision, str) else None
 
 
 @dataclass(frozen=True)

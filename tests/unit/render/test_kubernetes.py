@@ -88,7 +88,7 @@ def test_weights_are_fetched_each_by_a_container_that_knows_its_secret_by_name_a
     assert command[:2] == ["pilotfish", "fetch"]
     assert command[command.index("--uri") + 1] == "hf://org/model"
     assert command[command.index("--revision") + 1] == "main"
-    assert command[command.index("--revision-file") + 1] == "/dev/termination-log"
+    assert {"name": "PILOTFISH_REVISION_FILE", "value": "/dev/termination-log"} in fetches["fetch-model"]["env"]
     reference = {"name": "PILOTFISH_CREDENTIAL", "valueFrom": {"secretKeyRef": SECRET}}
     assert reference in fetches["fetch-model"]["env"]
     assert "--volume" in fetches["fetch-draft"]["command"]

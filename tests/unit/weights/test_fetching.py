@@ -76,7 +76,7 @@ def test_a_model_is_copied_once_and_readable_for_all(tmp_path: Path, shelf: type
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in MODEL} == MODEL
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
     assert list(dict.fromkeys(phases)) == [Phase.FOUND, Phase.COPYING, Phase.READY]
-    assert revision_of(folder) == "1"
+    assert revision_of(folder, tmp_path) == "1"
     shelf.budget = 0
     assert ensure(source(), cache=tmp_path, registry=registry) == folder
     assert not [path for path in (tmp_path / ".work").iterdir() if path.is_dir()]
@@ -163,7 +163,8 @@ def test_a_local_folder_is_used_where_it_lies(tmp_path: Path, registry: Registry
         (tmp_path / name).write_bytes(data)
     cache = tmp_path / "cache"
     assert ensure(source(f"file://{tmp_path}"), cache=cache, registry=registry) == tmp_path
-    assert revision_of(tmp_path) is None
+    (tmp_path / "pilotfish.json").write_text('{"revision": "somebody else\'s"}')
+    assert revision_of(tmp_path, cache) is None
     assert not cache.exists()
     with pytest.raises(WeightsError, match="sha256 is of one file"):
         ensure(source(f"file://{tmp_path}", sha256="0" * 64), cache=cache, registry=registry)
