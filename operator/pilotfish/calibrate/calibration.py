@@ -18,6 +18,7 @@ from pilotfish.calibrate.evaluate import (
     exits_early,
     make_scorer,
     score_all,
+    scored,
 )
 from pilotfish.calibrate.learning import TAUGHT, marks, train, trainable, unseen
 from pilotfish.calibrate.log import Entry
@@ -26,6 +27,7 @@ from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.choose import Choice, Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.diagnose import Finding, Note, not_finite, shift
 from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, fewest_answers, learn
+from pilotfish.routing.calibration.table import Integers
 from pilotfish.routing.objective import NEVER, Limits, Range, Scores
 from pilotfish.routing.scorers import logprob
 from pilotfish.routing.scorers.support import read_artifact, write_artifact
@@ -109,11 +111,8 @@ def calibrate(
             Note(Finding.TAUGHT, f"{seen} requests taught the scorer and were left out; --relearn starts anew")
         )
     if today:
-        now = score_all(today, router, registry, learned)
-        for stage, pool in enumerate(router.strategy_pools[:-1]):
-            asked = [bool(router.spec.strategy.predictive or entry.stage(pool)) for entry in today]
-            before = evaluated.table.scores[:, stage].astype(np.float64)
-            notes += shift(before, now[asked, stage].astype(np.float64), name=f"stage {stage + 1}")
+        told = scored(today)
+        notes += _moved(evaluated, today, told, score_all(told, router, registry, learned), router)
     changed = frozenset(place for place, content in learned.items() if artifacts.get(place) != content)
     return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(notes))
 
@@ -214,6 +213,37 @@ def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> Range:
     kept = min((tested.thresholds[0] for tested in choice.tested), default=start)
     least, loss = (kept, goal.limit) if goal.wish is Wish.QUALITY_LOSS else (0, None)
     return Range(Scores.of(evaluated.table.scores[:, 0].tolist()), Limits(least, NEVER, start), loss)
+
+
+def _moved(
+    evaluated: Evaluated, today: Sequence[Entry], told: Sequence[Entry], now: Integers, router: ModelRouter
+) -> list[Note]:
+    """Whether the scores of today, `now` [n, k - 1], are still what they were; `told`: the answers that have one."""
+    notes: list[Note] = []
+    for stage, pool in enumerate(router.strategy_pools[:-1]):
+        name, held = f"stage {stage + 1}", np.ones(len(today), bool)
+        if router.spec.strategy.cascade:
+            held = np.array([entry.stage(pool) is not None for entry in told])
+            unscored = sum(entry.stage(pool) is not None for entry in today) - int(held.sum())
+            if unscored:
+                notes.append(_unscored(name, unscored, early=exits_early(router)))
+            if unscored and exits_early(router):
+                continue
+        before = evaluated.table.scores[:, stage].astype(np.float64)
+        notes += shift(before, now[held, stage].astype(np.float64), name=name)
+    return notes
+
+
+def _unscored(name: str, answers: int, *, early: bool) -> Note:
+    """A verdict falls early where the score is far from the threshold: scores of the others are no sample of all."""
+    text = f"{name}: {answers} of today's answers have no score"
+    if not early:
+        return Note(Finding.UNSCORED, f"{text} and were left out")
+    return Note(
+        Finding.UNSCORED,
+        f"{text}, and those that have one are no sample: whether scores have moved takes a log of streaming Hold,"
+        " or `pilotfish record`",
+    )
 
 
 def _finite_notes(entries: Sequence[Entry], router: ModelRouter) -> list[Note]:

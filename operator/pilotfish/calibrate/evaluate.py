@@ -103,6 +103,18 @@ def score_all(
     raise ConfigError("spec.strategy", f"router {router.name!r} is neither Cascade nor Predictive: it has no scores")
 
 
+def scored(entries: Sequence[Entry]) -> list[Entry]:
+    """Requests with those of their answers that have scores, or tokens to score. A gateway writes neither of a verdict
+    that fell early, nor of a pool that failed.
+    """
+    return [
+        entry.model_copy(
+            update={"stages": tuple(stage for stage in entry.stages if stage.scores or stage.logprobs is not None)}
+        )
+        for entry in entries
+    ]
+
+
 def accepts_of(router: ModelRouter) -> list[tuple[str, Accept]]:
     """The pools of a cascade whose answers are judged, and by what; of another strategy none."""
     cascade = router.spec.strategy.cascade

@@ -7,7 +7,7 @@ import numpy as np
 
 from pilotfish.api import ModelRouter
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibrate.evaluate import evaluate, score_all
+from pilotfish.calibrate.evaluate import evaluate, score_all, scored
 from pilotfish.calibrate.log import Entry
 from pilotfish.calibrate.train import FEWEST_EXAMPLES
 from pilotfish.plugins.registry import Registry
@@ -178,10 +178,7 @@ def _chances(
     if not router.scorers:
         shares = _shares(router)
         return np.zeros((len(entries), 0), np.int64), np.tile(shares, (len(entries), 1))
-    judged = [
-        entry.model_copy(update={"stages": tuple(stage for stage in entry.stages if stage.scores or stage.logprobs)})
-        for entry in entries
-    ]
+    judged = scored(entries)
     scores = score_all(judged, router, registry, artifacts)
     known = np.ones(scores.shape, bool)
     if router.spec.strategy.cascade:

@@ -33,3 +33,25 @@ def test_requests_that_a_stage_was_not_asked_do_not_shift_its_scores(log, router
     ]
     found = calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}, today=today)
     assert Finding.SHIFT not in {note.finding for note in found.notes}
+
+
+@pytest.mark.parametrize(("name", "shifts"), [("checked", True), ("assistant", False)])
+def test_answers_of_today_without_a_score_are_left_out_and_no_sample_where_verdicts_fall_early(
+    log, routers, name, shifts
+):
+    """As a gateway writes them: no tokens, and every other answer has no score."""
+    scorer = routers[name].scorers[0].name
+    today = [
+        entry.model_copy(
+            update={
+                "stages": (
+                    entry.stages[0].model_copy(update={"logprobs": None, "scores": {scorer: 999} if odd else {}}),
+                )
+            }
+        )
+        for odd, entry in ((place % 2, entry) for place, entry in enumerate(make_log(100, seed=3)))
+    ]
+    found = calibrate(log, routers[name], GOAL, REGISTRY, artifacts={}, today=today)
+    told = {note.finding: note.text for note in found.notes}
+    assert told[Finding.UNSCORED].startswith("stage 1: 50 of today's answers have no score")
+    assert (Finding.SHIFT in told, "streaming Hold" in told[Finding.UNSCORED]) == (shifts, not shifts)

@@ -22,6 +22,7 @@ class Finding(StrEnum):
     TOO_FEW = "TooFew"
     BLIND = "Blind"
     TAUGHT = "Taught"
+    UNSCORED = "Unscored"
 
 
 @dataclass(frozen=True, slots=True)
