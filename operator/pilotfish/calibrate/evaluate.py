@@ -64,7 +64,7 @@ def evaluate(
     scores, the log lacks what a scorer needs, or is of requests that only some of the pools were asked.
     """
     pools = router.strategy_pools
-    _check_sample(entries, pools)
+    check_sample(entries, pools)
     kept = [entry for entry in entries if _complete(entry, pools)]
     if not kept:
         raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
@@ -170,8 +170,10 @@ async def _predictions(entries: Sequence[Entry], scorer: PromptScorer) -> list[i
     ]
 
 
-def _check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
-    """Of requests that a router served, all pools answered the escalated ones: those stand for no others."""
+def check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
+    """Raises ConfigError for requests that a router served, of which all pools answered the escalated ones: those stand
+    for no others.
+    """
     served = sum(entry.action is not None and any(entry.stage(pool) is None for pool in pools) for entry in entries)
     if served:
         raise ConfigError(

@@ -7,7 +7,7 @@ import numpy as np
 
 from pilotfish.api import ModelRouter
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibrate.evaluate import evaluate, score_all, scored
+from pilotfish.calibrate.evaluate import check_sample, evaluate, score_all, scored
 from pilotfish.calibrate.log import Entry
 from pilotfish.calibrate.train import FEWEST_EXAMPLES
 from pilotfish.plugins.registry import Registry
@@ -89,6 +89,7 @@ def thresholds_of(router: ModelRouter) -> tuple[int, ...]:
 def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
     """Direct and Weighted: of a weighted router the mean over its coin, request by request."""
     pools, shares = router.strategy_pools, _shares(router)
+    check_sample(entries, pools)
     rows = [[entry.stage(pool) for pool in pools] for entry in entries]
     kept = [row for row in rows if all(stage is not None and stage.quality is not None for stage in row)]
     if not kept:

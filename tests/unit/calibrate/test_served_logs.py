@@ -22,8 +22,9 @@ def test_requests_that_were_escalated_are_taken_for_no_sample_of_all(log, router
     said = "30 requests with an `action` have no answer of some of the pools"
     with pytest.raises(ConfigError, match=said):
         calibrate(served, routers["assistant"], GOAL, REGISTRY, artifacts={})
-    with pytest.raises(ConfigError, match=said):
-        replay(served, routers["assistant"], REGISTRY, {})
+    for name in ("assistant", "plain", "canary"):
+        with pytest.raises(ConfigError, match=said):
+            replay(served, routers[name], REGISTRY, {})
 
 
 def test_requests_that_a_stage_was_not_asked_do_not_shift_its_scores(log, routers):
