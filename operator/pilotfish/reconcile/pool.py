@@ -14,7 +14,7 @@ from pilotfish.reconcile.conditions import Findings
 from pilotfish.reconcile.outcome import Context, Manifest, ObjectKey, ObservedPool, Outcome
 from pilotfish.reconcile.plan import Plan
 from pilotfish.reconcile.pool_remarks import remarks
-from pilotfish.reconcile.rayservice_words import replicas_wanted
+from pilotfish.reconcile.rayservice_words import is_rays, replicas_wanted
 from pilotfish.render import labels
 from pilotfish.render.deployment import deployment
 from pilotfish.render.netpol import network_policy
@@ -156,7 +156,9 @@ def _deployment_plan(pool: ModelPool, seen: ObservedPool, context: Context) -> P
     one = pool.spec.model_copy(update={"replicas": 1, "autoscaling_policy_ref": None})
     application = serve_application(pool.model_copy(update={"spec": one}), _engine(pool, context))
     manifest, revision = deployment(pool, context.render, application, replicas)
-    guard = network_policy(pool, context.render, spans_pods=_rayservice(seen) is not None)
+    # What a Ray that is going still answers passes between its pods.
+    spans_pods = _rayservice(seen) is not None or any(is_rays(pod) for pod in seen.pods)
+    guard = network_policy(pool, context.render, spans_pods=spans_pods)
     return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision)
 
 

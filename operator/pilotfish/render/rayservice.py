@@ -29,6 +29,7 @@ _OBJECT_STORE = {"object-store-memory": str(256 * 1024**2)}
 """Requests and answers are small; Ray would take a third of the node's memory, more than /dev/shm has."""
 _HEAD_PARAMS = {"dashboard-host": "0.0.0.0", **_OBJECT_STORE}  # noqa: S104 - a NetworkPolicy guards it
 _HEAD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2Gi"}}
+_LIFECYCLE = {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}}
 _AUTOSCALER_RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
 _IDLE_SECONDS = 120
 """Until a worker without a replica goes: longer than Serve takes to empty its proxy there."""
@@ -90,6 +91,7 @@ def _head(pool: ModelPool, context: RenderContext) -> dict[str, Any]:
             {"name": "client", "containerPort": 10001, "protocol": "TCP"},
             {"name": "serve", "containerPort": labels.SERVE_PORT, "protocol": "TCP"},
         ],
+        "lifecycle": _LIFECYCLE,
     }
     template = pod_template(pool, context, container, accelerated=False)
     spec = template["spec"]
@@ -111,7 +113,7 @@ def _worker() -> dict[str, Any]:
             "failureThreshold": 3,
             "timeoutSeconds": 5,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}},
+        "lifecycle": _LIFECYCLE,
     }
 
 

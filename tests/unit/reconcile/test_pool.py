@@ -325,13 +325,20 @@ def test_a_ray_keeps_its_ways_until_a_deployment_answers_in_its_place():
     ray = a_ray(a_pool(runtime="RayService"), pods=(ray_pod("old", "one", ready=True),))
     pool = a_pool(runtime="Deployment")
     moving = desired_state(pool, ray, KUBERAY)
-    guard = next(manifest for manifest in moving.manifests if manifest["kind"] == "NetworkPolicy")
     assert not moving.deletions
-    assert any(rule["from"] == [{"podSelector": guard["spec"]["podSelector"]}] for rule in guard["spec"]["ingress"])
+    assert lets_its_pods_meet(moving)
     assert says(moving, "Ready") == ("True", "Answering")
     new = a_pod("new", revision=revision_of(moving), ready=True)
     arrived = desired_state(pool, replace(ray, pods=(*ray.pods, new)), KUBERAY)
     assert [key.kind for key in arrived.deletions] == ["RayService"]
+    going = replace(ray, children={}, pods=(*ray.pods, new))
+    assert lets_its_pods_meet(desired_state(pool, going, KUBERAY))
+    assert not lets_its_pods_meet(desired_state(pool, replace(going, pods=(new,)), KUBERAY))
+
+
+def lets_its_pods_meet(outcome):
+    guard = next(manifest for manifest in outcome.manifests if manifest["kind"] == "NetworkPolicy")["spec"]
+    return any(rule["from"] == [{"podSelector": guard["podSelector"]}] for rule in guard["ingress"])
 
 
 def test_recreate_replaces_a_rayservice_where_surge_would_run_two():
