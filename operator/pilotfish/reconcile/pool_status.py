@@ -43,8 +43,9 @@ def mark_deployed(findings: Findings, pool: ModelPool, plan: Plan, seen: Observe
     _mark_weights(findings, everyone, fault)
     _mark_engine(findings, pool, plan, everyone, fault)
     _mark_scaled(findings, plan, everyone, fault, seen.refusal)
-    if everyone.ready and fault and (newest.ready == 0 or _serve_fails(plan, fault)):
-        findings.mark(ConditionType.DEGRADED, Finding.true(Reason.ROLLOUT_FAILING, fault.message))
+    failing = fault if fault and fault.reason is not Reason.LOADING else None
+    if everyone.ready and failing and (newest.ready == 0 or _serve_fails(plan, failing)):
+        findings.mark(ConditionType.DEGRADED, Finding.true(Reason.ROLLOUT_FAILING, failing.message))
     else:
         findings.mark(ConditionType.DEGRADED, Finding.false(Reason.WHOLE))
 

@@ -321,6 +321,18 @@ def test_a_pool_that_moves_to_another_runtime_answers_on_until_the_new_one_does(
     assert {"Deployment", "Service"} <= {key.kind for key in at_once.deletions}
 
 
+def test_a_ray_that_kuberay_has_not_looked_at_yet_does_not_fail():
+    made = children(desired_state(a_pool(), ObservedPool(), a_context()))
+    pool = a_pool(runtime="RayService")
+    new = {
+        key: {**child, "metadata": {**child["metadata"], "generation": 1}}
+        for key, child in children(desired_state(pool, ObservedPool(), KUBERAY)).items()
+    }
+    outcome = desired_state(pool, ObservedPool(children=made | new, pods=(a_pod(ready=True),)), KUBERAY)
+    assert says(outcome, "Degraded") == ("False", "Whole")
+    assert says(outcome, "Reconciling") == ("True", "RollingOut")
+
+
 def test_a_ray_keeps_its_ways_until_a_deployment_answers_in_its_place():
     ray = a_ray(a_pool(runtime="RayService"), pods=(ray_pod("old", "one", ready=True),))
     pool = a_pool(runtime="Deployment")
