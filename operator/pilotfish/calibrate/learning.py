@@ -29,7 +29,7 @@ def marks(entries: Sequence[Entry]) -> Integers:
 
 
 def unseen(entries: Sequence[Entry], router: ModelRouter, artifacts: Mapping[int, bytes]) -> list[Entry]:
-    """The requests that taught none of the artifacts: a threshold can rest on no others. Raises ConfigError where
+    """The requests that taught none of the artifacts: only these show what a scorer is worth. Raises ConfigError where
     there are none.
     """
     taught: set[int] = set()
@@ -39,7 +39,9 @@ def unseen(entries: Sequence[Entry], router: ModelRouter, artifacts: Mapping[int
             taught.update(arrays.get(TAUGHT, np.array([], np.int64)).tolist())
     left = [entry for entry, mark in zip(entries, marks(entries).tolist(), strict=True) if mark not in taught]
     if not left:
-        raise ConfigError("log", "every request of it taught the router's scorer: give another log, or --relearn")
+        raise ConfigError(
+            "log", "every request of it taught the router's scorer: give another log, or calibrate with --relearn"
+        )
     return left
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pilotfish.api import ModelRouter
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import check_sample, evaluate, score_all, scored
+from pilotfish.calibrate.learning import unseen
 from pilotfish.calibrate.log import Entry
 from pilotfish.calibrate.train import FEWEST_EXAMPLES
 from pilotfish.plugins.registry import Registry
@@ -58,10 +59,10 @@ class Replayed:
 def replay(
     entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Replayed:
-    """Let the router decide on every request that has the answers of all of its pools."""
+    """Let the router decide on every request that has the answers of all of its pools and did not teach its scorers."""
     if not router.scorers:
         return _unscored(entries, router)
-    found = evaluate(entries, router, registry, artifacts)
+    found = evaluate(unseen(entries, router, artifacts), router, registry, artifacts)
     played = play(found.table, thresholds_of(router))
     return Replayed(
         router.name,
@@ -144,11 +145,12 @@ def estimate(
 ) -> tuple[Estimate, ...]:
     """The router's mean quality from a log of single answers with propensities: IPS, self-normalised, doubly robust.
 
-    The last is left out where it is not known of nearly all requests what the router would do. Raises ConfigError
-    where too few requests carry an action, its propensity and its quality, or more than `MOST_UNSUPPORTED` of them
-    had no chance of the answer that the router would give.
+    Requests that taught its scorers do not count. The last is left out where it is not known of nearly all requests
+    what the router would do. Raises ConfigError where too few requests carry an action, its propensity and its quality,
+    or more than `MOST_UNSUPPORTED` of them had no chance of the answer that the router would give.
     """
-    usable = [entry for entry in entries if entry.propensity is not None and _quality(entry) is not None]
+    fresh = unseen(entries, router, artifacts)
+    usable = [entry for entry in fresh if entry.propensity is not None and _quality(entry) is not None]
     if len(usable) < FEWEST_EXAMPLES:
         raise ConfigError(
             "log", f"{len(usable)} requests carry action, propensity and quality; {FEWEST_EXAMPLES} are needed"

@@ -38,6 +38,8 @@ def replay(
         console.print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode(), markup=False)
     else:
         console.print(_estimates(rows) if off_policy else _replays(rows))
+        for note in _taught(rows):
+            console.print(note, markup=False)
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,15 @@ def _routers(paths: Sequence[Path], names: Sequence[str] | None) -> list[_Router
 def _rows(log: Path, routers: Sequence[_Router], *, off_policy: bool) -> list[dict[str, Any]]:
     try:
         from pilotfish.calibrate import replay as replays  # noqa: PLC0415 - scipy takes a second to load
+        from pilotfish.calibrate.learning import unseen  # noqa: PLC0415
         from pilotfish.calibrate.log import read_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError("replay", f"{NO_PACKAGES} ({error})") from error
     entries, registry = read_log(log), Registry.installed()
     rows: list[dict[str, Any]] = []
     for each in routers:
-        told = {"router": each.router.name, "path": str(each.path)}
+        taught = len(entries) - len(unseen(entries, each.router, each.artifacts))
+        told = {"router": each.router.name, "path": str(each.path), "taught": taught}
         if off_policy:
             found = replays.estimate(entries, each.router, registry, each.artifacts)
             rows += [{**told, **asdict(estimate)} for estimate in found]
@@ -119,6 +123,15 @@ def _estimates(rows: list[dict[str, Any]]) -> Table:
         rests_on = (f"{row['effective_requests']:.0f}", f"{row['unsupported']:.1%}")
         table.add_row(label, row["estimator"], shown, *rests_on)
     return table
+
+
+def _taught(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each router with a learned scorer, how many requests it does not count for."""
+    counts = {(row["router"], row["path"]): row["taught"] for row in rows if row["taught"]}
+    return [
+        f"router {name!r} of {path}: {count} requests taught its scorer and were left out"
+        for (name, path), count in counts.items()
+    ]
 
 
 def _interval(values: tuple[float, float, float]) -> str:

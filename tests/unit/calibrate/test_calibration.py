@@ -209,8 +209,10 @@ def test_the_command_writes_a_manifest_that_loads_and_holds_its_promise(tmp_path
     replayed = run("replay", tmp_path / "log.jsonl", out / "router.yaml", "--json")
     assert replayed.exit_code == 0, replayed.output
     told = orjson.loads(replayed.stdout)[0]
-    assert told["requests"] == 1000
+    assert (told["requests"], told["taught"]) == (500, 500)
     assert 0 < told["escalated"] < 1
+    shown = run("replay", tmp_path / "log.jsonl", out / "router.yaml")
+    assert f"router 'picker' of {out / 'router.yaml'}: 500 requests taught its scorer and were left out" in shown.output
 
 
 def test_do_not_cascade_makes_the_manifest_direct(tmp_path, log, manifests):
