@@ -63,7 +63,8 @@ async def serve_health(instruments: Instruments, host: str, port: int, ready: Ca
         return web.Response(text="ok")
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ready") if ready() else web.Response(status=503, text="the watches are being filled")
+        waiting = "waiting for the API server, and for it to serve our kinds"
+        return web.Response(text="ready") if ready() else web.Response(status=503, text=waiting)
 
     async def metrics(_: web.Request) -> web.Response:
         body = generate_latest(instruments.registry)

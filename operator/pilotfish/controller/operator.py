@@ -46,7 +46,8 @@ class Operator:
     async def run(self, ready: asyncio.Event) -> None:
         """Run until told to stop by a signal, or until KubeRay comes or goes: the next process has watches that fit.
 
-        `ready` is set once the watches are filled. Raises LeaseLost.
+        `ready` is set once the API server serves our kinds and the watches begin. Kopf does not say when they are
+        filled; it hands out no event before that. Raises LeaseLost.
         """
         await self._contact()
         stop = asyncio.Event()
