@@ -29,6 +29,12 @@ def test_every_variable_that_is_set_is_read(plain: list[dict[str, Any]]) -> None
         assert {name for name in names if f'"{name}"' not in settings} == set()
 
 
+def test_accelerators_without_a_value_are_none() -> None:
+    emptied = pick(render(values={"pools": {"accelerators": None}}), "Deployment", "pilotfish-operator")
+    (container,) = emptied["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PILOTFISH_ACCELERATORS", "value": "{}"} in container["env"]
+
+
 def test_lint_finds_nothing() -> None:
     command = [find_helm(), "lint", "--strict", "--kube-version", KUBERNETES, CHART]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
