@@ -96,7 +96,7 @@ def calibrate(
         learned[place] = _with_arrays(router, place, learned, {TAUGHT: marks(learning)})
     evaluated = evaluate(calibrating, router, registry, learned)
     reserve = _reserve(calibrating, router, goal)
-    choice = choose(evaluated.table, _less(goal, reserve))
+    choice = choose(evaluated.table, goal, left=_less(goal, reserve))
     stopping = {}
     if choice.verdict is Verdict.ROUTE:
         scorers = {i: make_scorer(scorer, registry, learned.get(i)) for i, scorer in enumerate(router.scorers)}

@@ -97,25 +97,26 @@ class Choice:
 @dataclass(frozen=True)
 class _Case:
     """What a choice rests on: all examples, those that a promise is tested on, and the thresholds to try, most cautious
-    first.
+    first. `left`: what thresholds have to keep, so that the goal is kept.
     """
 
     table: Table
     goal: Goal
+    left: Goal
     tested_on: Table
     path: Sequence[Thresholds]
     notes: tuple[Note, ...] = ()
 
     @classmethod
-    def of(cls, table: Table, goal: Goal) -> "_Case":
+    def of(cls, table: Table, goal: Goal, left: Goal) -> "_Case":
         """Of two pools every threshold is tried on every example, of more on one half what the other half suggests."""
         tested_on, path = table, path_of(table) if table.scores.shape[1] == 1 else []
         if not path:
             order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
             half = len(table) // 2
-            most = goal.limit if goal.wish is Wish.QUALITY_LOSS else 1.0
+            most = left.limit if left.wish is Wish.QUALITY_LOSS else 1.0
             tested_on, path = table.rows(order[half:]), path_of_many(table.rows(order[:half]), most)
-        return cls(table, goal, tested_on, path, tuple(_notes(table, goal, len(tested_on))))
+        return cls(table, goal, left, tested_on, path, tuple(_notes(table, goal, len(tested_on))))
 
     @property
     def without_signal(self) -> bool:
@@ -137,13 +138,16 @@ class _Case:
         return Choice(verdict, reason, thresholds, tested, self.notes, len(self.tested_on), needed, large_permille)
 
 
-def choose(table: Table, goal: Goal) -> Choice:
-    """Thresholds for the goal, or the reason why there are none. Raises ValueError for a goal that cannot be meant."""
-    if goal.wish is Wish.QUALITY_LOSS:
-        return _by_quality(_Case.of(table, goal))
-    if goal.confidence is None:
+def choose(table: Table, goal: Goal, *, left: Goal | None = None) -> Choice:
+    """Thresholds for the goal, or the reason why there are none. Raises ValueError for a goal that cannot be meant.
+
+    `left`: what thresholds have to keep where stopping boundaries take the rest of the goal (None: all of it). A coin,
+    which has none, may use the whole.
+    """
+    if goal.confidence is None and goal.wish is not Wish.QUALITY_LOSS:
         raise ValueError("only a quality loss can be promised in expectation: give a confidence")
-    return _by_budget(_Case.of(table, goal))
+    case = _Case.of(table, goal, left or goal)
+    return _by_quality(case) if goal.wish is Wish.QUALITY_LOSS else _by_budget(case)
 
 
 def _notes(table: Table, goal: Goal, tested: int) -> list[Note]:
@@ -175,17 +179,18 @@ def _good_enough(table: Table, stage: int) -> Floats:
 
 
 def _by_quality(case: _Case) -> Choice:
-    table, goal, tested_on = case.table, case.goal, case.tested_on
-    if goal.confidence is None:
-        passed = tuple(conformal(tested_on, case.path, limit=goal.limit))
+    table, goal, left, tested_on = case.table, case.goal, case.left, case.tested_on
+    if left.confidence is None:
+        passed = tuple(conformal(tested_on, case.path, limit=left.limit))
     else:
-        passed = tuple(learn_then_test(tested_on, case.path, limit=goal.limit, error=goal.error))
+        passed = tuple(learn_then_test(tested_on, case.path, limit=left.limit, error=left.error))
 
     def large_alone(reason: str) -> Choice:
         return case.choice(Verdict.LARGE_ALONE, f"do not cascade: {reason}", tested=passed)
 
     if not passed:
         return large_alone("no threshold keeps the promise on these examples")
+    # The first pool alone is a point of the same path: to test it with the whole goal would use up the error twice.
     if any(_accepts_all(table, entry.thresholds) for entry in passed):
         reason = "the first pool alone keeps the promise: nothing needs to be escalated"
         return case.choice(Verdict.SMALL_ALONE, reason, tested=passed)
@@ -235,14 +240,14 @@ def _accepts_all(table: Table, thresholds: Thresholds) -> bool:
 
 def _by_budget(case: _Case) -> Choice:
     """Thresholds are tried from the cheapest on, until one is not within the budget (fixed-sequence testing)."""
-    tested_on, goal = case.tested_on, case.goal
+    tested_on, goal, left = case.tested_on, case.goal, case.left
     last = tested_on.quality.shape[1] - 1
 
     def within(each: tuple[Thresholds, Played]) -> bool:
-        if goal.wish is Wish.SPEND:
-            return _spend(each[1].cost, goal) <= goal.limit
+        if left.wish is Wish.SPEND:
+            return _spend(each[1].cost, left) <= left.limit
         large = int((each[1].pool == last).sum())
-        return clopper_pearson(large, len(tested_on), goal.error)[1] <= goal.limit
+        return clopper_pearson(large, len(tested_on), left.error)[1] <= left.limit
 
     cheapest_first = ((thresholds, play(tested_on, thresholds)) for thresholds in reversed(case.path))
     passed = list(takewhile(within, cheapest_first))

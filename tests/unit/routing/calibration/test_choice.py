@@ -103,6 +103,11 @@ def test_a_score_that_a_coin_matches_is_not_worth_a_cascade():
     found = choose(dull, goal())
     assert found.verdict is Verdict.LARGE_ALONE
     assert "coin" in found.reason
+    less = choose(dull, goal(), left=goal(0.048, 0.91))
+    coins = [choice.reason.partition("a coin would save")[2] for choice in (found, less)]
+    assert coins[0] == coins[1] != ""
+    assert less.examples_needed == found.examples_needed
+    assert len(less.tested) < len(found.tested)
 
 
 def test_a_saving_that_may_be_luck_is_not_taken_for_the_scores_doing():
@@ -154,6 +159,16 @@ def test_a_budget_without_signal_buys_the_better_pool_as_far_as_it_goes(wish, li
     if verdict is Verdict.COIN:
         share = found.large_permille / 1000
         assert 0.9 * limit < (share if wish is Wish.LARGE_SHARE else 1000 * (0.1 + 0.9 * share)) <= limit
+
+
+def test_a_coin_may_use_what_boundaries_would_have_taken():
+    """Nothing cuts its answers short: of 300 permille it gets all."""
+    for wish, limit in ((Wish.LARGE_SHARE, 0.3), (Wish.SPEND, 400.0)):
+        whole = Goal(wish, limit, 0.95)
+        table = make(1000, 16, signal=False)
+        coin = choose(table, whole)
+        assert coin.verdict is Verdict.COIN
+        assert choose(table, whole, left=Goal(wish, 0.9 * limit, 0.975)).large_permille == coin.large_permille
 
 
 def test_a_budget_for_everything_still_buys_what_beats_the_last_pool():
