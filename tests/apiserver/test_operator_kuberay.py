@@ -33,9 +33,10 @@ def operators(
 
 
 def runs_on_ray(api: Api, pool: dict) -> bool:
+    """Whether the pool's RayService was made, and the last status written: the one that has seen it."""
     name, namespace = pool["metadata"]["name"], pool["metadata"]["namespace"]
     made = there(api, child("ray.io/v1", "RayService", namespace, name))
-    return bool(made) and condition(api, pool, "Accepted").get("status") == "True"
+    return bool(made) and "KubeRay has not acted" in condition(api, pool, "EngineReady").get("message", "")
 
 
 def wait_for_rays(api: Api, pools: list[dict]) -> None:
