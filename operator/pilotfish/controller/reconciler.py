@@ -55,6 +55,7 @@ class Reconciler:
         self._served = served
         self._load, self._external, self._answers = load, external, answers
         self._installation = installation
+        self._failing: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Make the resource so and report it. Returns the seconds until the next look. Raises KubeError."""
@@ -63,6 +64,7 @@ class Reconciler:
             self._load.forget(key)
             self._external.forget(key)
             self._answers.forget(key)
+            self._failing.discard(key)
             return None
         context = self._context()
         match entry.resource:
@@ -88,9 +90,13 @@ class Reconciler:
             logger.warning("%s: %s", key, refusal)
             outcome = pool.desired_state(found, replace(seen, refusal=str(refusal)), context)
             if isinstance(refusal, Failing):
-                await self._reporter.report(key, entry, outcome.status)
+                # Once is soon mended: statuses and Events tell what fails again.
+                if key in self._failing:
+                    await self._reporter.report(key, entry, outcome.status)
+                self._failing.add(key)
                 raise
             outcome = replace(outcome, requeue_after=REFUSED_SECONDS)
+        self._failing.discard(key)
         self._remember(key, outcome)
         await self._reporter.report(key, entry, outcome.status)
         return outcome.requeue_after

@@ -55,7 +55,7 @@ class Reason(StrEnum):
     CONTAINER_WAITING = "ContainerWaiting"
     """EngineReady, Ready: a container cannot start, such as for want of its image or a Secret."""
     REFUSED = "Refused"
-    """Scaled, Ready: the API server refuses what the pool needs, or cannot take it now; the message has its words."""
+    """Scaled, Ready: the API server refuses what the pool needs, or keeps failing at it; the message has its words."""
     SCALED = "Scaled"
     """Scaled: as many replicas answer as should."""
     SCALING = "Scaling"
