@@ -76,7 +76,7 @@ def deployed_status(
         runtime=plan.runtime,
         revision=plan.revision,
         resolved_revision=pods.weights_revision(seen.pods, plan.revision) or _told_before(pool, plan),
-        url=_url(pool, plan.runtime),
+        url=_url(pool, _answering_runtime(pool, plan, seen)),
     )
 
 
@@ -95,6 +95,12 @@ def all_answer(pool: ModelPool, plan: Plan, seen: ObservedPool) -> bool:
     """Whether as many replicas of the plan's own runtime answer as should."""
     mine = _on_ray(pool, seen) if plan.runtime == Runtime.RAY_SERVICE else _on_deployment(seen)
     return mine.ready >= plan.desired
+
+
+def _answering_runtime(pool: ModelPool, plan: Plan, seen: ObservedPool) -> str | None:
+    """The plan's, but while a pool moves to it the one that was left, until the new one answers in its place."""
+    left = Runtime.DEPLOYMENT if plan.runtime == Runtime.RAY_SERVICE else Runtime.RAY_SERVICE
+    return left if _child(seen, left) and not all_answer(pool, plan, seen) else plan.runtime
 
 
 def _everyone(pool: ModelPool, plan: Plan, seen: ObservedPool) -> pods.PodsView:

@@ -315,8 +315,10 @@ def test_a_pool_that_moves_to_another_runtime_answers_on_until_the_new_one_does(
     assert not waiting.deletions
     assert says(waiting, "Ready") == ("True", "Answering")
     assert (waiting.status["readyReplicas"], says(waiting, "Reconciling")[0]) == (1, "True")
+    assert waiting.status["url"] == "http://small-pool.team.svc:8000/v1"
     arrived = desired_state(pool, replace(seen, proof=Proof(answered=True)), KUBERAY)
     assert {key.kind for key in arrived.deletions} == {"Deployment", "Service"}
+    assert "serve" in arrived.status["url"]
     at_once = desired_state(a_pool(runtime="RayService", rollout={"type": "Recreate"}), seen, KUBERAY)
     assert {"Deployment", "Service"} <= {key.kind for key in at_once.deletions}
 
