@@ -29,7 +29,8 @@ from pilotfish.plugin_api.scorers import Settings, TokenLogprobs
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.control import learn_then_test, path_of
 from pilotfish.routing.calibration.metrics import apgr, bootstrap_places, cpt
-from pilotfish.routing.calibration.table import NEVER, Table, losses, play, play_one
+from pilotfish.routing.calibration.table import Table, losses, play, play_one
+from pilotfish.routing.objective import NEVER
 from pilotfish.routing.scorers.features import features
 from pilotfish.routing.scorers.linear import LinearModel
 from pilotfish.routing.scorers.logprob import LogprobScorer

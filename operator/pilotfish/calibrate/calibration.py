@@ -167,10 +167,10 @@ def _less(goal: Goal, reserve: Reserve) -> Goal:
 def _boundaries(
     entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, reserve: Reserve
 ) -> dict[int, Stopping]:
-    """Stopping boundaries of every stage that something was reserved for, where any can be promised."""
+    """Stopping boundaries of every stage that is asked and something was reserved for, where any can be promised."""
     accepts = accepts_of(router)
     found = {}
-    for place in reserve.stages:
+    for place in (place for place in reserve.stages if choice.thresholds[place] < NEVER):
         (pool, accept), scorer = accepts[place], scorers[place]
         answers = _prefixes(entries, pool, accept, scorer) if isinstance(scorer, AnswerScorer) else None
         if answers is None:

@@ -13,7 +13,7 @@ import yaml
 
 from pilotfish.calibrate.calibration import Calibrated
 from pilotfish.routing.calibration.choose import Choice, Verdict
-from pilotfish.routing.calibration.table import NEVER
+from pilotfish.routing.objective import NEVER
 
 LARGEST_IN_CONFIG_MAP = 700_000
 """Bytes before base64; a ConfigMap holds 1 MiB in all."""
@@ -37,16 +37,16 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
         document["spec"]["strategy"] = _unscored(calibrated.choice, router.strategy_pools)
         # Exploration belongs to thresholds: without them the manifest would be refused for it.
         document["spec"].pop("exploration", None)
-        document["spec"].pop("exploration", None)
         return Written((document,), {})
-    _set_thresholds(document["spec"]["strategy"], calibrated.choice.thresholds)
+    thresholds = calibrated.choice.thresholds
+    _set_thresholds(document["spec"]["strategy"], thresholds)
     documents: list[dict[str, Any]] = [document]
     files: dict[str, bytes] = {}
-    for place, scorer in _scorers(document["spec"]["strategy"]).items():
+    for place, (role, scorer) in _scorers(document["spec"]["strategy"], thresholds).items():
         if place not in calibrated.changed:
             continue
         artifact = calibrated.artifacts[place]
-        name = f"{router.name}-scorer-{place}"
+        name = f"{router.name}-{role}"
         if len(artifact) <= LARGEST_IN_CONFIG_MAP:
             scorer["artifact"] = {"configMapRef": {"name": name, "key": "scorer.npz"}}
             documents.append(_config_map(name, router.metadata.namespace, artifact))
@@ -95,11 +95,18 @@ def _unscored(choice: Choice, pools: Sequence[str]) -> dict[str, Any]:
     return {"type": "Weighted", "weighted": {"pools": weights}}
 
 
-def _scorers(strategy: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    if "cascade" in strategy:
-        accepts = [stage["accept"] for stage in strategy["cascade"]["stages"] if "accept" in stage]
-        return {place: accept["scorer"] for place, accept in enumerate(accepts)}
-    return {0: strategy["predictive"]["scorer"]}
+def _scorers(strategy: dict[str, Any], thresholds: tuple[int, ...]) -> dict[int, tuple[str, dict[str, Any]]]:
+    """Scorers that are asked, by their place among the router's, each with a name for its artifact: of the pool in a
+    cascade, as places shift where a stage is left out.
+    """
+    if "predictive" in strategy:
+        return {0: ("scorer", strategy["predictive"]["scorer"])}
+    stages = enumerate(zip(strategy["cascade"]["stages"], thresholds, strict=False))
+    return {
+        place: (f"scorer-{stage['poolRef']['name']}", stage["accept"]["scorer"])
+        for place, (stage, threshold) in stages
+        if threshold < NEVER
+    }
 
 
 def _config_map(name: str, namespace: str | None, artifact: bytes) -> dict[str, Any]:

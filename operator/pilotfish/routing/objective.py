@@ -46,6 +46,7 @@ AGREEMENT = 0.2
 reading, and so counts twice in part: to agree at once would feed that back whole.
 """
 NEVER = 1001
+"""A threshold that no score reaches; a manifest cannot say it: a pool that never accepts is left out of one."""
 QUANTILES = 501
 """Scores kept in an artifact."""
 

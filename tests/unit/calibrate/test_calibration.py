@@ -18,8 +18,8 @@ from pilotfish.plugin_api.scorers import Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose
 from pilotfish.routing.calibration.diagnose import Finding
-from pilotfish.routing.calibration.table import NEVER, play
-from pilotfish.routing.objective import Range
+from pilotfish.routing.calibration.table import play
+from pilotfish.routing.objective import NEVER, Range
 from pilotfish.routing.scorers.logprob import LogprobScorer
 from pilotfish.routing.scorers.support import read_artifact
 
@@ -265,6 +265,25 @@ def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, 
     loaded = load([tmp_path / "router.yaml"])
     assert not loaded.problems
     assert loaded.resources[0].strategy_pools == ("small", "large")
+
+
+def test_a_stage_that_never_accepts_leaves_no_artifact_and_others_are_named_by_their_pool(tmp_path, log, routers):
+    """A first pool that is hardly cheaper and always wrong."""
+    document = routers["assistant"].to_manifest()
+    stages = document["spec"]["strategy"]["cascade"]["stages"]
+    stages.insert(0, {**stages[0], "poolRef": {"name": "useless"}})
+    useless = log[0].stages[0].model_copy(update={"pool": "useless", "quality": 0.0, "cost": 0.0009})
+    entries = [entry.model_copy(update={"stages": (*entry.stages, useless)}) for entry in log]
+    router = type(routers["assistant"]).model_validate(document)
+    found = calibrate(entries, router, Goal(Wish.QUALITY_LOSS, 0.2, 0.9), REGISTRY, artifacts={})
+    assert found.choice.thresholds[0] == NEVER
+    assert set(found.stopping) == {1}
+    (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))
+    loaded = load([tmp_path / "router.yaml"])
+    assert not loaded.problems
+    assert [name for _, name in loaded.config_maps] == ["assistant-scorer-small"]
+    (scorer,) = loaded.resources[0].scorers
+    assert scorer.artifact.config_map_ref.name == "assistant-scorer-small"
 
 
 @pytest.mark.parametrize(

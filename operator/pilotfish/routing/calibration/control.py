@@ -18,7 +18,8 @@ from itertools import product
 import numpy as np
 
 from pilotfish.routing.calibration.bounds import betting_p
-from pilotfish.routing.calibration.table import NEVER, Integers, Played, Table, losses, play
+from pilotfish.routing.calibration.table import Integers, Played, Table, losses, play
+from pilotfish.routing.objective import NEVER
 from pilotfish.routing.scorers.support import Floats
 
 Thresholds = tuple[int, ...]

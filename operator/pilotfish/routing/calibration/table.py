@@ -7,11 +7,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish.routing.objective import NEVER
 from pilotfish.routing.scorers.support import Floats
 
 Integers = NDArray[np.int64]
-NEVER = 1001
-"""A threshold that no score reaches; a manifest cannot say it: a pool that never accepts is left out of one."""
 
 
 @dataclass(frozen=True)

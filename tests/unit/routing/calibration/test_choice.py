@@ -7,7 +7,8 @@ from scipy import stats
 from pilotfish.routing.calibration import control
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose, mean_loss
 from pilotfish.routing.calibration.diagnose import Finding, shift
-from pilotfish.routing.calibration.table import NEVER, Judging, Table, play, play_one
+from pilotfish.routing.calibration.table import Judging, Table, play, play_one
+from pilotfish.routing.objective import NEVER
 
 
 def make(count, seed, *, signal=True, small_cost=0.1, large=0.9, inverted=False):
