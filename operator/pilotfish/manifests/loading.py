@@ -67,14 +67,17 @@ def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
     a file, nor for a file that cannot be read: each is a Problem.
     """
     reading = _reading(paths)
-    return _loaded(reading, _names(reading), registry or Registry.installed())
+    return _loaded(reading, _names(reading), registry or Registry.installed(), beside=bool(reading.files))
 
 
 def load_apart(paths: Sequence[Path], *, registry: Registry | None = None) -> tuple[Loaded, ...]:
-    """Each of the paths by itself, as two may hold resources of one name. A reference may go to any of them."""
+    """Each of the paths by itself, as two may hold resources of one name. A reference may go to any of them, and an
+    empty folder is beside them all.
+    """
     readings = [_reading([path]) for path in paths]
     there = frozenset(name for reading in readings for name in _names(reading))
-    return tuple(_loaded(reading, there, registry or Registry.installed()) for reading in readings)
+    beside = any(reading.files for reading in readings)
+    return tuple(_loaded(reading, there, registry or Registry.installed(), beside=beside) for reading in readings)
 
 
 def _reading(paths: Sequence[Path]) -> _Reading:
@@ -85,14 +88,15 @@ def _reading(paths: Sequence[Path]) -> _Reading:
     return reading
 
 
-def _loaded(reading: _Reading, there: frozenset[_Identity], registry: Registry) -> Loaded:
+def _loaded(reading: _Reading, there: frozenset[_Identity], registry: Registry, *, beside: bool) -> Loaded:
+    """`beside`: whether there are manifests beside an empty folder, which is but a warning then."""
     without = [Problem(folder, 1, "no *.yaml or *.yml file is in this folder") for folder in reading.empty_folders]
     return Loaded(
         resources=tuple(resource for resource, _, _ in reading.resources),
         secrets={(item.namespace, item.name): item for item in reading.keyed if item.kind == "Secret"},
         config_maps={(item.namespace, item.name): item for item in reading.keyed if item.kind == "ConfigMap"},
-        problems=tuple(sorted((*reading.problems, *(() if reading.files else without)))),
-        warnings=tuple(sorted((*_warnings(reading, there, registry), *(without if reading.files else ())))),
+        problems=tuple(sorted((*reading.problems, *(() if beside else without)))),
+        warnings=tuple(sorted((*_warnings(reading, there, registry), *(without if beside else ())))),
         files=len(reading.files),
     )
 

@@ -63,6 +63,10 @@ def test_an_empty_folder_is_a_fault_alone_and_a_warning_beside_manifests(tmp_pat
     assert said[0] in [str(each) for each in beside.warnings]
     assert beside.problems == ()
     assert [resource.name for resource in beside.resources] == ["small"]
+    _, apart = load_apart([tmp_path / "pool.yaml", tmp_path / "empty"], registry=Registry([]))
+    assert ([str(each) for each in apart.warnings], apart.problems) == (said, ())
+    (apart,) = load_apart([tmp_path / "empty"], registry=Registry([]))
+    assert ([str(each) for each in apart.problems], apart.warnings) == (said, ())
 
 
 def test_paths_read_apart_may_have_one_name_twice_and_refer_to_one_another(tmp_path: Path) -> None:
