@@ -123,7 +123,7 @@ def _looser(quality: QualityObjective, threshold: int, left: Range) -> str:
     """What of the threshold is not the objective's promise, and how to mend it; empty where it is."""
     most, again = quality.max_loss_permille, "run `pilotfish calibrate` with --max-quality-loss"
     if left.loss is None:
-        return f"the threshold was calibrated for something else than quality: {again} {most / 10:g}%"
+        return f"the scorer's artifact does not say what loss was promised: {again} {most / 10:g}%"
     if left.loss * 1000 > most + ROUNDING:
         return f"calibration promised to lose at most {left.loss * 1000:g} permille: {again} {most / 10:g}%"
     if threshold < left.limits.least:

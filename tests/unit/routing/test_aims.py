@@ -91,6 +91,17 @@ def test_a_threshold_that_cannot_move_stays_and_says_why(objective, strategy, ar
     assert bool(told.message) == (reason is not Why.CALIBRATED)
 
 
+def test_an_artifact_that_promises_no_loss_is_not_said_to_be_of_another_objective():
+    """Calibrated for spend, and before artifacts told of promises."""
+    unknown = Range(Scores.of(range(1000)), LIMITS).to_arrays()
+    del unknown["objective_loss"]
+    for artifact in (LEARNED, write_artifact("logprob", unknown)):
+        message = aim_of(wants(QUALITY), artifact, {}).message
+        assert message.startswith(
+            "the scorer's artifact does not say what loss was promised: run `pilotfish calibrate`"
+        )
+
+
 def test_spend_over_the_target_lowers_the_threshold_to_its_bound_and_tells_what_is_spent():
     aim = aim_of(wants(SPEND), LEARNED, PRICES)
     control = aim.begin()
