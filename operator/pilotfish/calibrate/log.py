@@ -81,15 +81,18 @@ def read_log(path: Path) -> list[Entry]:
     """Every row of a log. Raises ConfigError with the row's number for one that does not fit, or a file that cannot
     be read.
     """
-    entries = [entry_of(raw, f"{path}:{number}") for number, raw in _rows(path)]
+    entries: dict[str, Entry] = {}
+    lines: dict[str, int] = {}
+    for number, raw in _rows(path):
+        entry = entry_of(raw, f"{path}:{number}")
+        if entry.id in entries:
+            twice = f"request {entry.id!r} is there twice, in lines {lines[entry.id]} and {number}"
+            mend = "take one out, or run `pilotfish record` on it again, which keeps the later one"
+            raise ConfigError(str(path), f"{twice}: {mend}")
+        entries[entry.id], lines[entry.id] = entry, number
     if not entries:
         raise ConfigError(str(path), "holds no request")
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.id in seen:
-            raise ConfigError(str(path), f"request {entry.id!r} is there twice: take one out")
-        seen.add(entry.id)
-    return entries
+    return list(entries.values())
 
 
 def _rows(path: Path) -> Iterator[tuple[int, object]]:
