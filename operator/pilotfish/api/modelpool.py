@@ -122,7 +122,9 @@ class Accelerator(Model):
 class Resources(Model):
     """What one node (pod) of a replica asks for, as in a container."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
+        {}, description="1 cpu and 4Gi of memory, each unless these or the limits name an amount."
+    )
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
 
 
