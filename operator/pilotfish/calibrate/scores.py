@@ -43,7 +43,8 @@ def holds(stage: Stage, scorer: Scorer) -> bool:
 
 def is_of_another(stage: Stage, scorer: Scorer) -> bool:
     """Whether the score of that name is known to be of a scorer with another config."""
-    return stage.score_configs.get(scorer.name, digest := digest_of(scorer)) != digest
+    digest = digest_of(scorer)
+    return stage.score_configs.get(scorer.name, digest) != digest
 
 
 def lacking(stage: Stage, scorers: tuple[Scorer, ...]) -> str:
