@@ -134,7 +134,7 @@ def test_an_adapter_changes_what_its_model_says(run):
 def test_pools_that_fail_say_why_in_one_line_and_hurt_no_other(run):
     assert "/nowhere/at/all" in run.wait_for("lost: failed")
     assert "spec.engine.args.max_num_seq" in run.wait_for("typo: failed")
-    # The engine's process says this in its own log; Serve only points there.
+    # The engine's own process says this, in its log alone.
     assert "cache blocks" in run.wait_for("broken: failed")
     status, _, body = ask(run.url, "broken", "Hello")
     assert status == 503
