@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from pilotfish.local.segments import SHARED_MEMORY, Segments
+from pilotfish.engine.segments import SHARED_MEMORY, Segments
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="adopting orphans is Linux's")
 
@@ -31,7 +31,7 @@ signal.pause()
 PARENT = """
 import signal, subprocess, sys
 guardian = subprocess.Popen(
-    [sys.executable, "-m", "pilotfish.local.guardian", sys.argv[1], sys.executable, "-c", sys.argv[2]],
+    [sys.executable, "-m", "pilotfish.engine.guardian", sys.argv[1], sys.executable, "-c", sys.argv[2]],
     stdin=subprocess.PIPE, start_new_session=True,
 )
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for the guardian's status
@@ -84,7 +84,7 @@ def test_the_commands_own_end_is_the_guardians(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     guardian = subprocess.Popen(
-        [sys.executable, "-m", "pilotfish.local.guardian", str(folder), sys.executable, "-c", "raise SystemExit(7)"],
+        [sys.executable, "-m", "pilotfish.engine.guardian", str(folder), sys.executable, "-c", "raise SystemExit(7)"],
         stdin=subprocess.PIPE,
     )
     try:

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from safetensors.numpy import save_file
 
+from pilotfish.engine.processes import in_session
+from pilotfish.engine.segments import SHARED_MEMORY, mapped_segments
 from pilotfish.local import state
-from pilotfish.local.processes import in_session
-from pilotfish.local.segments import SHARED_MEMORY, mapped_segments
 from tests.serve.up import Up, ask, call, free_port, until
 
 SMALL = """\
@@ -213,7 +213,7 @@ def test_a_changed_engine_argument_restarts_that_engine_in_place(run, folder):
 
 def test_the_end_leaves_no_process_no_port_and_no_folder(run):
     processes = run.processes()
-    guardians = [process for process in processes if "pilotfish.local.guardian" in process.cmdline()]
+    guardians = [process for process in processes if "pilotfish.engine.guardian" in process.cmdline()]
     folders = [Path(guardian.cmdline()[3]) for guardian in guardians]
     ports = {
         connection.laddr.port

@@ -4,9 +4,9 @@ import os
 
 import psutil
 
-from pilotfish.local import ray_head
-from pilotfish.local.processes import in_session
-from pilotfish.local.ray_head import RayHead
+from pilotfish.engine import ray_head
+from pilotfish.engine.processes import in_session
+from pilotfish.engine.ray_head import RayHead
 
 
 async def test_a_start_that_hangs_is_given_up_and_the_next_one_is_whole(monkeypatch):

@@ -13,7 +13,7 @@ import typer
 
 from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import MachineError, PilotfishError
-from pilotfish.local.pod import PodSettings, PoolPod
+from pilotfish.engine.pod import PodSettings, PoolPod
 from pilotfish.render.deployment import APPLICATION_VARIABLE, DRAIN_VARIABLE, TASK_VARIABLE
 from pilotfish.render.labels import HEALTH_PORT, SERVE_PORT
 

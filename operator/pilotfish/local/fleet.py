@@ -9,8 +9,8 @@ import aiohttp
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.base.errors import PilotfishError, RuntimeFailure
+from pilotfish.engine.health import Judgement, Verdict, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
-from pilotfish.local.health import Judgement, Verdict, judge
 from pilotfish.reconcile.engine_reason import worth_retrying
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
 from pilotfish.render.names import engine_deployment, served_model

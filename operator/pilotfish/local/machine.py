@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from pilotfish.local.ports import is_free
-from pilotfish.local.segments import SHARED_MEMORY
+from pilotfish.engine.ports import is_free
+from pilotfish.engine.segments import SHARED_MEMORY
 
 GIB = 1024**3
 SHARED_BYTES_PER_ENGINE = 192 * 1024**2

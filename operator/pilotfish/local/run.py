@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
 from pilotfish.base.errors import RuntimeFailure
+from pilotfish.engine.ray_head import RayHead
+from pilotfish.engine.reasons import explain
 from pilotfish.local.artifacts import artifacts_of
 from pilotfish.local.events import OnEvent
 from pilotfish.local.fetching import Fetcher
 from pilotfish.local.fleet import Fleet
-from pilotfish.local.ray_head import RayHead
-from pilotfish.local.reasons import explain
 from pilotfish.local.secrets import Secrets
 from pilotfish.manifests import Loaded
 from pilotfish.reconcile.local_plan import LocalPlan, Wanted

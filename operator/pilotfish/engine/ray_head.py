@@ -14,8 +14,8 @@ from pathlib import Path
 import aiohttp
 
 from pilotfish.base.errors import RuntimeFailure
-from pilotfish.local.ports import LOOPBACK, free_ports
-from pilotfish.local.processes import end_session, remove_folder
+from pilotfish.engine.ports import LOOPBACK, free_ports
+from pilotfish.engine.processes import end_session, remove_folder
 from pilotfish.upstream.ray_serve import Application, RayDashboard
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class RayHead:
         for name in ("ray", "tmp"):
             (self.folder / name).mkdir()
         self._guardian = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pilotfish.local.guardian", str(self.folder), *self._command(),
+            sys.executable, "-m", "pilotfish.engine.guardian", str(self.folder), *self._command(),
             stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=self._environment(), start_new_session=True, cwd="/",
         )  # fmt: skip
         self._listening = asyncio.create_task(self._listen(self._guardian))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from pilotfish.local.segments import Segments
+from pilotfish.engine.segments import Segments
 
 GRACE_SECONDS = 5.0
 """Time that processes get between the request to end and their killing."""

@@ -15,9 +15,9 @@ from aiohttp import web
 
 from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import RuntimeFailure
-from pilotfish.local.health import Judgement, Verdict, judge
-from pilotfish.local.ray_head import RayHead
-from pilotfish.local.reasons import explain
+from pilotfish.engine.health import Judgement, Verdict, judge
+from pilotfish.engine.ray_head import RayHead
+from pilotfish.engine.reasons import explain
 from pilotfish.upstream.engine_load import requests_in_engine
 from pilotfish.upstream.probe import probe
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotfish.local.health import Verdict, judge
+from pilotfish.engine.health import Verdict, judge
 from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 
 ENGINE = "PoolServer:small"

@@ -1,7 +1,7 @@
 """The process between `pilotfish up` and Ray: when its standard input closes, all that Ray started ends.
 
 The input closes when `up` says so and when `up` is gone, however it went: a killed `up` leaves nothing behind either.
-Run as `python -m pilotfish.local.guardian FOLDER COMMAND…`; FOLDER is removed at the end.
+Run as `python -m pilotfish.engine.guardian FOLDER COMMAND…`; FOLDER is removed at the end.
 """
 
 import os
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from pilotfish.local.processes import adopt_orphans, end_descendants, remove_folder
-from pilotfish.local.segments import Segments
+from pilotfish.engine.processes import adopt_orphans, end_descendants, remove_folder
+from pilotfish.engine.segments import Segments
 
 LOOK_SECONDS = 5.0
 """How often the shared memory of engines is looked at; that of one killed sooner after its start is not known."""
