@@ -146,7 +146,8 @@ class House:
 
     def view(self, each: ModelPool) -> PoolView:
         state, reason = self.states.get(each.name, (PoolState.READY, ""))
-        return PoolView(each, state, (Endpoint(self.upstream),), reason)
+        endpoints = () if state is PoolState.SCALED_TO_ZERO else (Endpoint(self.upstream),)
+        return PoolView(each, state, endpoints, reason)
 
     async def ask(self, model: str = "assistant", path: str = "/v1/chat/completions", **body: Any) -> Answered:
         content = (

@@ -98,6 +98,22 @@ async def test_ready_means_that_a_model_can_answer(house: House) -> None:
     assert (await house.get("/readyz")).status == 200
 
 
+@pytest.mark.parametrize("state", [PoolState.SCALED_TO_ZERO, PoolState.LOADING, PoolState.FAILED])
+async def test_the_list_the_probe_and_a_request_agree_on_a_pool_that_cannot_answer(
+    house: House, state: PoolState
+) -> None:
+    house.states = dict.fromkeys(("small", "large"), (state, "no replica runs"))
+    await house.serve([cascade()])
+    listed = (await house.get("/v1/models")).json["data"]
+    assert {model["id"]: model["state"] for model in listed} == dict.fromkeys(
+        ("assistant", "large", "small"), "NotReady"
+    )
+    assert (await house.get("/readyz")).status == 503
+    for name in ("assistant", "small", "large"):
+        answer = await house.ask(name)
+        assert (answer.status, "no replica runs" in answer.json["error"]["message"]) == (503, True)
+
+
 @pytest.mark.parametrize(
     ("raw", "status", "word"),
     [

@@ -15,7 +15,7 @@ from pilotfish.gateway.wire.decision import Cost, StageRecord
 from pilotfish.gateway.wire.whole import WholeAnswer, parse_whole
 from pilotfish.routing.cascade import Decision, Ground, Verdict
 from pilotfish.routing.cost import stage_cost, stage_energy
-from pilotfish.routing.snapshot import Key, PoolState, PoolView, Snapshot
+from pilotfish.routing.snapshot import Key, PoolView, Snapshot
 from pilotfish.telemetry import genai
 from pilotfish.telemetry.metrics import GatewayMetrics
 from pilotfish.telemetry.tracing import Tracing
@@ -67,7 +67,7 @@ class Visitor:
         view = self.snapshot.pool(self.namespace, name)
         if view is None:
             raise ModelUnavailable(f"there is no pool {name!r}")
-        if view.state in {PoolState.READY, PoolState.SCALED_TO_ZERO} and view.endpoints:
+        if view.can_answer:
             return view
         raise ModelUnavailable(f"pool {name!r} is {view.state.value}: {view.reason or 'no replica answers yet'}")
 

@@ -55,6 +55,14 @@ class PoolView:
         """What the model server calls the model."""
         return self.pool.spec.external.model if self.pool.spec.external else self.name
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether a request can be sent to the pool now. The only rule for it: listings, probes and requests read it.
+
+        A pool at zero can answer where something at its address holds requests and starts replicas, as Ray Serve does.
+        """
+        return self.state in {PoolState.READY, PoolState.SCALED_TO_ZERO} and bool(self.endpoints)
+
 
 @dataclass(frozen=True, slots=True)
 class RouterView:
@@ -96,16 +104,13 @@ class Snapshot:
         """Names of the pools that answer now, by namespace."""
         names: dict[str, set[str]] = {}
         for (namespace, name), view in self.pools.items():
-            if view.state in {PoolState.READY, PoolState.SCALED_TO_ZERO}:
+            if view.can_answer:
                 names.setdefault(namespace, set()).add(name)
         return {namespace: frozenset(found) for namespace, found in names.items()}
 
     def pool(self, namespace: str, name: str) -> PoolView | None:
         """The pool of that name, if there is one."""
         return self.pools.get((namespace, name))
-
-
-EMPTY = Snapshot({}, {}, {}, {}, {})
 
 
 def namespace_of(resource: ModelPool | ModelRouter | AdaptationPlugin) -> str:

@@ -2,14 +2,20 @@
 
 from resource_builders import a_pool
 
-from pilotfish.routing.snapshot import PoolState, PoolView, snapshot
+from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, snapshot
+
+AT = (Endpoint("http://pool:8000/v1"),)
 
 
-def test_pools_answer_that_are_ready_or_wake_when_asked() -> None:
-    taken = snapshot([PoolView(a_pool(state.value.lower()), state) for state in PoolState], [])
-    assert taken.answering == {"team": {"ready", "scaledtozero"}}
+def test_a_pool_answers_when_it_is_ready_or_at_zero_and_has_an_address() -> None:
+    views = [PoolView(a_pool(state.value.lower()), state, AT) for state in PoolState]
+    assert snapshot(views, []).answering == {"team": {"ready", "scaledtozero"}}
+    assert not snapshot([PoolView(view.pool, view.state) for view in views], []).answering
+
+
+def test_answering_pools_are_listed_by_namespace() -> None:
     ready = a_pool("ready")
     metadata = ready.metadata.model_copy(update={"namespace": "other"})
     elsewhere = ready.model_copy(update={"metadata": metadata})
-    both = snapshot([PoolView(a_pool("failed"), PoolState.FAILED), PoolView(elsewhere, PoolState.READY)], [])
+    both = snapshot([PoolView(a_pool("failed"), PoolState.FAILED), PoolView(elsewhere, PoolState.READY, AT)], [])
     assert both.answering == {"other": {"ready"}}
