@@ -59,7 +59,7 @@ def test_the_contract_is_accepted(api: Api, namespace: str) -> None:
 
 @pytest.mark.skipif(not CONTRACT.is_dir(), reason="the contract folder is not beside the repository")
 @pytest.mark.parametrize("path", contract("invalid"), ids=lambda path: path.stem)
-def test_the_contract_is_refused_in_its_words(api: Api, path: Path) -> None:
+def test_the_contract_is_rejected_with_its_message(api: Api, path: Path) -> None:
     with pytest.raises(Refused) as refusal:
         api.create(yaml.safe_load(path.read_text()), dry_run=True)
     assert path.read_text().splitlines()[0].removeprefix("# ") in refusal.value.message
@@ -68,7 +68,7 @@ def test_the_contract_is_refused_in_its_words(api: Api, path: Path) -> None:
 @pytest.mark.parametrize(
     ("seed", "path", "value", "message"),
     [
-        ("deployed", "metadata.name", "n" * 41, "a pool's name has at most 40 characters"),
+        ("deployed", "metadata.name", "n" * 41, "the name of a ModelPool must have at most 40 characters"),
         ("deployed", "spec.nodes", 3, "must equal accelerator.count times nodes"),
         ("deployed", "spec.runtime", "Deployment", "spec.nodes"),
         ("deployed", "spec.replicas", None, "exactly one of replicas, autoscalingPolicyRef"),
@@ -80,11 +80,11 @@ def test_the_contract_is_refused_in_its_words(api: Api, path: Path) -> None:
         ("deployed", "spec.resources.requests.cpu", "two", "spec.resources.requests.cpu"),
         ("deployed", "spec.power.idleWatts", -1, "spec.power.idleWatts"),
         ("elsewhere", "spec.external.baseURL", "api.example.com/v1", "spec.external.baseURL"),
-        ("elsewhere", "spec.replicas", 1, "an external pool deploys nothing"),
+        ("elsewhere", "spec.replicas", 1, "nothing is deployed for an external pool"),
         ("cascade", "spec.servedModelNames", ["a", "a"], "Duplicate value"),
         ("cascade", "spec.strategy.cascade.stages.0.accept", None, "every stage but the last needs accept"),
         ("cascade", "spec.strategy.cascade.streaming", "Hold", "decideWithinTokens"),
-        ("cascade", "spec.objective.quality", {"maxLossPermille": 1}, "exactly the member that type names"),
+        ("cascade", "spec.objective.quality", {"maxLossPermille": 1}, "the field that belongs to type"),
         ("cascade", "spec.objective.spend.perHour", 12.5, "must be of type string"),
         ("predictive", "spec.strategy.predictive.candidates.0.thresholdPermille", None, "every candidate but the last"),
         ("weighted", "spec.strategy.type", "Direct", "spec.strategy"),

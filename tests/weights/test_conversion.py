@@ -29,7 +29,7 @@ SPARE_BYTES = 1_000_000_000
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from pilotfish.api.modelpool import ModelSource
+from pilotfish.api.engine import ModelSource
 from pilotfish.weights import ensure
 
 source = ModelSource(uri=sys.argv[1], sha256=sys.argv[3] or None)

@@ -1,4 +1,4 @@
-"""The four kinds as Pydantic models. They are the source of the CRDs; nothing here reads files or talks to anyone."""
+"""The four kinds as Pydantic models, from which the CRDs are generated. Nothing here does I/O."""
 
 from pilotfish.api.adaptationplugin import AdaptationPlugin
 from pilotfish.api.autoscalingpolicy import AutoscalingPolicy

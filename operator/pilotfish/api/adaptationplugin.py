@@ -22,37 +22,50 @@ from pilotfish.api.status import AdaptationPluginStatus
 
 
 class FailurePolicy(StrEnum):
-    """Ignore: answer without the plugin; Fail: refuse the request."""
+    """What happens to a request when the plugin fails."""
 
     IGNORE = "Ignore"
     FAIL = "Fail"
 
 
 class DocumentSource(Model):
-    """Documents that a plugin reads: a ConfigMap's keys, or what is at an address."""
+    """Documents that a plugin reads: the keys of a ConfigMap, or the files at an address."""
 
     rules: ClassVar = (exactly_one_of("configMapRef", "uri"),)
     name: Label
+    """The name of the source, unique in the plugin."""
     config_map_ref: ConfigMapRef | None = None
+    """The ConfigMap whose keys are the documents. Exactly one of configMapRef, uri must be set."""
     uri: Uri | None = None
+    """The address of the documents, scheme://path. `pilotfish plugins` lists the schemes. Exactly one of configMapRef,
+    uri must be set.
+    """
     credentials_secret_ref: SecretKeyRef | None = None
+    """The Secret key that holds the credential for `uri`."""
 
 
 class AdaptationPluginSpec(Model):
-    """What the plugin is and what it works with."""
+    """The desired plugin: an installed plugin, its settings, and the pools and documents that it works with."""
 
-    type: EntryPointName = Field(description="Name of an installed plugin, see `pilotfish plugins`.")
-    config: Opaque = Field({}, description="For the plugin alone to understand: nothing else checks it.")
+    type: EntryPointName
+    """The name of an installed plugin. `pilotfish plugins` lists them."""
+    config: Opaque = {}
+    """The settings of the plugin. The plugin defines and checks them."""
     pool_refs: Annotated[tuple[RolePoolRef, ...], *list_map("role", maximum=8)] = ()
-    sources: Annotated[tuple[DocumentSource, ...], *list_map("name", maximum=32)] = Field(
-        (), description="Documents; each has exactly one of configMapRef, uri."
-    )
+    """The pools that the plugin may call, by role, at most 8. The plugin defines the roles."""
+    sources: Annotated[tuple[DocumentSource, ...], *list_map("name", maximum=32)] = ()
+    """The documents that the plugin reads, at most 32. Each source has exactly one of configMapRef, uri."""
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=600)] = 5
+    """The maximum time that the plugin may take for one request, in seconds."""
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
+    """What happens to a request when the plugin fails or exceeds timeoutSeconds.
+    - Ignore: the request is answered without the plugin.
+    - Fail: the request fails.
+    """
 
 
 class AdaptationPlugin(Model):
-    """A domain plugin, ready to be named by routers."""
+    """An AdaptationPlugin adapts the answers of models to a domain. ModelRouters refer to it by name."""
 
     api_version: Literal["pilotfish.dev/v1alpha1"]
     kind: Literal["AdaptationPlugin"]

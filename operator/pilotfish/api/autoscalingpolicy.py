@@ -1,4 +1,4 @@
-"""AutoscalingPolicy: how replicas follow load, down to zero."""
+"""AutoscalingPolicy: how the number of replicas follows load."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -18,7 +18,7 @@ Seconds = Annotated[int, Field(strict=True, ge=0, le=604_800)]
 
 
 class SignalType(StrEnum):
-    """What is measured, per replica."""
+    """What is measured."""
 
     ONGOING_REQUESTS = "OngoingRequests"
     QUEUED_REQUESTS = "QueuedRequests"
@@ -27,47 +27,71 @@ class SignalType(StrEnum):
 
 
 class Signal(Model):
-    """A measurement and the value per replica that it should have."""
+    """A measurement of a pool, and the value that each replica should have."""
 
     type: SignalType
+    """What is measured. Only OngoingRequests is in effect yet; the others are accepted and ignored.
+    - OngoingRequests: the number of requests in progress.
+    - QueuedRequests: the number of requests that wait in the engine.
+    - KVCacheUsagePercent: the part of the KV cache in use, in percent.
+    - TimeToFirstTokenMilliseconds: the time to the first token, in milliseconds.
+    """
     target: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    """The value per replica, in the unit of `type`. The pool gets the measured value divided by the target, rounded up,
+    as its number of replicas.
+    """
 
 
 class Behavior(Model):
-    """How fast replicas follow the signals."""
+    """How fast the number of replicas follows the signals."""
 
     upscale_delay_seconds: Seconds = 30
+    """How long the load must ask for more replicas before replicas are added, in seconds."""
     downscale_delay_seconds: Seconds = 600
+    """How long the load must ask for fewer replicas before replicas are removed, in seconds."""
     look_back_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 30
+    """The window over which a signal is averaged, in seconds."""
 
 
 class ScaleToZero(Model):
-    """When the last replica goes, and how long a request waits for the first one."""
+    """When the last replica is removed, and how long a request waits for the first one."""
 
     after_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
+    """How long a pool must be without requests before its last replica is removed, in seconds."""
     hold_requests_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)]
+    """How long a request to a pool without replicas waits for a replica, in seconds."""
 
 
 class Schedule(Model):
-    """Other bounds for a while, from each time that `cron` names."""
+    """Other bounds for a time, starting whenever a cron expression matches."""
 
     name: Label
+    """The name of the schedule, unique in the policy."""
     cron: Annotated[str, Field(max_length=128, pattern=CRON)]
+    """The times at which the schedule starts, as a cron expression with five fields: minute, hour, day of the month,
+    month, day of the week. For example "0 8 * * 1-5": on weekdays at 8:00.
+    """
     time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")] = "UTC"
+    """The time zone of `cron`, as a name of the IANA database, such as Europe/Berlin."""
     duration_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
+    """How long the bounds apply after each start, in seconds."""
     min_replicas: Replicas | None = None
+    """The minimum number of replicas while the schedule applies. Defaults to `spec.minReplicas`."""
     max_replicas: Replicas | None = None
+    """The maximum number of replicas while the schedule applies. Defaults to `spec.maxReplicas`."""
 
 
 class Budget(Model):
-    """The most that the pools of this policy may cost together."""
+    """The maximum cost of all pools that use the policy."""
 
     currency: Currency
+    """The currency of `perHour`, as an ISO 4217 code such as USD."""
     per_hour: DecimalString
+    """The maximum cost per hour of all replicas, as a decimal string such as "12.50"."""
 
 
 class AutoscalingPolicySpec(Model):
-    """Bounds, signals and their targets."""
+    """The desired scaling: bounds on the number of replicas, and the signals that it follows."""
 
     rules: ClassVar = (
         Rule(
@@ -77,28 +101,35 @@ class AutoscalingPolicySpec(Model):
             field=("minReplicas",),
         ),
         Rule(
-            message="minReplicas 0 needs scaleToZero, which says how long a request is held",
+            message="minReplicas 0 needs scaleToZero: add scaleToZero, or set minReplicas to 1 or more",
             cel="self.minReplicas > 0 || has(self.scaleToZero)",
             holds=lambda s: s.min_replicas > 0 or s.scale_to_zero is not None,
             field=("scaleToZero",),
         ),
     )
     min_replicas: Replicas
+    """The minimum number of replicas. 0 needs scaleToZero. Scaling to zero is not in effect yet: 0 counts as 1."""
     max_replicas: Annotated[int, Field(strict=True, ge=1, le=1000)]
+    """The maximum number of replicas. Must not be less than minReplicas."""
     signals: Annotated[tuple[Signal, ...], *list_map("type", minimum=1, maximum=4)]
+    """The measurements that the number of replicas follows, 1 to 4, each type at most once."""
     behavior: Behavior = Behavior()
+    """How fast the number of replicas follows the signals."""
     scale_to_zero: ScaleToZero | None = None
+    """When the last replica is removed. Required if minReplicas is 0. Accepted, but not in effect yet."""
     schedules: Annotated[tuple[Schedule, ...], *list_map("name", maximum=16)] = ()
+    """Other bounds at certain times, at most 16. Accepted, but not in effect yet."""
     budget: Budget | None = None
+    """The maximum cost of all pools that use the policy. Accepted, but not in effect yet."""
 
     @property
     def least_replicas(self) -> int:
-        """The fewest replicas in force: the last one stays, as scale to zero is not in force."""
+        """The minimum number of replicas in effect: at least 1, because scaling to zero is not in effect."""
         return max(1, self.min_replicas)
 
 
 class AutoscalingPolicy(Model):
-    """How the replicas of the pools that name it follow load."""
+    """An AutoscalingPolicy sets the number of replicas of the ModelPools that refer to it, following their load."""
 
     api_version: Literal["pilotfish.dev/v1alpha1"]
     kind: Literal["AutoscalingPolicy"]

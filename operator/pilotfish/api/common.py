@@ -1,4 +1,7 @@
-"""What every kind shares: the strict base model, references, unions, rules, and the types of single fields."""
+"""What every kind shares: the strict base model, references, unions, rules, and the types of single fields.
+
+A docstring below a field is its description in the CRD, which `kubectl explain` prints. Every field needs one.
+"""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -15,9 +18,9 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 @dataclass(frozen=True)
 class Rule:
-    """A constraint over several fields, once for the API server (`cel`) and once for Python (`holds`).
+    """A constraint over several fields, as CEL for the API server (`cel`) and as a Python predicate (`holds`).
 
-    `field` is the path, relative to the object that declares the rule, of the field that a user would change.
+    `field` is the path of the field that a user would change, relative to the object that declares the rule.
     """
 
     message: str
@@ -27,7 +30,7 @@ class Rule:
 
 
 def exactly_one_of(*fields: str) -> Rule:
-    """The rule that one and only one of `fields` (their wire names) is set."""
+    """The rule that exactly one of `fields` (names as in a manifest) is set."""
     counted = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in fields)
     return Rule(
         message=f"exactly one of {', '.join(fields)} must be set",
@@ -37,22 +40,22 @@ def exactly_one_of(*fields: str) -> Rule:
 
 
 def union_rule(members: dict[str, str]) -> Rule:
-    """The rule of a union: the member that `type` names is set, and no other. `members` maps type to wire name."""
+    """The rule of a union: only the member that belongs to `type` is set. `members` maps types to fields."""
     only = " : ".join(
         f"self.type == '{kind}' ? has(self.{member})"
         + "".join(f" && !has(self.{other})" for other in members.values() if other != member)
         for kind, member in members.items()
     )
     return Rule(
-        message="exactly the member that type names must be set: "
-        + ", ".join(f"{member} for {kind}" for kind, member in members.items()),
+        message="set the field that belongs to type, and no other of these: "
+        + ", ".join(f"{member} for type {kind}" for kind, member in members.items()),
         cel=f"{only} : true",
         holds=lambda model: model.wire_fields_set() & set(members.values()) == {members[model.type]},
     )
 
 
 class Model(BaseModel):
-    """Base of everything in a manifest: unknown fields are faults, names are camelCase, instances are frozen."""
+    """Base class of every object in a manifest: frozen, with camelCase names, without unknown fields."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_enum_values=False
@@ -60,7 +63,7 @@ class Model(BaseModel):
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     def wire_fields_set(self) -> set[str]:
-        """Names, as in the manifest, of the fields that hold a value."""
+        """The fields that have a value, by their names in a manifest."""
         return {info.alias or name for name, info in type(self).model_fields.items() if getattr(self, name) is not None}
 
     @model_validator(mode="after")
@@ -78,7 +81,7 @@ class Model(BaseModel):
         return self
 
     def to_manifest(self) -> dict[str, Any]:
-        """The object as it stands in a manifest, defaults left out."""
+        """The object as it is written in a manifest, without defaults."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -93,7 +96,7 @@ def _unique(values: Sequence[Any], key: Callable[[Any], Hashable], named: str) -
 
 
 def list_map(key: str, *, maximum: int, minimum: int = 0) -> Any:
-    """Annotations of a list whose items are told apart by their field `key`."""
+    """Annotations of a list whose items are identified by their field `key`."""
 
     def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
         _unique(values, lambda item: getattr(item, key), key)
@@ -110,7 +113,7 @@ def list_map(key: str, *, maximum: int, minimum: int = 0) -> Any:
 
 
 def list_set(*, maximum: int, minimum: int = 0) -> Any:
-    """Annotations of a list of scalars without repetition."""
+    """Annotations of a list of unique scalars."""
 
     def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
         _unique(values, lambda item: item, "value")
@@ -123,7 +126,7 @@ def list_set(*, maximum: int, minimum: int = 0) -> Any:
 
 
 def ordered_list(*, maximum: int, minimum: int = 0) -> Any:
-    """Annotation of a list whose order carries meaning."""
+    """Annotation of a list whose order matters."""
     return Field(min_length=minimum, max_length=maximum, json_schema_extra={"x-kubernetes-list-type": "atomic"})
 
 
@@ -150,44 +153,59 @@ Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
 Permille = Annotated[int, Field(strict=True, ge=0, le=1000)]
 EntryPointName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-"""An object whose shape is somebody else's: an engine's arguments, a plugin's config."""
+"""An object with any fields, whose schema belongs to another program: an engine's arguments, a plugin's config."""
+
+
+class LocalObjectRef(Model):
+    """A reference to an object in the same namespace."""
+
+    name: ObjectName
+    """The name of the object."""
 
 
 class PoolRef(Model):
-    """A ModelPool of the same namespace."""
+    """A reference to a ModelPool in the same namespace."""
 
     name: PoolName
+    """The name of the ModelPool."""
 
 
 class RolePoolRef(Model):
-    """A ModelPool of the same namespace, and what it is to the object that refers to it."""
+    """A reference to a ModelPool in the same namespace, and the role that the pool has for a scorer or plugin."""
 
     role: Label
+    """The role of the pool. The scorer or plugin defines which roles exist."""
     name: PoolName
+    """The name of the ModelPool."""
 
 
 class SecretKeyRef(Model):
-    """One key of a Secret of the same namespace."""
+    """A reference to a key of a Secret in the same namespace."""
 
     name: ObjectName
+    """The name of the Secret."""
     key: SecretKey
+    """The key in the Secret's data."""
 
 
 class ConfigMapRef(Model):
-    """A ConfigMap of the same namespace."""
+    """A reference to a ConfigMap in the same namespace."""
 
     name: ObjectName
+    """The name of the ConfigMap."""
 
 
 class ConfigMapKeyRef(Model):
-    """One key of a ConfigMap of the same namespace."""
+    """A reference to a key of a ConfigMap in the same namespace."""
 
     name: ObjectName
+    """The name of the ConfigMap."""
     key: SecretKey
+    """The key in the ConfigMap's data or binaryData."""
 
 
 class Metadata(Model):
-    """The part of a Kubernetes object's metadata that a manifest may carry or the API server adds."""
+    """The fields of a Kubernetes object's metadata that a manifest may set or that the API server adds."""
 
     name: ObjectName
     namespace: Label | None = None

@@ -1,4 +1,4 @@
-"""Engine arguments that have a field of their own: as arguments they could contradict it, so they are refused."""
+"""Engine arguments that have a field in the API. They are rejected, because they could contradict the field."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,19 +24,19 @@ OWNED_ENGINE_ARGS: Mapping[str, str] = MappingProxyType(
         "lora_modules": "spec.adapters",
     }
 )
-"""vLLM's argument, and the field that says the same."""
+"""vLLM's argument, and the field to set instead."""
 
 
 def owned_engine_arg(name: str) -> str | None:
-    """The field that says what the engine argument `name` says, in either of its spellings (`a_b`, `a-b`), or None."""
+    """The field to set instead of the engine argument `name`, spelled `a_b` or `a-b`; None if there is none."""
     return OWNED_ENGINE_ARGS.get(name.replace("-", "_"))
 
 
 def engine_arg_faults(pool: ModelPool) -> tuple[Fault, ...]:
-    """A fault for each of the pool's engine arguments that has a field of its own; such a pool is not accepted."""
+    """A fault for each of the pool's engine arguments that has a field. Such a pool is not accepted."""
     args: Mapping[str, Any] = pool.engine.args
     return tuple(
-        Fault(("spec", "engine", "args", name), f"has a field of its own: remove it, and set {field}")
+        Fault(("spec", "engine", "args", name), f"must not be set here: remove it, and set {field} instead")
         for name in args
         if (field := owned_engine_arg(name)) is not None
     )

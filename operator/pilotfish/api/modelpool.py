@@ -6,37 +6,31 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pilotfish.api.common import (
-    AnnotationValue,
     Currency,
     DecimalString,
     HttpUrl,
-    Label,
-    LabelValue,
+    LocalObjectRef,
     Metadata,
     Model,
-    ObjectName,
-    Opaque,
-    Quantity,
     Rule,
     SecretKeyRef,
-    Sha256,
-    Uri,
     exactly_one_of,
     list_map,
-    ordered_list,
 )
+from pilotfish.api.engine import Adapter, Engine, ModelSource
+from pilotfish.api.pod import Accelerator, Pod, Resources
 from pilotfish.api.status import ModelPoolStatus
 
 
 class Tier(StrEnum):
-    """Whether the model is one of the cheap, fast ones or one of the dear, better ones."""
+    """Whether the model is small (cheap, fast) or large (expensive, better)."""
 
     SMALL = "Small"
     LARGE = "Large"
 
 
 class Task(StrEnum):
-    """What the model does: completes, turns text into vectors, or judges pairs of texts."""
+    """What the model computes."""
 
     GENERATE = "Generate"
     EMBED = "Embed"
@@ -44,7 +38,7 @@ class Task(StrEnum):
 
 
 class Runtime(StrEnum):
-    """How a pool runs in a cluster; Auto takes RayService where KubeRay serves its API."""
+    """How a pool runs in a cluster."""
 
     AUTO = "Auto"
     RAY_SERVICE = "RayService"
@@ -52,162 +46,57 @@ class Runtime(StrEnum):
 
 
 class RolloutType(StrEnum):
-    """Surge starts the new replicas beside the old ones; Recreate stops the old ones first."""
+    """Whether new replicas start before the old ones stop (Surge) or after (Recreate)."""
 
     SURGE = "Surge"
     RECREATE = "Recreate"
 
 
-class SpeculativeType(StrEnum):
-    """Who drafts the tokens that the model checks."""
-
-    DRAFT_MODEL = "DraftModel"
-    NGRAM = "NGram"
-    EAGLE = "Eagle"
-
-
-class ModelSource(Model):
-    """Where weights are."""
-
-    uri: Uri = Field(description="scheme://…; the schemes are those of the installed sources, see `pilotfish plugins`.")
-    revision: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
-        None, description="A branch, tag or commit, for sources that have revisions."
-    )
-    sha256: Sha256 | None = Field(None, description="SHA-256, in hexadecimal, of the file that the address names.")
-    credentials_secret_ref: SecretKeyRef | None = None
-
-
-class Speculative(Model):
-    """Speculative decoding: a cheap drafter proposes tokens, the model keeps those it would have said."""
-
-    rules: ClassVar = (
-        Rule(
-            message="draftModel is needed for type DraftModel and Eagle, and belongs to no other type",
-            cel="(self.type != 'NGram') == has(self.draftModel)",
-            holds=lambda s: (s.type != SpeculativeType.NGRAM) == (s.draft_model is not None),
-            field=("draftModel",),
-        ),
-    )
-    type: SpeculativeType
-    draft_model: ModelSource | None = None
-    tokens: Annotated[int, Field(strict=True, ge=1, le=32)] = Field(description="Tokens drafted at a time.")
-
-
-class Engine(Model):
-    """How vLLM runs the model."""
-
-    max_model_length: Annotated[int, Field(strict=True, ge=1, le=16_777_216)] | None = Field(
-        None, description="Tokens of prompt and answer together; the model's own limit when left out."
-    )
-    tensor_parallel_size: Annotated[int, Field(strict=True, ge=1, le=256)] = 1
-    pipeline_parallel_size: Annotated[int, Field(strict=True, ge=1, le=256)] = 1
-    speculative: Speculative | None = None
-    args: Opaque = Field(
-        {}, description="vLLM engine arguments as they stand, but for those with a field of their own."
-    )
-
-
-class Accelerator(Model):
-    """The accelerators of one node (pod) of a replica."""
-
-    type: Label = Field(
-        description="A name of the product, such as nvidia-h100. It chooses nodes where the installation has labels for"
-        " it (the chart's pools.accelerators); elsewhere any node with the resource will do, unless pod.nodeSelector"
-        " chooses."
-    )
-    count: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
-    resource_name: Annotated[str, Field(min_length=1, max_length=253)] = "nvidia.com/gpu"
-
-
-class Resources(Model):
-    """What one node (pod) of a replica asks for, as in a container."""
-
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
-        {}, description="1 cpu and 4Gi of memory, each unless these or the limits name an amount."
-    )
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-
-
 class Rollout(Model):
-    """How a change of the engine reaches the replicas."""
+    """How replicas are replaced when the spec changes."""
 
-    type: RolloutType = Field(
-        RolloutType.SURGE,
-        description="Surge needs room for old and new replicas at once. Recreate does not, and costs an outage: nobody"
-        " answers from the end of the old replicas until the new ones have loaded the model.",
-    )
-
-
-class Adapter(Model):
-    """A LoRA adapter, served as `<pool>:<name>`."""
-
-    name: Label
-    model: ModelSource
-
-
-class Toleration(Model):
-    """A Kubernetes toleration."""
-
-    key: Annotated[str, Field(max_length=317)] | None = None
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: Annotated[str, Field(max_length=63)] | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: Annotated[int, Field(strict=True)] | None = None
-
-
-class EnvVar(Model):
-    """An environment variable of the engine's container, by value or from a Secret."""
-
-    rules: ClassVar = (exactly_one_of("value", "secretKeyRef"),)
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
-    value: Annotated[str, Field(max_length=32768)] | None = None
-    secret_key_ref: SecretKeyRef | None = None
-
-
-class LocalObjectRef(Model):
-    """An object of the same namespace, by name."""
-
-    name: ObjectName
-
-
-class Pod(Model):
-    """What may be said about a pool's pods; nothing else of a pod is open."""
-
-    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
-    annotations: Annotated[dict[str, AnnotationValue], Field(max_length=32)] = {}
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
-    tolerations: Annotated[tuple[Toleration, ...], ordered_list(maximum=32)] = ()
-    affinity: Opaque | None = None
-    topology_spread_constraints: Annotated[tuple[Opaque, ...], ordered_list(maximum=8)] = ()
-    priority_class_name: ObjectName | None = None
-    runtime_class_name: ObjectName | None = None
-    service_account_name: ObjectName | None = None
-    image_pull_secrets: Annotated[tuple[LocalObjectRef, ...], *list_map("name", maximum=8)] = ()
-    env: Annotated[tuple[EnvVar, ...], *list_map("name", maximum=64)] = ()
+    type: RolloutType = RolloutType.SURGE
+    """The order in which replicas are replaced.
+    - Surge: new replicas start beside the old ones, which answer until the new ones are ready. Both need room at once.
+    - Recreate: old replicas stop first. The pool does not answer until the new replicas have loaded the model.
+    """
 
 
 class Pricing(Model):
-    """What the model costs, for traces, reports and objectives."""
+    """The prices of the model, for the cost of requests in answers, metrics and traces and for Spend objectives."""
 
     currency: Currency
+    """The currency of the prices, as an ISO 4217 code such as USD. Costs in different currencies are not summed."""
     per_replica_hour: DecimalString | None = None
+    """The price of one replica for one hour, as a decimal string such as "1.50". It is shared among the requests that
+    a pool processes at the same time.
+    """
     per_million_input_tokens: DecimalString | None = None
+    """The price of one million prompt tokens, as a decimal string."""
     per_million_output_tokens: DecimalString | None = None
+    """The price of one million generated tokens, as a decimal string."""
 
 
 class Power(Model):
-    """What one replica draws."""
+    """The electric power of one replica, from which the energy of a request is estimated."""
 
     idle_watts: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+    """The power of a replica without requests, in watts. Recorded, not used yet."""
     active_watts: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+    """The power of a replica that processes requests, in watts. A request's energy is this power for the time that the
+    request took, shared among the requests that the pool processed at the same time.
+    """
 
 
 class External(Model):
-    """A model behind somebody's OpenAI-compatible API."""
+    """A model that another OpenAI-compatible API serves."""
 
-    base_url: HttpUrl = Field(alias="baseURL", description="The address that ends in /v1.")
+    base_url: HttpUrl = Field(alias="baseURL")
+    """The base URL of the API, for example https://api.example.com/v1. Paths such as /chat/completions are appended."""
     model: Annotated[str, Field(min_length=1, max_length=253)]
+    """The name of the model at the API. The gateway sends it in `model`."""
     api_key_secret_ref: SecretKeyRef | None = None
+    """The Secret key that holds the API key. The gateway sends it as a bearer token. If unset, no key is sent."""
 
 
 _DEPLOYED_ONLY = (
@@ -230,12 +119,12 @@ def _parallel_sizes_fit(spec: "ModelPoolSpec") -> bool:
 
 
 class ModelPoolSpec(Model):
-    """What a pool should be."""
+    """The desired state of a pool: a model, the engine and resources that run it, and its number of replicas."""
 
     rules: ClassVar = (
         exactly_one_of("model", "external"),
         Rule(
-            message="an external pool deploys nothing: remove " + ", ".join(_DEPLOYED_ONLY),
+            message="nothing is deployed for an external pool: remove " + ", ".join(_DEPLOYED_ONLY) + ", or external",
             cel="!has(self.external) || !(" + " || ".join(f"has(self.{name})" for name in _DEPLOYED_ONLY) + ")",
             holds=lambda s: s.external is None or not s.wire_fields_set() & set(_DEPLOYED_ONLY),
             field=("external",),
@@ -253,36 +142,79 @@ class ModelPoolSpec(Model):
             field=("engine",),
         ),
         Rule(
-            message="a pool of more than one node a replica needs runtime RayService (or Auto)",
+            message="nodes above 1 needs runtime RayService or Auto",
             cel="self.nodes == 1 || self.runtime != 'Deployment'",
             holds=lambda s: s.nodes == 1 or s.runtime != Runtime.DEPLOYMENT,
             field=("nodes",),
         ),
     )
     tier: Tier
+    """Small for a cheap, fast model, Large for an expensive, better one. `kubectl get` shows it, and `pilotfish up`
+    starts small pools first. Routers do not read it: a strategy lists its pools in order.
+    """
     task: Task = Task.GENERATE
+    """What the model computes.
+    - Generate: text, for chat completions and completions.
+    - Embed: an embedding vector of a text.
+    - Score: a score of a pair of texts, such as a reranker.
+
+    All pools that answer for one router must have the same task.
+    """
     model: ModelSource | None = None
+    """The weights of the model that this pool runs. Exactly one of model, external must be set."""
     external: External | None = None
+    """A model that another API serves. Nothing is deployed for it. Exactly one of model, external must be set. If set,
+    engine, accelerator, resources, replicas, autoscalingPolicyRef, rollout, adapters and pod must be unset.
+    """
     engine: Engine | None = None
+    """The settings of vLLM, the engine that runs the model. Defaults to vLLM's defaults for the model; on CPUs to an
+    engine without compilation and with a small KV cache.
+    """
     accelerator: Accelerator | None = None
-    nodes: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(1, description="Nodes (pods) of one replica.")
+    """The accelerators of each pod of a replica. If unset, the model runs on CPUs."""
+    nodes: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """The number of pods, each on a node, that one replica spans. More than 1 needs runtime RayService or Auto."""
     resources: Resources | None = None
+    """The resources of each pod of a replica. Defaults to requests of 1 CPU and 4Gi of memory."""
     runtime: Runtime = Runtime.AUTO
+    """The kind of object that runs the replicas.
+    - Auto: the runtime that the pool already has, then the installation's default runtime, then RayService if the
+    cluster serves KubeRay's API and Deployment if not.
+    - RayService: a KubeRay RayService. Needed for replicas of more than one node.
+    - Deployment: a Deployment with one pod for each replica.
+
+    A change moves the pool to the other runtime; `rollout` applies to the move.
+    """
     replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    """The number of replicas. `kubectl scale` sets it. With 0, the pool does not answer. Unless external is set,
+    exactly one of replicas, autoscalingPolicyRef must be set.
+    """
     autoscaling_policy_ref: LocalObjectRef | None = None
+    """The AutoscalingPolicy of the same namespace that sets the number of replicas. Unless external is set, exactly one
+    of replicas, autoscalingPolicyRef must be set.
+    """
     rollout: Rollout | None = None
+    """How replicas are replaced when the spec changes. Defaults to type Surge."""
     adapters: Annotated[tuple[Adapter, ...], *list_map("name", maximum=64)] | None = None
+    """The LoRA adapters that the pool serves beside its model, at most 64. Clients call an adapter as
+    `<pool>:<adapter>`.
+    """
     pod: Pod | None = None
+    """Labels, scheduling and environment of the pool's pods."""
     pricing: Pricing | None = None
+    """The prices of the model. Without it, the cost of a request is unknown, and a Spend objective that needs this pool
+    has no effect.
+    """
     power: Power | None = None
+    """The electric power of a replica. If set, answers, logs and traces contain an estimate of the energy used."""
 
 
 class ModelPool(Model):
-    """A model and the replicas that serve it."""
+    """A ModelPool is one model and the replicas that serve it, or a model that another API serves."""
 
     rules: ClassVar = (
         Rule(
-            message="a pool's name has at most 40 characters, as names of what is made of it are longer",
+            message="the name of a ModelPool must have at most 40 characters, because the operator appends to it",
             cel="size(self.metadata.name) <= 40",
             holds=lambda pool: len(pool.metadata.name) <= 40,
             field=("metadata", "name"),
@@ -300,10 +232,10 @@ class ModelPool(Model):
         return self.metadata.name
 
     def adapter_name(self, adapter: str) -> str:
-        """What clients and the model server call a LoRA adapter of the pool."""
+        """The name by which clients and the model server address a LoRA adapter of the pool."""
         return f"{self.name}:{adapter}"
 
     @property
     def engine(self) -> Engine:
-        """The engine's settings, defaults where none are given."""
+        """The settings of the engine, or the defaults if the spec has none."""
         return self.spec.engine or Engine()

@@ -1,4 +1,4 @@
-"""From a manifest's value to a typed resource, or to every fault in it."""
+"""From the content of a manifest to a typed resource, or to the list of all faults in it."""
 
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ Path = tuple[str | int, ...]
 
 _PATTERN_ADVICE = {
     common.URI: "must be an address with a scheme, such as hf://org/model or package://name/file",
-    common.HTTP_URL: "must be an http:// or https:// address without query",
-    common.DECIMAL: 'must be a decimal number in quotes that is not negative, such as "1.50"',
-    common.DNS_LABEL: "must be lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    common.DNS_SUBDOMAIN: "must be lower-case letters, digits, '-' and '.', with letters or digits at both ends",
+    common.HTTP_URL: "must be an http:// or https:// URL without query or fragment",
+    common.DECIMAL: 'must be a decimal number in quotes, not negative, with at most 9 decimals, such as "1.50"',
+    common.DNS_LABEL: "must be lower-case letters, digits and '-', and start and end with a letter or digit",
+    common.DNS_SUBDOMAIN: "must be lower-case letters, digits, '-' and '.', and start and end with a letter or digit",
     common.QUANTITY: "must be a quantity such as 500m, 4 or 16Gi",
-    r"^[0-9a-f]{64}$": "must be the 64 hexadecimal digits of a SHA-256",
+    r"^[0-9a-f]{64}$": "must be a SHA-256: 64 lower-case hexadecimal digits",
 }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a manifest: where, and what to do about it."""
+    """One fault of a manifest: the path of the field, and the cause and the fix."""
 
     path: Path
     message: str
@@ -35,7 +35,7 @@ class Fault:
 
 
 def format_path(path: Path) -> str:
-    """`("spec", "stages", 0, "name")` as `spec.stages[0].name`."""
+    """The path `("spec", "stages", 0, "name")` as `spec.stages[0].name`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -43,16 +43,16 @@ def format_path(path: Path) -> str:
 
 
 def parse_resource(value: object) -> tuple[Resource | None, tuple[Fault, ...]]:
-    """The typed resource, or None and every fault that was found."""
+    """The typed resource and no faults, or None and all faults found."""
     if not isinstance(value, Mapping):
-        return None, (Fault((), "a document must be a mapping with apiVersion, kind, metadata and spec"),)
+        return None, (Fault((), "must be a mapping with apiVersion, kind, metadata and spec"),)
     kind = value.get("kind")
     if value.get("apiVersion") != API_VERSION:
         return None, (Fault(("apiVersion",), f"must be {API_VERSION}"),)
     if not isinstance(kind, str) or kind not in KINDS:
         return None, (Fault(("kind",), f"must be one of {', '.join(KINDS)}, not {kind!r}"),)
     try:
-        # as JSON and strict, names only as in the manifest: what the API server refuses is refused here
+        # strict JSON with camelCase names only, so that a manifest is rejected here if the API server rejects it
         return KINDS[kind].model_validate_json(to_json(value), strict=True, by_alias=True, by_name=False), ()
     except ValidationError as error:
         return None, tuple(fault for detail in error.errors(include_url=False) for fault in _faults(detail))
@@ -61,9 +61,9 @@ def parse_resource(value: object) -> tuple[Resource | None, tuple[Fault, ...]]:
 def _length_faults(path: Path, length: int, context: Mapping[str, Any]) -> list[Fault]:
     least, most = context.get("min_length", 0), context.get("max_length", length)
     if least <= length <= most:
-        return []  # pydantic counts good items alone; what is wrong with the others is told with them
+        return []  # pydantic counts valid items only, and reports the faults of the others as well
     bound = f"at least {least}" if length < least else f"at most {most}"
-    return [Fault(path, f"must have {bound} items; it has {length}")]
+    return [Fault(path, f"must have {bound} items; got {length}")]
 
 
 def _faults(detail: ErrorDetails) -> list[Fault]:
@@ -73,14 +73,14 @@ def _faults(detail: ErrorDetails) -> list[Fault]:
         case "rules":
             return [Fault(path + tuple(field), message) for field, message in context["broken"]]
         case "extra_forbidden":
-            return [Fault(path, "unknown field: remove it, or mend its name")]
+            return [Fault(path, "unknown field: remove it, or correct its name")]
         case "missing":
             return [Fault(path, "is required")]
         case "string_pattern_mismatch":
             advice = _PATTERN_ADVICE.get(context["pattern"], f"must match {context['pattern']}")
-            return [Fault(path, f"{advice}; it is {detail['input']!r}")]
+            return [Fault(path, f"{advice}; got {detail['input']!r}")]
         case "enum" | "literal_error":
-            return [Fault(path, f"must be {context['expected']}; it is {detail['input']!r}")]
+            return [Fault(path, f"must be {context['expected']}; got {detail['input']!r}")]
         case "too_short" | "too_long" if isinstance(detail["input"], Sized):
             return _length_faults(path, len(detail["input"]), context)
     message = detail["msg"]

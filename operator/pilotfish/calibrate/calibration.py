@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Accept
+from pilotfish.api.strategy import Accept
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import (
     AnyScorer,

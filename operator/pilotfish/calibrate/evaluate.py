@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Accept, Scorer, Streaming
+from pilotfish.api.strategy import Accept, Scorer, Streaming
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.log import Entry, Stage
 from pilotfish.calibrate.scores import asked_of, holds, lacking

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Scorer
+from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import AnyScorer, make_scorer
 from pilotfish.calibrate.learning import trainable

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Scorer
+from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.log import Entry, Stage
 from pilotfish.calibrate.scores import asked_of, holds, lacking

@@ -4,7 +4,7 @@ import hashlib
 
 import orjson
 
-from pilotfish.api.modelrouter import Scorer
+from pilotfish.api.strategy import Scorer
 from pilotfish.calibrate.log import Stage
 from pilotfish.plugin_api.scorers import Settings
 from pilotfish.routing.scorers import combined

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColu
 from rich.progress import Progress as Bars
 
 from pilotfish.api import ModelPool
-from pilotfish.api.modelpool import ModelSource
+from pilotfish.api.engine import ModelSource
 from pilotfish.base.errors import ManifestError, PilotfishError
 from pilotfish.manifests import load
 from pilotfish.settings import models_cache

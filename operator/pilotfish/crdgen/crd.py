@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import yaml
 
-from pilotfish.api import GROUP, VERSION
+from pilotfish.api import API_VERSION, GROUP, VERSION
 from pilotfish.api import KINDS as MODELS
 from pilotfish.api.common import Model
 from pilotfish.base.errors import PilotfishError
@@ -13,11 +13,11 @@ from pilotfish.crdgen.kinds import CATEGORY, KINDS, Kind
 from pilotfish.crdgen.structural import Schema, structural_schema, validations
 
 MAX_BYTES = 256 * 1024
-"""The size of an annotation, which client-side apply keeps the whole object in."""
+"""The maximum size of annotations. Client-side apply stores the whole object in one."""
 
 _HEADER = "# Generated from the models in operator/pilotfish/api by `pilotfish crds`: do not edit.\n"
 
-# A condition that nobody has set yet shows that no operator is at work.
+# These conditions stay until an operator processes the object, so they show that none is running.
 _PENDING = [
     {
         "type": kind,
@@ -31,7 +31,7 @@ _PENDING = [
 
 
 class TooLarge(PilotfishError):
-    """A CRD does not fit into the annotation that client-side apply keeps it in."""
+    """A CRD is larger than the annotation in which client-side apply stores it."""
 
 
 def definition(kind: Kind) -> dict[str, Any]:
@@ -75,8 +75,11 @@ def _root(kind: Kind) -> Schema:
         "type": "object",
         "description": inspect.cleandoc(model.__doc__ or ""),
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
+            "apiVersion": {
+                "type": "string",
+                "description": f"The version of this object's schema: {API_VERSION}.",
+            },
+            "kind": {"type": "string", "description": f"The kind of this object: {kind.name}."},
             "metadata": {"type": "object"},
             "spec": structural_schema(spec),
             "status": structural_schema(status) | {"default": {"conditions": _PENDING}},
@@ -105,23 +108,23 @@ def _subresources(kind: Kind) -> dict[str, Any]:
 
 
 def render() -> dict[str, str]:
-    """The text of every CRD, by file name. Raises TooLarge where an API server's clients could not apply one."""
+    """The YAML of every CRD, by file name. Raises TooLarge for one that `kubectl apply` could not apply."""
     files = {f"{kind.plural}.{GROUP}.yaml": _HEADER + _yaml(definition(kind)) for kind in KINDS}
     for name, text in files.items():
         if len(text.encode()) >= MAX_BYTES:
-            raise TooLarge(f"{name} has {len(text.encode())} bytes, and `kubectl apply` takes less than {MAX_BYTES}")
+            raise TooLarge(f"{name} has {len(text.encode())} bytes, but `kubectl apply` accepts less than {MAX_BYTES}")
     return files
 
 
 def render_templates() -> dict[str, str]:
-    """The text of every CRD as a template of the chart, by file name: left out, kept or removed as values say."""
+    """The YAML of every CRD as a template of the chart, by file name, with the values crds.enabled and crds.keep."""
     templates = {}
     for kind in KINDS:
         value = definition(kind)
         value["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
         text = _yaml(value)
         if "{{" in text:
-            raise PilotfishError(f"{kind.name}: a description holds '{{{{', which the chart would read as a template")
+            raise PilotfishError(f"{kind.name}: a description contains '{{{{', which Helm would parse as a template")
         keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
         guarded = text.replace(keep, "  {{- if .Values.crds.keep }}\n" + keep + "  {{- end }}\n", 1)
         templates[f"{kind.plural}.yaml"] = f"{_HEADER}{{{{- if .Values.crds.enabled }}}}\n{guarded}{{{{- end }}}}\n"
@@ -129,7 +132,7 @@ def render_templates() -> dict[str, str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes out what occurs twice: not every reader of YAML knows anchors."""
+    """Repeats equal values instead of using anchors, which not every YAML parser supports."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""What a CRD says beyond its schema: names, the columns of `kubectl get`, and the scale subresource."""
+"""The parts of a CRD beside its schema: names, the columns of `kubectl get`, the scale subresource."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ CATEGORY = "pilotfish"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `kubectl get`; those of priority 1 are shown with `-o wide`."""
+    """A column of `kubectl get`. Columns of priority 1 are shown with `-o wide` only."""
 
     name: str
     path: str

@@ -1,8 +1,8 @@
-"""From a Pydantic model to the structural schema that an API server takes.
+"""From a Pydantic model to the structural schema of a CRD.
 
-An API server wants no references, no null types, no `const`, bounds on whatever a CEL rule may walk, and a list type on
-every list. Whatever this module does not know how to say in such a schema is an error, so a model can never become
-looser on its way to the cluster.
+A structural schema has no references, no null types and no `const`. Every list has a list type, and everything that a
+CEL rule may iterate over has a bound. A construct that this module cannot express is an error, so that the schema never
+accepts what the model rejects.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 
 from pilotfish.api.common import Model, Rule
 from pilotfish.base.errors import PilotfishError
+from pilotfish.crdgen.descriptions import field_descriptions, unwrapped
 
 Schema = dict[str, Any]
 
@@ -39,40 +40,48 @@ _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 
 
 class UnknownConstruct(PilotfishError):
-    """A model says something that a structural schema cannot, or leaves out a bound that every field must have."""
+    """A model has a construct that a structural schema cannot express, or a field without a bound or a docstring."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path or 'the root'}: {message}")
 
 
-class _WithRules(GenerateJsonSchema):
+class _Documented(GenerateJsonSchema):
+    """Adds the rules of a model, and the descriptions of its fields."""
+
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         json = super().model_schema(schema)
         model = schema["cls"]
         if issubclass(model, Model) and model.rules:
             json["x-kubernetes-validations"] = validations(model)
+        json["description"] = unwrapped(model.__doc__ or "")
+        documented = field_descriptions(model)
+        for name, field in model.model_fields.items():
+            wire = field.alias or name
+            json["properties"][wire]["description"] = documented.get(name, "")
         return json
 
 
 def validations(model: type[Model]) -> list[Schema]:
-    """The rules of `model` as CEL, each with its message and, where a field can be named, its path."""
+    """The rules of `model` in CEL, each with its message and, unless it concerns metadata, its field path."""
     return [_validation(rule) for rule in model.rules]
 
 
 def _validation(rule: Rule) -> Schema:
     validation = {"rule": rule.cel, "message": rule.message}
-    # metadata has no fields in a CRD's schema, so that no path may lead into it
+    # a field path must not lead into metadata, because it has no fields in the schema of a CRD
     if rule.field and rule.field[0] != "metadata":
         validation["fieldPath"] = "".join(f".{name}" for name in rule.field)
     return validation
 
 
 def structural_schema(model: type[Model]) -> Schema:
-    """The structural schema of `model`, references resolved, rules as `x-kubernetes-validations`.
+    """The structural schema of `model`: rules become `x-kubernetes-validations`, docstrings become descriptions.
 
-    Raises UnknownConstruct for anything that such a schema cannot say, and for a string, list or map without a bound.
+    Raises UnknownConstruct for a construct that the schema cannot express, for a string, list or map without a bound,
+    and for a field without a docstring.
     """
-    whole = model.model_json_schema(by_alias=True, schema_generator=_WithRules)
+    whole = model.model_json_schema(by_alias=True, schema_generator=_Documented)
     definitions = whole.pop("$defs", {})
     return _convert(whole, definitions, "")
 
@@ -84,7 +93,7 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: st
         flat["enum"] = [flat["const"]]
         unknown.discard("const")
     if unknown or "type" not in flat:
-        raise UnknownConstruct(path, f"no structural schema can say {sorted(unknown) or 'a value without a type'}")
+        raise UnknownConstruct(path, f"the schema cannot express {sorted(unknown) or 'a value without a type'}")
     result: Schema = {key: flat[key] for key in _KEPT if key in flat and (key, flat[key]) != ("minItems", 0)}
     if "exclusiveMinimum" in flat:
         result["minimum"] = flat["exclusiveMinimum"] + 1
@@ -117,7 +126,7 @@ def _without_null(flat: Schema, definitions: Mapping[str, Any], path: str) -> Sc
         return flat
     options = [option for option in flat.pop("anyOf") if option != {"type": "null"}]
     if len(options) != 1:
-        raise UnknownConstruct(path, "a field has one type; a choice of several is a union with `type`")
+        raise UnknownConstruct(path, "a field must have one type: for a choice of several, declare a union with `type`")
     return {**_resolve(options[0], definitions), **flat}
 
 
@@ -129,12 +138,12 @@ def _object(flat: Schema, definitions: Mapping[str, Any], path: str) -> Schema:
         _require(path, flat, "a map needs", "maxProperties")
         return {"additionalProperties": _convert(values, definitions, f"{path}[*]")}
     if values is not False or "properties" not in flat:
-        raise UnknownConstruct(path, "an object has fields, or values of one type, or is Opaque")
-    result: Schema = {
-        "properties": {
-            name: _convert(field, definitions, f"{path}.{name}") for name, field in flat["properties"].items()
-        }
-    }
+        raise UnknownConstruct(path, "an object must have fields, or values of one type, or be Opaque")
+    result: Schema = {"properties": {}}
+    for name, field in flat["properties"].items():
+        result["properties"][name] = _convert(field, definitions, f"{path}.{name}")
+        if not field.get("description"):
+            raise UnknownConstruct(f"{path}.{name}", "a field needs a docstring, which `kubectl explain` prints")
     if flat.get("required"):
         result["required"] = flat["required"]
     return result

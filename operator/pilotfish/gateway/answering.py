@@ -7,7 +7,8 @@ from typing import Any
 
 from opentelemetry.trace import Span, SpanKind
 
-from pilotfish.api.modelrouter import ModelRouter, Predictive
+from pilotfish.api.modelrouter import ModelRouter
+from pilotfish.api.strategy import Predictive
 from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
 from pilotfish.gateway.explaining import explanation
 from pilotfish.gateway.objectives import Objectives

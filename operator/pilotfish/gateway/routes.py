@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from pilotfish.api.modelrouter import ModelRouter, Scorer
+from pilotfish.api.modelrouter import ModelRouter
+from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.gateway.tally import Tally
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer, Settings

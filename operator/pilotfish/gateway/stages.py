@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import orjson
 
-from pilotfish.api.modelrouter import Accept, Streaming
+from pilotfish.api.strategy import Accept, Streaming
 from pilotfish.base.errors import BadUpstream, ModelUnavailable, RequestError
 from pilotfish.gateway.pools import Call, ScorerModels, Visitor
 from pilotfish.gateway.routes import Route

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Artifact
+from pilotfish.api.strategy import Artifact
 from pilotfish.base.errors import ConfigError
 from pilotfish.manifests import Loaded
 from pilotfish.routing.snapshot import namespace_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
-from pilotfish.api.modelpool import ModelSource
+from pilotfish.api.engine import ModelSource
 from pilotfish.local import engine_arguments
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.secrets import Secrets

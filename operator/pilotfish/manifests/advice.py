@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
+from pilotfish.api.engine import ModelSource
 from pilotfish.api.engineargs import engine_arg_faults
-from pilotfish.api.modelpool import ModelSource
-from pilotfish.api.modelrouter import Cascade, Scorer, Streaming
+from pilotfish.api.strategy import Cascade, Scorer, Streaming
 from pilotfish.api.validation import Fault
 from pilotfish.api.validation import Path as FieldPath
 from pilotfish.base.errors import ConfigError, PluginError

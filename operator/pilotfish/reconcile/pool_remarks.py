@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from pilotfish.api import ModelPool
-from pilotfish.api.modelpool import Pod, RolloutType
+from pilotfish.api.modelpool import RolloutType
+from pilotfish.api.pod import Pod
 from pilotfish.render.context import RenderContext
 
 

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from pilotfish.api import ModelPool
 from pilotfish.api.common import SecretKeyRef
-from pilotfish.api.modelpool import Accelerator, EnvVar, ModelSource, Pod, Resources, Toleration
+from pilotfish.api.engine import ModelSource
+from pilotfish.api.pod import Accelerator, EnvVar, Pod, Resources, Toleration
 from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 

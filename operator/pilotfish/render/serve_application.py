@@ -11,7 +11,8 @@ from typing import Any
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.autoscalingpolicy import SignalType
-from pilotfish.api.modelpool import Speculative, SpeculativeType, Task
+from pilotfish.api.engine import Speculative, SpeculativeType
+from pilotfish.api.modelpool import Task
 from pilotfish.render.names import INGRESS_DEPLOYMENT, engine_deployment, served_model
 
 IMPORT_PATH = "ray.serve.llm:build_openai_app"

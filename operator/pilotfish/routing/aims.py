@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pilotfish.api import ModelRouter
 from pilotfish.api.modelpool import Pricing
-from pilotfish.api.modelrouter import LatencyObjective, Objective, QualityObjective, SpendObjective
+from pilotfish.api.objective import LatencyObjective, Objective, QualityObjective, SpendObjective
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Settings

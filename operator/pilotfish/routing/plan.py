@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pilotfish.api import ModelRouter
-from pilotfish.api.modelrouter import Accept, Candidate, Streaming, WeightedPool
+from pilotfish.api.strategy import Accept, Candidate, Streaming, WeightedPool
 
 
 @dataclass(frozen=True, slots=True)

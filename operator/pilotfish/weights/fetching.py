@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotfish.api.modelpool import ModelSource
+from pilotfish.api.engine import ModelSource
 from pilotfish.base.errors import WeightsError
 from pilotfish.plugin_api.sources import Access, Location, RemoteFile, Resolved, Source
 from pilotfish.plugins.registry import Registry

@@ -85,13 +85,13 @@ BAD = [
     (manifest("ModelPool", {"tier": "Small", "replicas": 1}), "spec", "exactly one of model, external"),
     (pool(autoscalingPolicyRef={"name": "p"}), "spec", "exactly one of replicas, autoscalingPolicyRef"),
     (pool(replicas=None), "spec", "exactly one of replicas, autoscalingPolicyRef"),
-    (external(engine={"maxModelLength": 9}), "spec.external", "deploys nothing"),
+    (external(engine={"maxModelLength": 9}), "spec.external", "nothing is deployed"),
     (pool(tier="Huge"), "spec.tier", "'Huge'"),
     (pool(replicas="1"), "spec.replicas", "valid integer"),
     (pool(replicas=True), "spec.replicas", "valid integer"),
-    (cascade(stage("a")), "spec.strategy.cascade.stages", "at least 2 items; it has 1"),
+    (cascade(stage("a")), "spec.strategy.cascade.stages", "at least 2 items; got 1"),
     (pool(model={"uri": "org/model"}), "spec.model.uri", "an address with a scheme"),
-    (pool(model={"uri": "hf://a/b", "sha256": "12"}), "spec.model.sha256", "64 hexadecimal digits"),
+    (pool(model={"uri": "hf://a/b", "sha256": "12"}), "spec.model.sha256", "64 lower-case hexadecimal digits"),
     (pool(pricing={"currency": "USD", "perReplicaHour": "-2"}), "spec.pricing.perReplicaHour", "not negative"),
     (pool(adapters=[{"name": "a", "model": {"uri": "a://b"}}] * 2), "spec.adapters", "name 'a' is listed twice"),
     (pool(engine={"speculative": {"type": "Eagle", "tokens": 2}}), "spec.engine.speculative.draftModel", "is needed"),
@@ -106,9 +106,13 @@ BAD = [
     (pool(pod={"env": [{"name": "A"}]}), "spec.pod.env[0]", "exactly one of value, secretKeyRef"),
     (pool(pod={"hostNetwork": True}), "spec.pod.hostNetwork", "unknown field"),
     (pool(engine={"max_model_length": 9}), "spec.engine.max_model_length", "unknown field"),
-    (router({"type": "Direct"}), "spec.strategy", "the member that type names"),
-    (router(DIRECT | {"weighted": {"pools": [{"poolRef": {"name": "a"}, "weight": 1}]}}), "spec.strategy", "member"),
-    (router(DIRECT, plugins=[{"pluginRef": {"name": "p"}}] * 2), "spec.plugins", "lists one plugin twice"),
+    (router({"type": "Direct"}), "spec.strategy", "the field that belongs to type"),
+    (
+        router(DIRECT | {"weighted": {"pools": [{"poolRef": {"name": "a"}, "weight": 1}]}}),
+        "spec.strategy",
+        "no other of these",
+    ),
+    (router(DIRECT, plugins=[{"pluginRef": {"name": "p"}}] * 2), "spec.plugins", "must not list a plugin twice"),
     (
         router({"type": "Weighted", "weighted": {"pools": [{"poolRef": {"name": "a"}, "weight": 0}]}}),
         "spec.strategy.weighted.pools",
@@ -118,7 +122,7 @@ BAD = [
     (
         cascade(stage("a", thresholdPermille=1), stage("b", thresholdPermille=1)),
         "spec.strategy.cascade.stages",
-        "the last stage has no accept",
+        "the last stage must not have accept",
     ),
     (
         cascade(stage("a", thresholdPermille=1001), stage("b")),
@@ -128,7 +132,7 @@ BAD = [
     (
         cascade(stage("a", thresholdPermille=1, decideWithinTokens=2), stage("b"), streaming="Hold"),
         "spec.strategy.cascade.stages",
-        "decideWithinTokens belongs to streaming EarlyExit",
+        "decideWithinTokens needs streaming EarlyExit",
     ),
     (
         router(DIRECT, objective={"type": "Spend", "spend": {"currency": "EUR"}}),
@@ -138,7 +142,7 @@ BAD = [
     (
         router(DIRECT, exploration={"permille": 9}),
         "spec.exploration",
-        "belongs to a strategy of type Cascade or Predictive",
+        "needs strategy type Cascade or Predictive",
     ),
     (policy(minReplicas=3), "spec.minReplicas", "must not be above maxReplicas"),
     (policy(minReplicas=0), "spec.scaleToZero", "needs scaleToZero"),
@@ -244,13 +248,13 @@ def test_every_stage_but_the_last_accepts(accepts: list[bool]) -> None:
     assert accepted == (all(accepts[:-1]) and not accepts[-1])
 
 
-def test_engine_arguments_with_a_field_of_their_own_are_told_in_both_spellings() -> None:
+def test_engine_arguments_that_have_a_field_are_faults_in_both_spellings() -> None:
     args = {"max_model_len": 9, "served-model-name": "x", "enforce_eager": True}
     resource = ModelPool.model_validate(pool(engine={"args": args}))
     assert [str(fault) for fault in engine_arg_faults(resource)] == [
-        "spec.engine.args.max_model_len: has a field of its own: remove it, and set spec.engine.maxModelLength",
-        "spec.engine.args.served-model-name: has a field of its own: remove it,"
-        " and set metadata.name, or a router's spec.servedModelNames",
+        "spec.engine.args.max_model_len: must not be set here: remove it, and set spec.engine.maxModelLength instead",
+        "spec.engine.args.served-model-name: must not be set here: remove it,"
+        " and set metadata.name, or a router's spec.servedModelNames instead",
     ]
     assert all(owned_engine_arg(name) for name in OWNED_ENGINE_ARGS)
     assert owned_engine_arg("gpu_memory_utilization") is None

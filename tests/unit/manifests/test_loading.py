@@ -84,7 +84,7 @@ def test_a_fault_has_the_line_of_its_field(tmp_path: Path) -> None:
     text = ROUTER.replace("type: Direct", "typ: Direct")
     assert told(tmp_path, text) == [
         "faulty.yaml:6: spec.strategy.type: is required",
-        "faulty.yaml:7: spec.strategy.typ: unknown field: remove it, or mend its name",
+        "faulty.yaml:7: spec.strategy.typ: unknown field: remove it, or correct its name",
     ]
 
 
@@ -103,7 +103,7 @@ def test_every_fault_of_a_document_is_told(tmp_path: Path) -> None:
 def test_python_names_of_fields_are_unknown(tmp_path: Path) -> None:
     text = POOL.replace("replicas: 1", "replicas: 1\n  autoscaling_policy_ref: {name: x}")
     assert told(tmp_path, text) == [
-        "faulty.yaml:8: spec.autoscaling_policy_ref: unknown field: remove it, or mend its name"
+        "faulty.yaml:8: spec.autoscaling_policy_ref: unknown field: remove it, or correct its name"
     ]
 
 
@@ -115,7 +115,7 @@ def test_python_names_of_fields_are_unknown(tmp_path: Path) -> None:
         ("a: 1\n\tb: 2\n", "faulty.yaml:2: not YAML"),
         ("", "faulty.yaml:1: the file is empty"),
         ("# only words\n---\n", "faulty.yaml:1: the file is empty"),
-        ("- a\n- b\n", "faulty.yaml:1: a document must be a mapping"),
+        ("- a\n- b\n", "faulty.yaml:1: must be a mapping"),
         ("a: &x\n  b: *x\n", "faulty.yaml:1: a.b: an anchor must not contain itself"),
         ("a: {b: 1,\n  b: 2}\n", "faulty.yaml:2: a.b: is given twice, first in line 1"),
         ("a: !!binary aGk=\n", "faulty.yaml:1: a: no tag:yaml.org,2002:binary in a manifest"),
@@ -192,7 +192,7 @@ def test_what_this_installation_lacks_is_a_warning(tmp_path: Path) -> None:
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
         "a.yaml:6: spec.model.uri: no installed source is called file://; installed: none",
         "a.yaml:10: spec.engine.args.max-model-len:"
-        " has a field of its own: remove it, and set spec.engine.maxModelLength",
+        " must not be set here: remove it, and set spec.engine.maxModelLength instead",
         "b.yaml:9: spec.strategy.direct.poolRef.name: there is no ModelPool 'missing' in these files",
     ]
 

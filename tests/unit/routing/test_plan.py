@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pilotfish.api.common import PoolRef
 from pilotfish.api.modelpool import Pricing
-from pilotfish.api.modelrouter import WeightedPool
+from pilotfish.api.strategy import WeightedPool
 from pilotfish.routing.balance import by_load
 from pilotfish.routing.cost import Usage, stage_cost
 from pilotfish.routing.limits import RateLimit

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.api.modelpool import ModelSource
+from pilotfish.api.engine import ModelSource
 from pilotfish.base.errors import WeightsError
 from pilotfish.plugin_api.sources import Access, Location, RemoteFile, Resolved
 from pilotfish.plugins.registry import SOURCES, Installed, Registry
