@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pilotfish.calibrate.calibration import Calibrated
 from pilotfish.routing.calibration.bounds import mean_interval
 from pilotfish.routing.calibration.choose import Goal, Verdict, Wish
-from pilotfish.routing.calibration.control import path_of
+from pilotfish.routing.calibration.control import RESAMPLES, path_of
 from pilotfish.routing.calibration.metrics import apgr, bootstrap_places, calibration_error, reliability
 from pilotfish.routing.calibration.table import Played, Table, play, play_one
 from pilotfish.routing.scorers.support import Floats
@@ -159,7 +159,20 @@ def promise_text(calibrated: Calibrated) -> str:
     least = f" Such a promise needs at least {choice.examples_needed} examples, even where nothing is lost."
     return (
         f"Mean quality stays within {goal.limit:.2%} of the last pool alone, {how}."
-        f" It rests on {choice.examples} examples and holds for requests like these.{least}"
+        f" It rests on {choice.examples} examples and holds for requests like these.{least}{_spread_text(calibrated)}"
+    )
+
+
+def _spread_text(calibrated: Calibrated) -> str:
+    """How far a single calibration may be from a promise in expectation; empty where none was made."""
+    spread = calibrated.choice.spread
+    if spread is None:
+        return ""
+    return (
+        f" The promise is about the average over many calibrations, not about this one: on {RESAMPLES} resamples of"
+        f" these examples, single calibrations lost {spread.low:.2%} to {spread.high:.2%} (5th to 95th percentile), and"
+        f" {spread.over:.0%} of them lost more than {calibrated.goal.limit:.2%}. For a promise about this one, give"
+        " --confidence without --in-expectation."
     )
 
 

@@ -16,9 +16,11 @@ from pilotfish.routing.calibration.bounds import (
     mean_interval,
 )
 from pilotfish.routing.calibration.control import (
+    Spread,
     Tested,
     Thresholds,
     conformal,
+    conformal_spread,
     learn_then_test,
     path_of,
     path_of_many,
@@ -80,7 +82,8 @@ class Choice:
     """The verdict, the thresholds where it is ROUTE, the reason in words, and what was noticed on the way.
 
     `large_permille`: of requests, how many the last pool gets by chance where the verdict is COIN. `kept`: whether the
-    goal is; a budget may be less than the first pool alone takes.
+    goal is; a budget may be less than the first pool alone takes. `spread`: of a promise in expectation, what single
+    calibrations lose.
     """
 
     verdict: Verdict
@@ -92,6 +95,7 @@ class Choice:
     examples_needed: int | None = None
     large_permille: int | None = None
     kept: bool = True
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,11 @@ class _Case:
     ) -> Choice:
         """The choice, with what is the same whatever the verdict."""
         needed = _needed(self.goal) if self.goal.wish is Wish.QUALITY_LOSS else None
-        return Choice(verdict, reason, thresholds, tested, self.notes, len(self.tested_on), needed, large_permille)
+        spread = None
+        if self.left.confidence is None and (thresholds or verdict is Verdict.SMALL_ALONE):
+            spread = conformal_spread(self.tested_on, self.path, limit=self.left.limit)
+        count = len(self.tested_on)
+        return Choice(verdict, reason, thresholds, tested, self.notes, count, needed, large_permille, spread=spread)
 
 
 def choose(table: Table, goal: Goal, *, left: Goal | None = None) -> Choice:

@@ -23,6 +23,9 @@ from pilotfish.routing.objective import NEVER
 from pilotfish.routing.scorers.support import Floats
 
 Thresholds = tuple[int, ...]
+RESAMPLES = 400
+RESAMPLE_SEED = 20_240_611
+SPREAD_POINTS = 200
 GRID = 24
 """Thresholds tried for each stage of a router with three pools or more, at most."""
 MOST_COMBINATIONS = 4096
@@ -79,6 +82,35 @@ def conformal(table: Table, path: Sequence[Thresholds], *, limit: float) -> list
             break
         passed.append(Tested(thresholds, float(lost.mean()), float("nan")))
     return passed
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean losses of single calibrations: 5th and 95th percentile, and the share of them over the limit."""
+
+    low: float
+    high: float
+    over: float
+
+
+def conformal_spread(table: Table, path: Sequence[Thresholds], *, limit: float) -> Spread:
+    """What calibrations on other examples like these would lose, by the bootstrap (Efron, Annals of Statistics 1979).
+
+    Each of RESAMPLES resamples of `table` chooses its cheapest thresholds by `conformal`; their loss is the mean over
+    `table`. At most SPREAD_POINTS points of the path are tried. The resamples are drawn with RESAMPLE_SEED.
+    """
+    places = np.unique(np.linspace(0, len(path) - 1, SPREAD_POINTS).round().astype(int))
+    played = [play(table, path[place]) for place in places]
+    lost = np.array([losses(table, each) for each in played])
+    harm = np.maximum.accumulate(np.maximum(lost, 0.0), axis=0)
+    saved = np.array([saving(table, each) for each in played])
+    count = len(table)
+    drawn = np.random.default_rng(RESAMPLE_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES).T
+    passed = (harm @ drawn + 1.0) / (count + 1) <= limit
+    chosen = np.where(passed, saved @ drawn, -np.inf).argmax(axis=0)
+    mean = np.where(passed.any(axis=0), lost.mean(axis=1)[chosen], 0.0)
+    low, high = np.quantile(mean, [0.05, 0.95])
+    return Spread(float(low), float(high), float((mean > limit).mean()))
 
 
 def path_of_many(table: Table, limit: float, most: int = 41) -> list[Thresholds]:

@@ -77,6 +77,19 @@ def test_expected_harm_is_kept_by_conformal_risk_control():
     assert np.mean(harms) <= 0.05 + 3 * np.std(harms) / 10
 
 
+def test_the_spread_of_a_promise_in_expectation_is_what_calibrations_anew_show():
+    population = make(20_000, 3)
+    random = np.random.default_rng(6)
+    draws = [choose(population.rows(random.choice(20_000, 300, replace=False)), goal(0.05, None)) for _ in range(60)]
+    losses = np.array([mean_loss(population, found.thresholds) for found in draws])
+    spreads = [found.spread for found in draws]
+    assert abs(np.mean([spread.over for spread in spreads]) - (losses > 0.05).mean()) < 0.15
+    low, high = np.quantile(losses, [0.05, 0.95])
+    width = np.mean([spread.high - spread.low for spread in spreads])
+    assert 0.7 < width / (high - low) < 1.4
+    assert choose(population.rows(np.arange(300)), goal()).spread is None
+
+
 @pytest.mark.parametrize(
     ("table", "verdict", "finding"),
     [
