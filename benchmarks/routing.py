@@ -72,7 +72,7 @@ Predictor = Callable[[Pairs, np.ndarray, np.ndarray], Floats]
 
 def by_linear(pairs: Pairs, learn: np.ndarray, test: np.ndarray, keep: dict[str, LinearModel] | None = None) -> Floats:
     outcomes = Outcomes(pairs.small[learn], pairs.large[learn])
-    trained = train_linear([pairs.prompts[place] for place in learn], outcomes)
+    trained = train_linear([pairs.prompts[place] for place in learn], outcomes).model
     if keep is not None:
         keep[pairs.name] = trained
     margins = [trained.margin(features(pairs.prompts[place])) for place in test]

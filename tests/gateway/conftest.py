@@ -76,7 +76,7 @@ def learned() -> bytes:
     hard = np.arange(400) % 2 == 0
     texts = [f"{'Add up' if difficult else 'Name'} item {place % 37}" for place, difficult in enumerate(hard)]
     small = (random.random(400) < np.where(hard, 0.1, 0.95)).astype(float)
-    return train_linear(texts, Outcomes(small, np.ones(400))).to_bytes()
+    return train_linear(texts, Outcomes(small, np.ones(400))).model.to_bytes()
 
 
 SURE = Script([("Can", -0.05), ("berra", -0.05), (".", -0.05)])

@@ -91,9 +91,11 @@ def calibrate(
     untrained = sorted(taught - learned.keys())
     fresh = unseen(entries, router, learned)
     learning, calibrating = _halves(fresh) if untrained else ([], fresh)
+    notes: list[Note] = []
     for place in untrained:
-        learned[place] = train(learning, router, place)
-        learned[place] = _with_arrays(router, place, learned, {TAUGHT: marks(learning)})
+        taught_now = train(learning, router, place)
+        notes += taught_now.notes
+        learned[place] = _with_arrays(router, place, {place: taught_now.artifact}, {TAUGHT: marks(learning)})
     evaluated = evaluate(calibrating, router, registry, learned)
     reserve = _reserve(calibrating, router, goal)
     choice = choose(evaluated.table, goal, left=_less(goal, reserve))
@@ -105,7 +107,7 @@ def calibrate(
             learned[place] = _with_arrays(router, place, learned, found.boundaries.to_arrays())
         if router.spec.objective and len(choice.thresholds) == 1:
             learned[0] = _with_arrays(router, 0, learned, _range(evaluated, choice, goal).to_arrays())
-    notes = _finite_notes(calibrating, router)
+    notes += _finite_notes(calibrating, router)
     if seen := len(entries) - len(fresh):
         notes.append(
             Note(Finding.TAUGHT, f"{seen} requests taught the scorer and were left out; --relearn starts anew")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.log import Entry, Stage
 from pilotfish.calibrate.scores import asked_of, holds, lacking
-from pilotfish.calibrate.train import Outcomes, train_embedding, train_head, train_linear
+from pilotfish.calibrate.train import LinearFit, Outcomes, train_embedding, train_head, train_linear
 from pilotfish.plugin_api.scorers import Settings
+from pilotfish.routing.calibration.diagnose import Finding, Note
 from pilotfish.routing.calibration.table import Integers
 from pilotfish.routing.scorers import combined, embedding, linear, logprob
 from pilotfish.routing.scorers.heads import LogisticHead
@@ -52,8 +54,16 @@ def trainable(scorer: Scorer) -> bool:
     return scorer.name in (linear.KIND, embedding.KIND, combined.KIND)
 
 
-def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> bytes:
-    """The artifact of the scorer at `place`, learned from the log. Raises ConfigError where it cannot be."""
+@dataclass(frozen=True)
+class Learned:
+    """The artifact of a scorer, and what its training showed."""
+
+    artifact: bytes
+    notes: tuple[Note, ...] = ()
+
+
+def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> Learned:
+    """The scorer at `place`, learned from the log. Raises ConfigError where it cannot be."""
     scorer = router.scorers[place]
     pools = router.strategy_pools
     candidate = pools[place] if router.spec.strategy.cascade else pools[0]
@@ -68,12 +78,23 @@ def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> bytes:
         np.array([quality for _, _, quality in known], np.float64),
     )
     if scorer.name == linear.KIND:
-        return train_linear([question_text(entry.question) for entry, _, _ in known], outcomes).to_bytes()
+        fit = train_linear([question_text(entry.question) for entry, _, _ in known], outcomes)
+        return Learned(fit.model.to_bytes(), () if fit.beats_mean else (_no_better_than_the_mean(fit, len(known)),))
     if scorer.name == embedding.KIND:
         recorded = [entry for entry, _, _ in known]
-        return train_embedding(_vectors(recorded), outcomes, [entry.id for entry in recorded]).to_bytes()
+        ids = [entry.id for entry in recorded]
+        return Learned(train_embedding(_vectors(recorded), outcomes, ids).to_bytes())
     head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
-    return write_artifact(kind, head.to_arrays())
+    return Learned(write_artifact(kind, head.to_arrays()))
+
+
+def _no_better_than_the_mean(fit: LinearFit, count: int) -> Note:
+    text = (
+        f"scorer linear predicts prompts that it did not learn from no better than their mean (squared error"
+        f" {fit.error:.4f} against {fit.mean_error:.4f}, {count} requests): its scores are close to one another;"
+        " record more requests, or judge answers with a cascade"
+    )
+    return Note(Finding.NOTHING_LEARNED, text)
 
 
 def _vectors(entries: Sequence[Entry]) -> Floats:

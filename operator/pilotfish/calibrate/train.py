@@ -1,10 +1,11 @@
 """Learning scorers from outcomes: `linear`, `embedding`, and the logistic heads of `logprob` and `combined`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 
@@ -51,8 +52,28 @@ class Outcomes:
         return Outcomes(self.small[places], self.large[places])
 
 
-def train_linear(prompts: Sequence[str] | Sequence[Features], outcomes: Outcomes) -> LinearModel:
-    """Learn `linear`. Raises ConfigError where the examples are too few or all alike."""
+@dataclass(frozen=True)
+class LinearFit:
+    """A `linear` model, and the mean squared error of predicted gains on prompts held out in cross-validation.
+
+    `mean_error`: the same where every prediction is the mean gain.
+    """
+
+    model: LinearModel
+    error: float
+    mean_error: float
+
+    @property
+    def beats_mean(self) -> bool:
+        """Whether the prompts' words predict better than the mean does."""
+        return self.error < self.mean_error
+
+
+def train_linear(prompts: Sequence[str] | Sequence[Features], outcomes: Outcomes) -> LinearFit:
+    """Learn `linear`. The less the prompts predict, the closer all scores are to the mean outcome.
+
+    Raises ConfigError where the examples are too few or all alike.
+    """
     _check(len(prompts), outcomes)
     found = [prompt if isinstance(prompt, Features) else features(prompt) for prompt in prompts]
     idf = _idf(found)
@@ -62,7 +83,8 @@ def train_linear(prompts: Sequence[str] | Sequence[Features], outcomes: Outcomes
     matrix = _matrix(found, idf, mean, scale)
     weights, bias, predicted = _ridge(matrix, outcomes.gain)
     slope, intercept = platt(predicted, outcomes.as_good)
-    return LinearModel(idf, weights[:BUCKETS], mean, scale, weights[BUCKETS:] * LEXICAL_SCALE, bias, slope, intercept)
+    model = LinearModel(idf, weights[:BUCKETS], mean, scale, weights[BUCKETS:] * LEXICAL_SCALE, bias, slope, intercept)
+    return LinearFit(model, float(((predicted - outcomes.gain) ** 2).mean()), float(outcomes.gain.var()))
 
 
 def _check(count: int, outcomes: Outcomes) -> None:
@@ -111,24 +133,31 @@ def _fit(matrix: sparse.csr_matrix, gain: Floats, penalty: float) -> Ridge:
 
 
 def _held_out(matrix: sparse.csr_matrix, gain: Floats, penalty: float) -> Floats:
-    """Predictions [n] of each row by a model that has not seen it."""
+    """Predictions [n] of each row by a model that has not seen it, each model moved to the mean of all rows.
+
+    A fold with many good rows leaves fewer to learn from: without the move, predictions fall where outcomes rise, and
+    a weak signal looks inverted.
+    """
     predicted = np.zeros_like(gain)
     for learn, hold in KFold(FOLDS, shuffle=True, random_state=SEED).split(matrix):
-        predicted[hold] = _fit(matrix[learn], gain[learn], penalty).predict(matrix[hold])
+        off = gain[learn].mean() - gain.mean()
+        predicted[hold] = _fit(matrix[learn], gain[learn], penalty).predict(matrix[hold]) - off
     return predicted
 
 
 def platt(values: Floats, good: Floats) -> tuple[float, float]:
     """Slope (above 0) and intercept of the sigmoid that turns values into probabilities of good.
 
-    Raises ConfigError where greater values do not mean good more often: such a score carries no signal.
+    The slope is its posterior mean under a flat prior on slopes above 0, with the likelihood approximated by a normal:
+    the estimate itself where the signal is clear, and close to 0 where there is none.
     """
     spread = float(values.std()) or 1.0
-    model = LogisticRegression(C=100.0).fit((values / spread)[:, None], good)
-    slope = float(model.coef_[0, 0]) / spread
-    if slope <= 0:
-        raise ConfigError("log", "prompts say nothing of how well the candidate does: no signal to learn")
-    return slope, float(model.intercept_[0])
+    scaled = ((values - values.mean()) / spread)[:, None]
+    model = LogisticRegression(C=100.0).fit(scaled, good)
+    estimate, probability = float(model.coef_[0, 0]), model.predict_proba(scaled)[:, 1]
+    error = 1.0 / math.sqrt(float((probability * (1.0 - probability)) @ scaled[:, 0] ** 2) + 1.0 / model.C)
+    slope = float(stats.truncnorm.mean(-estimate / error, np.inf, loc=estimate, scale=error)) / spread
+    return slope, float(model.intercept_[0]) - slope * float(values.mean())
 
 
 def train_embedding(vectors: Floats, outcomes: Outcomes, ids: Sequence[str]) -> EmbeddingModel:

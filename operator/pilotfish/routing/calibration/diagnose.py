@@ -23,6 +23,7 @@ class Finding(StrEnum):
     BLIND = "Blind"
     TAUGHT = "Taught"
     UNSCORED = "Unscored"
+    NOTHING_LEARNED = "NothingLearned"
 
 
 @dataclass(frozen=True, slots=True)

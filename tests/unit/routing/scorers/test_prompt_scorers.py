@@ -28,7 +28,7 @@ def prompts(count, seed):
 @pytest.fixture(scope="module")
 def artifact():
     texts, outcomes, _ = prompts(300, 1)
-    return train_linear(texts, outcomes).to_bytes()
+    return train_linear(texts, outcomes).model.to_bytes()
 
 
 @given(st.text(max_size=400))
@@ -73,13 +73,38 @@ async def test_linear_learns_which_prompts_are_easy_and_says_why(artifact):
 
 def test_equal_examples_give_equal_artifacts(artifact):
     texts, outcomes, _ = prompts(300, 1)
-    assert train_linear(texts, outcomes).to_bytes() == artifact
+    assert train_linear(texts, outcomes).model.to_bytes() == artifact
 
 
 def test_nothing_to_learn_is_said():
     texts, _, _ = prompts(100, 1)
     with pytest.raises(ConfigError, match="nothing to learn"):
         train_linear(texts, Outcomes(np.ones(100), np.ones(100)))
+
+
+def test_without_a_signal_scores_are_close_to_the_mean_and_no_draw_is_refused():
+    random = np.random.default_rng(50)
+    texts, _, _ = prompts(200, 1)
+    fits = [train_linear(texts, Outcomes((random.random(200) < 0.6).astype(float), np.ones(200))) for _ in range(4)]
+    assert not all(fit.beats_mean for fit in fits)
+    for fit in fits:
+        scores = [fit.model.probability(fit.model.margin(features(text))) for text in texts[:50]]
+        assert abs(np.mean(scores) - 0.6) < 0.15
+        assert np.std(scores) < 0.15
+
+
+def test_a_weak_signal_in_200_labels_ranks_prompts_in_every_draw():
+    """Easy prompts are answered well six times of ten, hard ones four times."""
+    random = np.random.default_rng(51)
+    texts, _, easy = prompts(200, 2)
+    fresh, outcomes, _ = prompts(200, 3)
+    areas = []
+    for _ in range(4):
+        small = (random.random(200) < np.where(easy, 0.62, 0.38)).astype(float)
+        model = train_linear(texts, Outcomes(small, np.ones(200))).model
+        areas.append(apgr(np.array([model.margin(features(text)) for text in fresh]), outcomes.small, outcomes.large))
+        assert model.slope > 0
+    assert np.mean(areas) > 0.6
 
 
 def test_an_artifact_of_another_shape_is_refused():
