@@ -49,7 +49,7 @@ def cascade(
     name: str = "assistant",
     threshold: int = 500,
     *,
-    scorer: str = "{name: logprob}",
+    scorer: str = "{name: logprob, config: {scale: probability}}",
     streaming: str = "EarlyExit",
     within: int | None = None,
     extra: str = "",

@@ -48,7 +48,7 @@ async def test_one_recording_serves_every_scorer_and_goes_on_where_it_stopped(ho
     assert sorted(entry.id for entry in entries) == [f"q{place}" for place in range(9)]
     for entry in entries:
         small, large = entry.stages
-        assert small.scores == {"logprob": 819, "self-check": 1000, "agreement": 1000}
+        assert small.scores == {"logprob": 547, "self-check": 1000, "agreement": 1000}
         assert (small.quality, large.quality) == (0.0, 1.0)
         assert small.logprobs == (-0.2,)
     assert all(body["max_tokens"] <= 16 for body in house.engine.bodies)
@@ -87,7 +87,7 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
         return entry
 
     first = await row(str(ROUTERS), "--router", "by-logprob")
-    assert first.stages[0].scores == {"logprob": 819}
+    assert first.stages[0].scores == {"logprob": 547}
     # as somebody would who has judged the answers
     judged = first.model_copy(update={"stages": tuple(s.model_copy(update={"quality": 0.5}) for s in first.stages)})
     write_jsonl(log, [judged])
@@ -96,7 +96,7 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
     several.write_text(COMBINED)
     combined = await row(str(several))
     assert [body.get("n") for body in house.engine.bodies[asked:]] == [2]
-    assert combined.stages[0].scores == {"logprob": 819, "self-check": 1000}
+    assert combined.stages[0].scores == {"logprob": 547, "self-check": 1000}
     assert combined.stages[0].quality == 0.5
     assert combined.stages[1] == judged.stages[1]
 

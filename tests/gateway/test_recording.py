@@ -106,7 +106,9 @@ async def test_the_score_of_a_beginning_is_not_logged_as_the_answer_s(
     house: House, log: Path, streaming: str, scores: dict[str, int]
 ) -> None:
     house.say(small=Script([("sure", -0.01), ("unsure", -2.0), ("lost", -3.0)]))
-    await house.serve([cascade(scorer="{name: logprob, config: {statistic: minimum}}", streaming=streaming)])
+    await house.serve(
+        [cascade(scorer="{name: logprob, config: {statistic: minimum, scale: probability}}", streaming=streaming)]
+    )
     told = (await house.ask()).json["pilotfish"]["stages"][0]
     (row,) = await rows(house, log)
     assert (told["ground"], told["score"]) == (("Certain", 135) if streaming == "EarlyExit" else ("EndOfAnswer", 50))

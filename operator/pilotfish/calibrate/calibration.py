@@ -30,7 +30,7 @@ from pilotfish.routing.calibration.stopping import LOOKS, Prefixes, Stopping, fe
 from pilotfish.routing.calibration.table import Integers
 from pilotfish.routing.objective import NEVER, Limits, Range, Scores
 from pilotfish.routing.scorers import logprob
-from pilotfish.routing.scorers.support import read_artifact, write_artifact
+from pilotfish.routing.scorers.support import read_artifact, read_config, write_artifact
 
 SPLIT_SEED = 20_240_611
 MOST_FLIPPED = 0.02
@@ -203,9 +203,15 @@ def _prefixes(entries: Sequence[Entry], pool: str, accept: Accept, scorer: Answe
 
 
 def _with_arrays(router: ModelRouter, place: int, learned: Mapping[int, bytes], arrays: Mapping[str, Any]) -> bytes:
-    """The scorer's artifact, or an empty one, with these arrays in it."""
+    """The scorer's artifact, or a new one, with these arrays in it."""
     scorer = router.scorers[place]
-    kept = read_artifact(Settings(scorer.config, learned[place]), scorer.name) if place in learned else {}
+    settings = Settings(scorer.config, learned.get(place))
+    if settings.artifact is not None:
+        kept = read_artifact(settings, scorer.name)
+    elif scorer.name == logprob.KIND:
+        kept = logprob.scale_arrays(logprob.scale_of(read_config(logprob.Config, settings), None))
+    else:
+        kept = {}
     return write_artifact(scorer.name, {**kept, **arrays})
 
 

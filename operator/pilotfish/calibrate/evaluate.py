@@ -88,9 +88,7 @@ def score_all(
     strategy, early = router.spec.strategy, exits_early(router)
     if strategy.cascade:
         columns = [
-            _stage_scores(
-                entries, pool, accept, make_scorer(accept.scorer, registry, artifacts.get(place)), early=early
-            )
+            _Judged.of(accept, registry, artifacts.get(place), early=early).scores(entries, pool)
             for place, (pool, accept) in enumerate(accepts_of(router))
         ]
         return np.array(columns, np.int64).T
@@ -137,21 +135,35 @@ def judged_tokens(accept: Accept, *, early: bool) -> int | None:
     return accept.decide_within_tokens if early else None
 
 
-def _stage_scores(entries: Sequence[Entry], pool: str, accept: Accept, scorer: AnyScorer, *, early: bool) -> list[int]:
-    most = judged_tokens(accept, early=early)
-    named = accept.scorer
-    return [
-        _answer_score(entry.id, stage, scorer, named, most) if (stage := entry.stage(pool)) is not None else 0
-        for entry in entries
-    ]
+@dataclass(frozen=True)
+class _Judged:
+    """What judges one stage: the scorer, its manifest, the scorers whose scores a log holds for it, and how many tokens
+    of an answer are judged (None: all).
+    """
+
+    scorer: AnyScorer
+    named: Scorer
+    asked: tuple[Scorer, ...]
+    most: int | None
+
+    @classmethod
+    def of(cls, accept: Accept, registry: Registry, artifact: bytes | None, *, early: bool) -> "_Judged":
+        named = accept.scorer
+        scorer = make_scorer(named, registry, artifact)
+        return cls(scorer, named, asked_of(named, artifact), judged_tokens(accept, early=early))
+
+    def scores(self, entries: Sequence[Entry], pool: str) -> list[int]:
+        return [
+            _answer_score(entry.id, stage, self) if (stage := entry.stage(pool)) is not None else 0 for entry in entries
+        ]
 
 
-def _answer_score(request: str, stage: Stage, scorer: AnyScorer, named: Scorer, most: int | None) -> int:
+def _answer_score(request: str, stage: Stage, judged: _Judged) -> int:
+    scorer, named, asked, most = judged.scorer, judged.named, judged.asked, judged.most
     if isinstance(scorer, AnswerScorer) and stage.logprobs is not None:
         running = scorer.start()
         running.add(stage.tokens(most))
         return running.score().permille
-    asked = asked_of(named)
     if isinstance(scorer, CombinedScorer) and all(holds(stage, member) for member in asked):
         return scorer.recorded(stage.scores).permille
     if holds(stage, named):

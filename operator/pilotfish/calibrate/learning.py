@@ -85,7 +85,7 @@ def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> Learned:
         ids = [entry.id for entry in recorded]
         return Learned(train_embedding(_vectors(recorded), outcomes, ids).to_bytes())
     head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
-    return Learned(write_artifact(kind, head.to_arrays()))
+    return Learned(write_artifact(kind, {**head.to_arrays(), **logprob.scale_arrays()}))
 
 
 def _no_better_than_the_mean(fit: LinearFit, count: int) -> Note:

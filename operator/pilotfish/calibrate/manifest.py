@@ -12,8 +12,11 @@ from typing import Any
 import yaml
 
 from pilotfish.calibrate.calibration import Calibrated
+from pilotfish.plugin_api.scorers import Settings
 from pilotfish.routing.calibration.choose import Choice, Verdict
 from pilotfish.routing.objective import NEVER
+from pilotfish.routing.scorers import logprob
+from pilotfish.routing.scorers.support import read_artifact, read_config
 
 LARGEST_IN_CONFIG_MAP = 700_000
 """Bytes before base64; a ConfigMap holds 1 MiB in all."""
@@ -43,6 +46,7 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
     documents: list[dict[str, Any]] = [document]
     files: dict[str, bytes] = {}
     for place, (role, scorer) in _scorers(document["spec"]["strategy"], thresholds).items():
+        _name_scale(scorer, calibrated.artifacts.get(place))
         if place not in calibrated.changed:
             continue
         artifact = calibrated.artifacts[place]
@@ -63,6 +67,18 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
 def to_yaml(written: Written) -> str:
     """The documents as one YAML text."""
     return yaml.safe_dump_all(written.documents, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _name_scale(scorer: dict[str, Any], artifact: bytes | None) -> None:
+    """Threshold and scale stand together: one means nothing without the other."""
+    if scorer["name"] != logprob.KIND:
+        return
+    settings = Settings(scorer.get("config", {}), artifact)
+    config = read_config(logprob.Config, settings)
+    if config.statistic is logprob.Statistic.COMBINATION:
+        return
+    arrays = None if artifact is None else read_artifact(settings, logprob.KIND)
+    scorer["config"] = {**settings.config, "scale": logprob.scale_of(config, arrays).value}
 
 
 def _set_thresholds(strategy: dict[str, Any], thresholds: tuple[int, ...]) -> None:

@@ -1,24 +1,31 @@
 """Scores as a log holds them: by the name of the scorer, with a digest of what it was told."""
 
 import hashlib
+from typing import Any
 
 import orjson
 
 from pilotfish.api.strategy import Scorer
 from pilotfish.calibrate.log import Stage
 from pilotfish.plugin_api.scorers import Settings
-from pilotfish.routing.scorers import combined
-from pilotfish.routing.scorers.support import read_config
+from pilotfish.routing.scorers import combined, logprob
+from pilotfish.routing.scorers.support import read_artifact, read_config
 
 
-def asked_of(scorer: Scorer) -> tuple[Scorer, ...]:
+def asked_of(scorer: Scorer, artifact: bytes | None = None) -> tuple[Scorer, ...]:
     """The scorers whose scores a log holds for this one: the members of a combination, else the scorer itself.
 
-    Raises ConfigError for members that do not fit.
+    `artifact`: that of a combination, which may name the scale of its members' scores. Raises ConfigError for members
+    that do not fit.
     """
     if scorer.name != combined.KIND:
         return (scorer,)
-    members = read_config(combined.Config, Settings(scorer.config)).members
+    settings = Settings(scorer.config, artifact)
+    arrays = None if artifact is None else read_artifact(settings, combined.KIND)
+    members = [
+        combined.scaled(member, place, arrays)
+        for place, member in enumerate(read_config(combined.Config, settings).members)
+    ]
     roles = [combined.roles_of(member, place) for place, member in enumerate(members)]
     return tuple(
         Scorer(
@@ -32,8 +39,19 @@ def asked_of(scorer: Scorer) -> tuple[Scorer, ...]:
 
 def digest_of(scorer: Scorer) -> str:
     """A digest of what its scores depend on besides what was learned: its config, and the pools that it asks."""
-    told = {"config": scorer.config, "pools": {ref.role: ref.name for ref in scorer.pool_refs}}
+    told = {"config": _settled(scorer), "pools": {ref.role: ref.name for ref in scorer.pool_refs}}
     return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _settled(scorer: Scorer) -> dict[str, Any]:
+    """The config with the scale of `logprob` in it, which has no key where it is PROBABILITY: so digests of logs that
+    were recorded while that was the default stay true.
+    """
+    if scorer.name != logprob.KIND:
+        return dict(scorer.config)
+    scale = logprob.scale_of(read_config(logprob.Config, Settings(scorer.config)), None)
+    others = {name: value for name, value in scorer.config.items() if name != "scale"}
+    return others if scale is logprob.Scale.PROBABILITY else {**others, "scale": scale.value}
 
 
 def holds(stage: Stage, scorer: Scorer) -> bool:

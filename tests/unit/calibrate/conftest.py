@@ -18,7 +18,7 @@ spec:
       stages:
         - poolRef: {name: small}
           accept:
-            scorer: {name: logprob, config: {statistic: mean}}
+            scorer: {name: logprob, config: {statistic: mean, scale: probability}}
             thresholdPermille: 700
             decideWithinTokens: 48
         - poolRef: {name: large}

@@ -9,7 +9,7 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.calibration import calibrate
 from pilotfish.calibrate.evaluate import evaluate
 from pilotfish.calibrate.learning import train
-from pilotfish.calibrate.log import Stage, write_jsonl
+from pilotfish.calibrate.log import Entry, Stage, write_jsonl
 from pilotfish.calibrate.manifest import rewrite, to_yaml
 from pilotfish.calibrate.replay import estimate, replay
 from pilotfish.cli.main import application
@@ -21,7 +21,7 @@ from pilotfish.routing.calibration.diagnose import Finding
 from pilotfish.routing.calibration.table import play
 from pilotfish.routing.objective import NEVER, Range
 from pilotfish.routing.scorers.logprob import LogprobScorer
-from pilotfish.routing.scorers.support import read_artifact
+from pilotfish.routing.scorers.support import read_artifact, write_artifact
 
 GOAL = Goal(Wish.QUALITY_LOSS, 0.05, 0.9)
 REGISTRY = Registry.installed()
@@ -66,6 +66,57 @@ def test_thresholds_keep_what_boundaries_leave_of_the_promise(log, routers):
     assert whole.choice.thresholds > choose(whole.evaluated.table, GOAL).thresholds
     assert not short.stopping
     assert short.choice.thresholds == choose(short.evaluated.table, GOAL).thresholds
+
+
+def sure_log(count, seed=0):
+    """A small model that gives nearly every token more than 0.999, and is right where it doubts least."""
+    random = np.random.default_rng(seed)
+    doubts = 10 ** random.uniform(-6, -3.3, count)
+    entries = []
+    for number, doubt in enumerate(doubts):
+        right = random.random() < (0.99 if doubt < 3e-5 else 0.5)
+        logprobs = tuple(np.log1p(-doubt * random.uniform(0.5, 1.5, 20)).tolist())
+        small = Stage(pool="small", logprobs=logprobs, quality=float(right), cost=0.001)
+        large = Stage(pool="large", quality=float(random.random() < 0.98), cost=0.02)
+        entries.append(Entry(id=str(number), prompt=f"number {number}", stages=(small, large)))
+    return entries
+
+
+def with_config(router, config):
+    document = router.to_manifest()
+    document["spec"]["strategy"]["cascade"]["stages"][0]["accept"]["scorer"]["config"] = config
+    return type(router).model_validate(document)
+
+
+def test_a_model_that_is_sure_of_everything_ties_on_probability_and_not_on_the_default(tmp_path, routers):
+    entries = sure_log(1000)
+    by_default, by_probability = (
+        calibrate(entries, with_config(routers["assistant"], config), GOAL, REGISTRY, artifacts={})
+        for config in ({}, {"scale": "probability"})
+    )
+    assert by_probability.choice.verdict is Verdict.LARGE_ALONE
+    assert Finding.TIES in {note.finding for note in by_probability.choice.notes}
+    assert by_default.choice.verdict is Verdict.ROUTE
+    assert not by_default.choice.notes
+    document = yaml.safe_load(to_yaml(rewrite(by_default, tmp_path)).split("---")[0])
+    accept = document["spec"]["strategy"]["cascade"]["stages"][0]["accept"]
+    assert (accept["thresholdPermille"], accept["scorer"]["config"]) == (
+        *by_default.choice.thresholds,
+        {"scale": "odds"},
+    )
+
+
+def test_an_artifact_made_before_odds_became_the_default_is_calibrated_on_as_it_was(tmp_path, log, routers):
+    before = calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={})
+    arrays = read_artifact(Settings({}, before.artifacts[0]), "logprob")
+    old = write_artifact("logprob", {name: array for name, array in arrays.items() if name != "scale"})
+    unnamed = with_config(routers["assistant"], {"statistic": "mean"})
+    again = calibrate(log, unnamed, GOAL, REGISTRY, artifacts={0: old})
+    assert again.choice == before.choice
+    assert "scale: probability" in to_yaml(rewrite(again, tmp_path))
+    anew = calibrate(log, unnamed, GOAL, REGISTRY, artifacts={})
+    assert anew.choice.thresholds != before.choice.thresholds
+    assert replay(log, unnamed, REGISTRY, anew.artifacts) == replay(log, unnamed, REGISTRY, {})
 
 
 def test_an_answer_that_an_early_exit_rejects_costs_no_more_than_was_made_of_it(log, routers):

@@ -1,5 +1,7 @@
 """What other routers would have done: side by side on whole logs, and estimated from logs of single answers."""
 
+import hashlib
+
 import numpy as np
 import orjson
 import pytest
@@ -7,6 +9,7 @@ import yaml
 from tests.unit.calibrate.conftest import make_log
 from typer.testing import CliRunner
 
+from pilotfish.api.modelrouter import Scorer
 from pilotfish.api.validation import parse_resource
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibrate.evaluate import score_all
@@ -14,9 +17,12 @@ from pilotfish.calibrate.judges import judges_of
 from pilotfish.calibrate.learning import train
 from pilotfish.calibrate.log import write_jsonl
 from pilotfish.calibrate.replay import estimate, replay
-from pilotfish.calibrate.scores import digest_of
+from pilotfish.calibrate.scores import asked_of, digest_of
 from pilotfish.cli.main import application
 from pilotfish.plugins.registry import Registry
+from pilotfish.routing.scorers.heads import LogisticHead
+from pilotfish.routing.scorers.logprob import scale_arrays
+from pilotfish.routing.scorers.support import write_artifact
 
 REGISTRY = Registry.installed()
 
@@ -102,8 +108,9 @@ spec: {{strategy: {{type: Cascade, cascade: {{streaming: Hold, stages: [{stages}
 
 
 def test_doubly_robust_needs_to_know_where_every_request_would_go(log):
-    small = "{poolRef: {name: small}, accept: {scorer: {name: logprob}, thresholdPermille: 800}}"
-    middle = "{poolRef: {name: middle}, accept: {scorer: {name: logprob}, thresholdPermille: %d}}"
+    scorer = "{name: logprob, config: {scale: probability}}"
+    small = f"{{poolRef: {{name: small}}, accept: {{scorer: {scorer}, thresholdPermille: 800}}}}"
+    middle = f"{{poolRef: {{name: middle}}, accept: {{scorer: {scorer}, thresholdPermille: %d}}}}"
     rows = [
         entry.model_copy(update={"stages": entry.stages[:1], "action": "small", "propensity": 0.9})
         if place % 10
@@ -197,3 +204,22 @@ def test_a_router_is_shown_before_and_after_its_calibration(tmp_path, log, route
     ]
     shown = CliRunner().invoke(application(["replay"]), command, env={"COLUMNS": "300"})
     assert [shown.stdout.count(str(path)) for path in paths] == [1, 1]
+
+
+def test_scores_recorded_on_the_scale_of_another_default_are_not_mixed_up():
+    """A digest without a scale is of the time when `probability` was the default."""
+    digests = {
+        str(config): digest_of(Scorer(name="logprob", config=config))
+        for config in ({}, {"scale": "odds"}, {"scale": "probability"})
+    }
+    before = hashlib.blake2b(orjson.dumps({"config": {}, "pools": {}}), digest_size=8).hexdigest()
+    assert digests["{}"] == digests["{'scale': 'odds'}"] != digests["{'scale': 'probability'}"] == before
+    config = {"members": [{"name": "logprob"}, {"name": "verifier"}]}
+    head = LogisticHead(("0-logprob", "1-verifier"), (1.0, 1.0), 0.0)
+    old, new = (write_artifact("combined", {**head.to_arrays(), **arrays}) for arrays in ({}, scale_arrays()))
+    named = Scorer(name="combined", config=config)
+    assert [digest_of(asked_of(named, artifact)[0]) for artifact in (old, new, None)] == [
+        before,
+        digests["{}"],
+        digests["{}"],
+    ]

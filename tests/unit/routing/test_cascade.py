@@ -12,8 +12,10 @@ from pilotfish.routing.boundaries import Boundaries
 from pilotfish.routing.cascade import AcceptancePolicy, Decision, Ground, StageJudge, Verdict
 from pilotfish.routing.scorers.logprob import LogprobScorer
 
+PROBABILITY = {"scale": "probability"}
 configs = st.one_of(
     st.just({"statistic": "mean"}),
+    st.just({"statistic": "mean", "scale": "probability"}),
     st.just({"statistic": "minimum"}),
     st.builds(lambda rank: {"statistic": "quantile", "permille": rank}, st.integers(0, 1000)),
 )
@@ -52,7 +54,7 @@ def test_a_minimum_below_the_threshold_is_certain_at_once() -> None:
 
 
 def test_the_least_sure_choice_decides() -> None:
-    judge = StageJudge(LogprobScorer.from_settings(Settings({})), AcceptancePolicy(500), choices=2)
+    judge = StageJudge(LogprobScorer.from_settings(Settings(PROBABILITY)), AcceptancePolicy(500), choices=2)
     judge.add(0, [TokenLogprobs(-0.1)])
     assert judge.end_choice(0) is None
     judge.add(1, [TokenLogprobs(-1.0)])
@@ -70,8 +72,8 @@ def test_the_least_sure_choice_decides() -> None:
 )
 def test_a_stopping_boundary_decides_at_its_look_and_nowhere_else(answer, verdict, ground) -> None:
     policy = AcceptancePolicy(600, boundaries=Boundaries(600, ((4, 300, 800),)))
-    decision = judged({}, policy, answer, 3)
+    decision = judged(PROBABILITY, policy, answer, 3)
     assert (decision.verdict, decision.ground) == (verdict, ground)
     assert decision.tokens == (4 if ground is Ground.STOPPING_BOUNDARY else 20)
-    other = judged({}, replace(policy, threshold=500), answer, 3)
+    other = judged(PROBABILITY, replace(policy, threshold=500), answer, 3)
     assert other.ground is Ground.END_OF_ANSWER

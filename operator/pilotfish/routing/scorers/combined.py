@@ -7,8 +7,9 @@ post-hoc model joins several uncertainties.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
+from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from pilotfish.api.common import EntryPointName, Model, Opaque, ordered_list
@@ -59,7 +60,7 @@ class CombinedScorer:
     """Scores an answer by several scorers at once. Cannot bound its score from a prefix: such a stage is held."""
 
     def __init__(self, members: tuple[AnswerScorer | JudgeScorer, ...], head: LogisticHead) -> None:
-        self._members = members
+        self.members = members
         self._head = head
         needed = [member.top_logprobs for member in members if member.top_logprobs is not None]
         self.top_logprobs: int | None = max(needed, default=None)
@@ -68,13 +69,15 @@ class CombinedScorer:
     def from_settings(cls, settings: Settings) -> Self:
         """Raises ConfigError for a member that does not exist or fit, or an artifact learned for other members."""
         config = read_config(Config, settings)
-        head = LogisticHead.from_arrays(read_artifact(settings, KIND))
+        arrays = read_artifact(settings, KIND)
+        head = LogisticHead.from_arrays(arrays)
         head.expect(signal_names(config))
-        return cls(tuple(_member(member, place) for place, member in enumerate(config.members)), head)
+        members = [scaled(member, place, arrays) for place, member in enumerate(config.members)]
+        return cls(tuple(_member(member, place) for place, member in enumerate(members)), head)
 
     async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
         """The head's probability over the members' scores, asked one after the other."""
-        return self._joined([await _score(member, question, answer, models) for member in self._members])
+        return self._joined([await _score(member, question, answer, models) for member in self.members])
 
     def recorded(self, scores: Mapping[str, int]) -> Score:
         """The same from members' recorded scores, permille by scorer name. Raises KeyError for one that is not
@@ -92,6 +95,18 @@ class CombinedScorer:
 def signal_names(config: Config) -> tuple[str, ...]:
     """Names of the members' signals in the head: place and scorer."""
     return tuple(f"{place}-{member.name}" for place, member in enumerate(config.members))
+
+
+def scaled(member: Member, place: int, arrays: Mapping[str, NDArray[Any]] | None) -> Member:
+    """The member with the scale of `logprob` that is in force named in its config. `arrays`: the combination's
+    artifact; None: there is none yet.
+    """
+    if member.name != logprob.KIND:
+        return member
+    with _fault_of(member, place):
+        config = read_config(logprob.Config, Settings(member.config))
+    scale = logprob.scale_of(config, arrays)
+    return member.model_copy(update={"config": {**member.config, "scale": scale.value}})
 
 
 def roles_of(member: Member, place: int) -> frozenset[str]:

@@ -8,13 +8,16 @@ other statistics: see tokenstats.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pilotfish.api.common import Model
+from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Bounds, RunningScore, Score, Settings, TokenLogprobs
 from pilotfish.routing.boundaries import Boundaries
 from pilotfish.routing.scorers.heads import LogisticHead
@@ -31,7 +34,18 @@ from pilotfish.routing.scorers.tokenstats import (
     odds,
 )
 
-__all__ = ["COMBINED", "KIND", "LEAST_LOGPROB", "Config", "LogprobScorer", "Statistic", "signals"]
+__all__ = [
+    "COMBINED",
+    "KIND",
+    "LEAST_LOGPROB",
+    "Config",
+    "LogprobScorer",
+    "Scale",
+    "Statistic",
+    "scale_arrays",
+    "scale_of",
+    "signals",
+]
 
 KIND = "logprob"
 ALTERNATIVES = 5
@@ -52,22 +66,51 @@ class Statistic(StrEnum):
 
 
 class Scale(StrEnum):
-    """How a statistic becomes permille: as it is, or by its log-odds, for models that are nearly always nearly
-    certain.
+    """How a single statistic becomes permille: unchanged, or by its log-odds.
+
+    Permille of a probability give one score to most answers of a model that gives nearly every token more than 0.999.
     """
 
     PROBABILITY = "probability"
     ODDS = "odds"
 
 
+DEFAULT_SCALE = Scale.ODDS
+SCALE = "scale"
+"""The array of an artifact that names the scale of its thresholds and of the scores that it was learned from."""
+
+
 class Config(Model):
-    """`permille` is the quantile's rank: 0 is the least likely token, 500 the median. `scale` is for a single
-    statistic.
+    """`permille` is the quantile's rank: 0 is the least likely token, 500 the median.
+
+    `scale` is for a single statistic. None: that of the artifact, or DEFAULT_SCALE without an artifact.
     """
 
     statistic: Statistic = Statistic.MEAN
-    scale: Scale = Scale.PROBABILITY
+    scale: Scale | None = None
     permille: Annotated[int, Field(ge=0, le=1000)] = 100
+
+
+def scale_of(config: Config, arrays: Mapping[str, NDArray[Any]] | None) -> Scale:
+    """The scale in force. `arrays`: the artifact; None: there is none.
+
+    An artifact without the array SCALE was made when the default was PROBABILITY, and keeps it. Raises ConfigError for
+    an artifact with a scale that does not exist.
+    """
+    if config.scale is not None:
+        return config.scale
+    if arrays is None:
+        return DEFAULT_SCALE
+    name = str(arrays.get(SCALE, Scale.PROBABILITY.value))
+    try:
+        return Scale(name)
+    except ValueError as error:
+        raise ConfigError("artifact", f"names the scale {name!r}, which does not exist: calibrate again") from error
+
+
+def scale_arrays(scale: Scale = DEFAULT_SCALE) -> dict[str, NDArray[Any]]:
+    """The array that `scale_of` reads."""
+    return {SCALE: np.array(scale.value)}
 
 
 COMBINED: dict[str, Callable[[], TokenStatistic]] = {
@@ -181,8 +224,9 @@ class LogprobScorer:
         config = read_config(Config, settings)
         combined = config.statistic is Statistic.COMBINATION
         if settings.artifact is None and not combined:
-            return cls(config)
+            return cls(config.model_copy(update={"scale": scale_of(config, None)}))
         arrays = read_artifact(settings, KIND)
+        config = config.model_copy(update={"scale": scale_of(config, arrays)})
         boundaries = Boundaries.from_arrays(arrays) if "boundaries" in arrays else None
         if not combined:
             return cls(config, boundaries=boundaries)
@@ -205,4 +249,4 @@ class LogprobScorer:
                 statistic = MeanMargin()
             case _:
                 statistic = MeanLikelihood()
-        return _Single(statistic, self._config.statistic, odds if self._config.scale is Scale.ODDS else float)
+        return _Single(statistic, self._config.statistic, float if self._config.scale is Scale.PROBABILITY else odds)

@@ -1,18 +1,21 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import AnswerScorer, Settings, TokenLogprobs
+from pilotfish.routing.boundaries import Boundaries
+from pilotfish.routing.scorers.combined import CombinedScorer
 from pilotfish.routing.scorers.heads import LogisticHead
-from pilotfish.routing.scorers.logprob import KIND, SIGNAL_NAMES, LogprobScorer, signals
+from pilotfish.routing.scorers.logprob import KIND, SIGNAL_NAMES, LogprobScorer, scale_arrays, signals
 from pilotfish.routing.scorers.support import write_artifact
 
 CONFIGS = [
     {"statistic": "mean"},
-    {"statistic": "mean", "scale": "odds"},
+    {"statistic": "mean", "scale": "probability"},
     {"statistic": "minimum"},
     {"statistic": "quantile", "permille": 0},
     {"statistic": "quantile", "permille": 100},
@@ -68,7 +71,7 @@ def test_statistics_have_the_values_of_their_definitions():
     tokens = [TokenLogprobs(math.log(p), (math.log(p), math.log(1 - p))) for p in (0.9, 0.6, 0.8)]
 
     def score(**config):
-        running = make(config).start()
+        running = make({"scale": "probability", **config}).start()
         running.add(tokens)
         return running.score().permille
 
@@ -83,20 +86,53 @@ def test_statistics_have_the_values_of_their_definitions():
 
 
 def test_an_impossible_token_is_not_the_end_of_a_mean():
-    running = make({"statistic": "mean"}).start()
+    running = make({"statistic": "mean", "scale": "probability"}).start()
     running.add([TokenLogprobs(-math.inf), TokenLogprobs(math.nan)])
     running.add([TokenLogprobs(0.0)] * 9998)
     assert running.score().permille == round(1000 * math.exp(-0.02))
 
 
+def score_of(scorer, logprob):
+    running = scorer.start()
+    running.add([TokenLogprobs(logprob)])
+    return running.score().permille
+
+
 def test_odds_tell_apart_what_permille_of_a_probability_does_not():
-    scores = []
-    for doubt in (1e-3, 1e-4, 1e-5):
-        running = make({"statistic": "mean", "scale": "odds"}).start()
-        running.add([TokenLogprobs(math.log1p(-doubt))])
-        scores.append(running.score().permille)
-    assert scores[1] - scores[0] > 50
-    assert scores[2] - scores[1] > 50
+    sure = [math.log1p(-doubt) for doubt in (3e-4, 3e-5, 3e-6)]
+    assert {score_of(make({"statistic": "mean", "scale": "probability"}), logprob) for logprob in sure} == {1000}
+    first, second, third = (score_of(make({"statistic": "mean"}), logprob) for logprob in sure)
+    assert second - first > 50
+    assert third - second > 50
+
+
+BOUNDARIES = Boundaries(700, ((4, 100, 900),)).to_arrays()
+
+
+@pytest.mark.parametrize(
+    ("config", "arrays", "scale"),
+    [
+        ({}, None, "odds"),
+        ({}, BOUNDARIES, "probability"),
+        ({"statistic": "minimum"}, BOUNDARIES, "probability"),
+        ({}, {**BOUNDARIES, **scale_arrays()}, "odds"),
+        ({"scale": "odds"}, BOUNDARIES, "odds"),
+        ({"scale": "probability"}, {**BOUNDARIES, **scale_arrays()}, "probability"),
+    ],
+)
+def test_an_artifact_without_a_scale_keeps_the_default_of_its_time(config, arrays, scale):
+    artifact = None if arrays is None else write_artifact(KIND, arrays)
+    scorer = LogprobScorer.from_settings(Settings(config, artifact))
+    assert score_of(scorer, math.log(0.8)) == {"probability": 800, "odds": 543}[scale]
+
+
+async def test_a_combination_without_a_scale_keeps_the_default_of_its_time():
+    members = {"members": [{"name": "logprob"}, {"name": "verifier"}]}
+    head = LogisticHead(("0-logprob", "1-verifier"), (1.0, 0.0), 0.0)
+    for arrays, signal in (({}, 0.8), (scale_arrays(), 0.543)):
+        artifact = write_artifact("combined", {**head.to_arrays(), **arrays})
+        (member, _) = CombinedScorer.from_settings(Settings(members, artifact)).members
+        assert score_of(member, math.log(0.8)) == round(1000 * signal)
 
 
 def test_only_statistics_that_look_at_alternatives_ask_for_them():
@@ -121,6 +157,7 @@ def test_only_statistics_that_look_at_alternatives_ask_for_them():
         (Settings({"statistic": "combination"}, b"PK not a zip"), "artifact"),
         (Settings({"statistic": "combination"}, write_artifact("linear", {})), "artifact"),
         (Settings({"statistic": "combination"}, write_artifact(KIND, {})), "artifact"),
+        (Settings({}, write_artifact(KIND, {"scale": np.array("logit")})), "artifact"),
     ],
 )
 def test_bad_settings_are_refused_by_field(settings, field):
