@@ -30,7 +30,7 @@ class ModelSource(Model):
     """
     sha256: Sha256 | None = None
     """The SHA-256 of the file that `uri` names, as 64 lower-case hexadecimal digits. Fetching fails if the file has
-    another one. Only for a `uri` that names one file.
+    another one. Only for a `uri` that names one file, or the parts of one.
     """
     credentials_secret_ref: SecretKeyRef | None = None
     """The Secret key that holds the credential for `uri`: an access token for hf, a service account's JSON key for gs,

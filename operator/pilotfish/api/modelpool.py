@@ -155,8 +155,8 @@ class ModelPoolSpec(Model):
     task: Task = Task.GENERATE
     """What the model computes.
     - Generate: text, for chat completions and completions.
-    - Embed: an embedding vector of a text.
-    - Score: a score of a pair of texts, such as a reranker.
+    - Embed: an embedding vector for each input.
+    - Score: a score for a pair of inputs, such as a reranker's.
 
     All pools that answer for one router must have the same task.
     """

@@ -1,7 +1,7 @@
-"""What each process may do at the API server: the table that the chart's roles are made of.
+"""The rights of each process at the API server, from which the chart's roles are generated.
 
-A verb is here because a handler uses it; tests/apiserver runs the operator with these rights and no others, and asks
-the API server's audit log whether each was used. Nothing here imports Kopf or talks to anyone.
+Each verb is used by a handler. tests/apiserver runs the operator with these rights only, and checks in the audit log of
+the API server that each was used. Nothing here imports Kopf or does I/O.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _KINDS = ("adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouter
 
 @dataclass(frozen=True)
 class Grant:
-    """Verbs on resources of one API group, and what they are for."""
+    """Verbs on resources of one API group, and the reason for them."""
 
     group: str
     resources: tuple[str, ...]
@@ -24,40 +24,40 @@ class Grant:
 
 
 OPERATOR = (
-    Grant(GROUP, _KINDS, ("list", "watch"), "follows what is declared"),
-    Grant(GROUP, tuple(f"{kind}/status" for kind in _KINDS), ("patch",), "reports state"),
-    Grant("apps", ("deployments",), _OWN, "makes and mends pools"),
-    Grant("ray.io", ("rayservices",), _OWN, "makes and mends pools where KubeRay runs them"),
-    Grant("", ("services",), _OWN, "gives a pool's replicas one name"),
-    Grant("networking.k8s.io", ("networkpolicies",), _OWN, "lets nobody but gateway and operator reach a pool"),
-    Grant("", ("pods",), ("list", "watch"), "reads why a replica does not start"),
-    Grant("", ("secrets",), ("get",), "asks external models, with their key, which models they have"),
-    Grant("events.k8s.io", ("events",), ("create",), "tells a human once"),
+    Grant(GROUP, _KINDS, ("list", "watch"), "watches the four kinds"),
+    Grant(GROUP, tuple(f"{kind}/status" for kind in _KINDS), ("patch",), "writes the status"),
+    Grant("apps", ("deployments",), _OWN, "creates and updates pools"),
+    Grant("ray.io", ("rayservices",), _OWN, "creates and updates pools that KubeRay runs"),
+    Grant("", ("services",), _OWN, "gives the replicas of a pool one address"),
+    Grant("networking.k8s.io", ("networkpolicies",), _OWN, "restricts access to a pool to gateway and operator"),
+    Grant("", ("pods",), ("list", "watch"), "finds out why a replica does not start"),
+    Grant("", ("secrets",), ("get",), "lists the models of external APIs with their keys"),
+    Grant("events.k8s.io", ("events",), ("create",), "reports changes to users"),
 )
-"""In every namespace that is watched."""
+"""In every watched namespace."""
 
 OPERATOR_HOME = (
-    Grant("coordination.k8s.io", ("leases",), ("get", "create", "update"), "one operator acts at a time"),
-    Grant("discovery.k8s.io", ("endpointslices",), ("list",), "finds the gateway's replicas, to ask for their load"),
+    Grant("coordination.k8s.io", ("leases",), ("get", "create", "update"), "keeps only one operator active"),
+    Grant("discovery.k8s.io", ("endpointslices",), ("list",), "finds the replicas of the gateway, to read their load"),
 )
 """In the operator's own namespace."""
 
 GATEWAY = (
-    Grant(GROUP, _KINDS, ("list", "watch"), "follows what is declared"),
-    Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "balances over a pool's replicas"),
-    Grant("", ("configmaps", "secrets"), ("get",), "reads the documents, artifacts and keys that a resource names"),
+    Grant(GROUP, _KINDS, ("list", "watch"), "watches the four kinds"),
+    Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "balances requests over the replicas of a pool"),
+    Grant("", ("configmaps", "secrets"), ("get",), "reads the artifacts and keys that a resource refers to"),
 )
-"""In every namespace that is served. Nothing is written."""
+"""In every served namespace. Nothing is written."""
 
-WEBHOOK = (Grant(GROUP, ("modelpools",), ("get",), "sees which task a router's pools do"),)
-"""In every namespace that is watched. Nothing is written."""
+WEBHOOK = (Grant(GROUP, ("modelpools",), ("get",), "reads the tasks of a router's pools"),)
+"""In every watched namespace. Nothing is written."""
 
 VIEWER = (
-    Grant(GROUP, (*_KINDS, *(f"{kind}/status" for kind in _KINDS), "modelpools/scale"), _READ, "sees what is declared"),
+    Grant(GROUP, (*_KINDS, *(f"{kind}/status" for kind in _KINDS), "modelpools/scale"), _READ, "reads the four kinds"),
 )
 EDITOR = (
-    Grant(GROUP, _KINDS, ("create", "update", "patch", "delete", "deletecollection"), "declares"),
-    Grant(GROUP, ("modelpools/scale",), ("update", "patch"), "scales a pool by hand"),
+    Grant(GROUP, _KINDS, ("create", "update", "patch", "delete", "deletecollection"), "writes the four kinds"),
+    Grant(GROUP, ("modelpools/scale",), ("update", "patch"), "scales pools"),
 )
 
 ROLES = {
@@ -68,11 +68,11 @@ ROLES = {
     "viewer": VIEWER,
     "editor": EDITOR,
 }
-"""Each role's grants, by the name that the chart's templates know it by."""
+"""The grants of each role, by its name in the templates of the chart."""
 
 
 def template() -> str:
-    """The text of the chart's template that defines `pilotfish.rules.<role>` for every role."""
+    """The template of the chart that defines `pilotfish.rules.<role>` for every role."""
     parts = ["{{/* Generated from operator/pilotfish/controller/rbac.py by `pilotfish crds`: do not edit. */}}\n"]
     for role, grants in ROLES.items():
         parts.append(f'{{{{- define "pilotfish.rules.{role}" -}}}}\n{_rules(grants)}{{{{- end }}}}\n')
