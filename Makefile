@@ -1,4 +1,4 @@
-# Everything a contributor or a first-time user runs. `make env` is quick when nothing changed.
+# The commands of users and contributors.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ PORT ?= 8080
 help: ## Print the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-env: $(STAMPS)/project ## The environment of users: engines for the CPU, weights of the quickstart, pilotfish itself
+env: $(STAMPS)/project ## Make the environment of users: engines for CPUs, weights of the quickstart, pilotfish
 
 $(STAMPS)/bootstrap: requirements/bootstrap.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,44 +26,44 @@ $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-dev: $(STAMPS)/dev ## The environment of contributors: that of users, and tools
+dev: $(STAMPS)/dev ## Make the environment of contributors: that of users, and tools
 
 $(STAMPS)/dev: $(STAMPS)/project requirements/dev.txt
 	$(UV) -r requirements/dev.txt
 	touch $@
 
-up: env ## Run the quickstart: two models behind one OpenAI address; Ctrl-C ends it
+up: env ## Run the quickstart: two models behind OpenAI's API. Ctrl-C stops it
 	$(BIN)/pilotfish up examples/quickstart --port $(PORT)
 
-check: lint types layers unit ## What must hold before every commit
+check: lint types layers unit ## Run the checks to pass before every commit
 
-lint: dev ## Style
+lint: dev ## Run the linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: dev ## Put style right
+format: dev ## Format the code and apply fixes of the linter
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: dev ## Types, strictly
+types: dev ## Run the type checker
 	$(BIN)/mypy
 
-layers: dev ## Who may import whom
+layers: dev ## Check the imports between layers
 	$(BIN)/lint-imports
 
-unit: dev ## Tests without sockets or processes
+unit: dev ## Run the unit and rule tests
 	$(BIN)/pytest tests/unit tests/rules
 
-# Tiers in the order of their length; a tier whose folder is not there yet has nothing to run.
+# Tiers of tests, the shortest first.
 TIERS := gateway weights chart apiserver serve
 
-$(TIERS): dev ## One tier of tests: make serve runs real engines
+$(TIERS): dev ## Run one tier of tests, for example make serve: real engines
 	test ! -d tests/$@ || $(BIN)/pytest tests/$@
 
-e2e: dev ## The quickstart on the cluster that KUBECONFIG names, with PILOTFISH_E2E_IMAGE and PILOTFISH_E2E_POOL_IMAGE
+e2e: dev ## Test the quickstart in the cluster of KUBECONFIG, with PILOTFISH_E2E_IMAGE and PILOTFISH_E2E_POOL_IMAGE
 	$(BIN)/pytest tests/e2e
 
-test: check ## Everything that can be tested on a machine without cluster and GPU
+test: check ## Run all tests that need no cluster and no GPU
 	$(MAKE) $(TIERS)
 
 clean: ## Remove the environment

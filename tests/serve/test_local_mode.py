@@ -154,7 +154,7 @@ def test_other_commands_find_the_run(run):
     assert "max_num_seq" in shown.stdout
     chatted = pilotfish("chat", "-m", "small", "--url", run.url, "--max-tokens", "8", "Say hello.")
     assert chatted.returncode == 0, chatted.stdout
-    assert "asked small" in chatted.stdout
+    assert "pools small" in chatted.stdout
     second = pilotfish("up", "examples/quickstart", "--port", run.port)
     assert second.returncode == 1
     assert f"process {run.pid}" in second.stdout
@@ -164,7 +164,7 @@ def test_a_faulty_edit_is_told_and_what_runs_is_kept(run, folder):
     engines, said = run.engines(), len(run.lines)
     (folder / "router.yaml").write_text(ROUTER.replace("Direct,", "Sideways,"))
     assert "router.yaml:5" in run.wait_for("router.yaml:", after=said)
-    run.wait_for("what runs is kept", after=said)
+    run.wait_for("was not applied", after=said)
     assert ask(run.url, "plain", "Hello", max_tokens=1)[0] == 200
     assert run.engines() == engines
 

@@ -1,4 +1,4 @@
-"""`pilotfish chat`: talk to a model, see who answered and how sure it was."""
+"""`pilotfish chat`: chats with a model and prints which model answered, and with which score."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,15 +18,19 @@ DONE = b"[DONE]"
 
 
 def chat(
-    prompt: Annotated[str | None, typer.Argument(help="Ask this one thing; without it, a conversation begins.")] = None,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="The model; the first router where left out.")
+    prompt: Annotated[
+        str | None, typer.Argument(help="Send one prompt and exit. Without it, start a conversation.")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 512,
-    temperature: Annotated[float | None, typer.Option(help="0 for the likeliest answer.", min=0, max=2)] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="The model. Defaults to the first router.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="URL of the gateway. Defaults to that of the running `pilotfish up`.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens of an answer.", min=1)] = 512,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature. 0 chooses the most likely tokens.", min=0, max=2)
+    ] = None,
 ) -> None:
-    """Talk to a model; Ctrl-D ends."""
+    """Chat with a model. Ctrl-D ends the conversation."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         talk = _Talk(gateway_address(url), console, {"max_tokens": max_tokens, "temperature": temperature})
@@ -52,19 +56,19 @@ class _Talk:
                 if prompt is not None:
                     await self._ask(http, model, prompt)
                     return
-                self.console.print(f"[dim]{model} at {self.url}; Ctrl-D ends[/]")
+                self.console.print(f"[dim]{model} at {self.url}, Ctrl-D to exit[/]")
                 while True:
                     text = await asyncio.to_thread(self.console.input, "[bold]> [/]")
                     if text.strip():
                         await self._ask(http, model, text)
         except aiohttp.ClientError as error:
-            raise ModelUnavailable(f"{self.url} does not answer: {error}") from error
+            raise ModelUnavailable(f"the gateway at {self.url} does not answer: {error}") from error
 
     async def _first_model(self, http: aiohttp.ClientSession) -> str:
         async with http.get(f"{self.url}/v1/models") as answer:
             models = (await checked(answer))["data"]
         if not models:
-            raise ModelUnavailable(f"{self.url} serves no model")
+            raise ModelUnavailable(f"the gateway at {self.url} serves no models")
         ranked = sorted(models, key=lambda entry: (entry["owned_by"] != "pilotfish-router", entry["id"]))
         return str(ranked[0]["id"])
 
@@ -85,20 +89,20 @@ class _Talk:
                     parts.append(part)
                     self.console.print(part, end="", markup=False)
             self.console.print()
-            self._tell(answer.headers, decision)
+            self._print_decision(answer.headers, decision)
         self.messages.append({"role": "assistant", "content": "".join(parts)})
 
-    def _tell(self, headers: Any, decision: dict[str, Any]) -> None:
+    def _print_decision(self, headers: Any, decision: dict[str, Any]) -> None:
         stages = headers.get("x-pilotfish-stages")
         if not stages:
             return
         score = headers.get("x-pilotfish-score")
         escalated = headers.get("x-pilotfish-escalated") == "true"
-        words = [f"asked {stages}", f"score {score}" if score else "", "escalated" if escalated else ""]
+        facts = [f"pools {stages}", f"score {score}" if score else "", "escalated" if escalated else ""]
         seconds = [
             f"{stage['pool']} {stage['seconds']:.1f} s" for stage in decision.get("stages", ()) if "pool" in stage
         ]
-        self.console.print(f"[dim]{', '.join(word for word in [*words, *seconds] if word)}[/]")
+        self.console.print(f"[dim]{', '.join(fact for fact in [*facts, *seconds] if fact)}[/]")
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`pilotfish crds`: what is generated from the package, written out or compared with what is there."""
+"""`pilotfish crds`: writes the generated files, or checks that they are up to date."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,16 +11,20 @@ from pilotfish.crdgen import crd
 
 
 def crds(
-    folder: Annotated[Path, typer.Argument(help="The repository's root, or any folder for the CRDs alone.")] = Path(),
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if a file differs.")] = False,
+    folder: Annotated[
+        Path, typer.Argument(help="The root of the repository, or another folder, for the CRDs only.")
+    ] = Path(),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing. Exit code 1 if a file is out of date.")
+    ] = False,
 ) -> None:
-    """Write the CRDs into FOLDER/crds and, where FOLDER has the chart, the chart's copies of them and its roles."""
+    """Write the CRDs to FOLDER/crds and, if FOLDER has the chart, its copies of the CRDs and its roles."""
     files = generated(folder)
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
     console = Console(highlight=False, soft_wrap=True)
     if check:
         for path in stale:
-            console.print(f"{path} is not what the models say: run `pilotfish crds`", markup=False)
+            console.print(f"{path} is out of date: run `pilotfish crds`", markup=False)
         raise typer.Exit(1 if stale else 0)
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +33,7 @@ def crds(
 
 
 def generated(folder: Path) -> dict[Path, str]:
-    """Every generated file under `folder`, by path, and what it should hold."""
+    """The content of every generated file under `folder`, by path."""
     files = {folder / "crds" / name: text for name, text in crd.render().items()}
     chart = folder / "charts" / "pilotfish"
     if chart.is_dir():

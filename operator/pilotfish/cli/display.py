@@ -16,14 +16,14 @@ from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key
 
 MEGABYTE = 1_000_000
 BYTES_LINE_SECONDS = 10.0
-"""Without a terminal: between two lines about bytes of one phase."""
+"""Seconds between two lines about the progress of a phase, without a terminal."""
 
 _STYLES = {Phase.READY: "green", Phase.FAILED: "red", Phase.REMOVED: "dim", Phase.AT_ZERO: "dim"}
 _AT_REST = {Phase.READY, Phase.FAILED, Phase.REMOVED, Phase.AT_ZERO}
 
 
 def pool_name(key: Key) -> str:
-    """The pool's name, with its namespace where that is not the default."""
+    """The pool's name, with its namespace unless it is the default."""
     namespace, name = key
     return name if namespace == LOCAL_NAMESPACE else f"{namespace}/{name}"
 
@@ -38,7 +38,7 @@ class _Row:
 
 
 class Display:
-    """Shows events of pools as they come. `console` decides whether there is a terminal to draw on."""
+    """Shows events of pools. A live table is drawn if `console` is a terminal."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -56,15 +56,15 @@ class Display:
 
     @property
     def console(self) -> Console:
-        """Where lines go."""
+        """The console to print to."""
         return self._console
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print one line."""
         self._console.print(text, markup=False)
 
     def on_event(self, event: PoolEvent) -> None:
-        """Take one event."""
+        """Show one event."""
         now = self._clock()
         row = self._rows.get(event.key)
         if row is None or (row.event.phase in _AT_REST and event.phase not in _AT_REST):

@@ -1,4 +1,4 @@
-"""`pilotfish doctor`: what this machine lacks, before an engine dies of it."""
+"""`pilotfish doctor`: checks whether this machine can run engines."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +14,17 @@ from pilotfish.reconcile.local_plan import Wanted, plan
 
 
 def doctor(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Manifests that are to run.", exists=True)] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders with the manifests to run.", exists=True)
+    ] = None,
     port: Port = 8080,
     host: Host = "127.0.0.1",
     cache: Cache = None,
 ) -> None:
-    """Examine this machine, for the given manifests or for one small engine. Exit code 1 if something is missing."""
+    """Check whether this machine can run the manifests, or one small engine if there are none.
+
+    Exit code 1 if a requirement is not met.
+    """
     console = Console(highlight=False, soft_wrap=True)
     folder = cache_folder(cache)
     if paths:

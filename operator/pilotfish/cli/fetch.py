@@ -1,4 +1,4 @@
-"""`pilotfish fetch`: weights onto this machine, as `pilotfish up` and the pods of a pool need them."""
+"""`pilotfish fetch`: fetches and converts weights, as `pilotfish up` and the pods of a pool need them."""
 
 import os
 import time
@@ -20,30 +20,39 @@ from pilotfish.settings import models_cache
 from pilotfish.weights import Phase, Progress, Report, ensure, revision_of
 
 CREDENTIAL_VARIABLE = "PILOTFISH_CREDENTIAL"
-"""Environment variable with the source's credential: a command line is seen by everybody on the machine."""
+"""Environment variable with the credential. It is not an option, because all users can read command lines."""
 REVISION_FILE_VARIABLE = "PILOTFISH_REVISION_FILE"
-"""Environment variable for --revision-file: a pool's image that is older than the operator passes over it."""
+"""Environment variable for --revision-file. Older images of pools ignore it, but would reject the option."""
 
 _LINE_SECONDS = 10.0
 
 
 def fetch(
-    manifest: Annotated[Path | None, typer.Argument(help="A manifest with the pool.", exists=True)] = None,
-    pool: Annotated[str | None, typer.Option(help="The pool, where the manifest holds several.")] = None,
-    uri: Annotated[str | None, typer.Option(help="Where the weights are, instead of a manifest.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="SHA-256 of the file that the address names.")] = None,
-    to: Annotated[Path | None, typer.Option(help="Make this path a link to the model's folder.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of fetched models.")] = None,
+    manifest: Annotated[Path | None, typer.Argument(help="A file with the pool's manifest.", exists=True)] = None,
+    pool: Annotated[str | None, typer.Option(help="The name of the pool, if the file has several.")] = None,
+    uri: Annotated[str | None, typer.Option(help="The address of the weights, instead of a manifest.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit to fetch.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the file at --uri.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Path of a symbolic link to create to the model's folder.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder for fetched weights. Defaults to PILOTFISH_CACHE, or ~/.cache/pilotfish."),
+    ] = None,
     volume: Annotated[
-        list[str] | None, typer.Option(help="A volume's folder; may be repeated.", metavar="NAME=PATH")
+        list[str] | None,
+        typer.Option(
+            help="Folder that stands for the volume NAME in pvc://NAME/path. Can be repeated.", metavar="NAME=PATH"
+        ),
     ] = None,
     revision_file: Annotated[
         Path | None,
-        typer.Option(envvar=REVISION_FILE_VARIABLE, help="Write the commit or checksum that was fetched to this file."),
+        typer.Option(envvar=REVISION_FILE_VARIABLE, help="File to write the fetched commit or checksum to."),
     ] = None,
 ) -> None:
-    """Fetch one model, convert it where needed, and print its folder. PILOTFISH_CREDENTIAL may hold a credential."""
+    """Fetch a model, convert it if needed, and print its folder.
+
+    PILOTFISH_CREDENTIAL can contain a credential for the address.
+    """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         source = _from_manifest(manifest, pool) if manifest is not None else _from_options(uri, revision, sha256)
@@ -63,22 +72,22 @@ def fetch(
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
     if revision_file is not None:
-        _tell(revision_file, revision_of(folder, kept), console)
+        _write_revision(revision_file, revision_of(folder, kept), console)
     typer.echo(to or folder)
 
 
 def link(path: Path, folder: Path) -> None:
-    """Make `path` a symbolic link to `folder`, in one step. Raises ManifestError where something else is there."""
+    """Create or replace the symbolic link `path` to `folder`, atomically. Raises ManifestError if it is not a link."""
     if path.exists() and not path.is_symlink():
-        raise ManifestError(f"--to: {path} is there already and is no link: name a path that is free")
+        raise ManifestError(f"--to: {path} exists and is not a symbolic link: choose another path")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.symlink_to(folder.absolute())
     fresh.rename(path)
 
 
-def _tell(path: Path, revision: str | None, console: Console) -> None:
-    """Write the revision. Where that fails the weights are there all the same, and an engine can start."""
+def _write_revision(path: Path, revision: str | None, console: Console) -> None:
+    """Write the revision. A failure is a warning only, because the weights are complete."""
     try:
         path.write_text(revision or "")
     except OSError as error:
@@ -92,15 +101,15 @@ def _from_manifest(path: Path, name: str | None) -> ModelSource:
     pools = [item for item in loaded.resources if isinstance(item, ModelPool) and name in {None, item.name}]
     if len(pools) != 1:
         names = ", ".join(pool.name for pool in loaded.resources if isinstance(pool, ModelPool)) or "none"
-        raise ManifestError(f"{path}: name one pool with --pool; it holds: {names}")
+        raise ManifestError(f"{path}: choose one pool with --pool; the file has: {names}")
     if pools[0].spec.model is None:
-        raise ManifestError(f"{path}: the pool {pools[0].name!r} is external and has no weights")
+        raise ManifestError(f"{path}: pool {pools[0].name!r} is external and has no weights to fetch")
     return pools[0].spec.model
 
 
 def _from_options(uri: str | None, revision: str | None, sha256: str | None) -> ModelSource:
     if uri is None:
-        raise ManifestError("give a manifest, or --uri")
+        raise ManifestError("set a manifest or --uri")
     try:
         return ModelSource(uri=uri, revision=revision, sha256=sha256)
     except ValidationError as error:
@@ -116,7 +125,7 @@ def _volume(text: str) -> tuple[str, Path]:
 
 
 class _Shown:
-    """Shows progress: bars on a terminal, else a line for each phase and every ten seconds."""
+    """Shows progress: bars on a terminal, otherwise a line for each phase and every ten seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""`pilotfish gateway`: the gateway of a cluster, from the resources that the API server holds."""
+"""`pilotfish gateway`: the gateway in a cluster, configured by the resources in the API server."""
 
 import asyncio
 import logging
@@ -28,14 +28,17 @@ logger = logging.getLogger(__name__)
 
 
 def gateway() -> None:
-    """Answer the OpenAI API over the pools and routers of a cluster. Settings come from PILOTFISH_* variables."""
+    """Serve OpenAI's API for the pools and routers of a cluster.
+
+    PILOTFISH_* variables configure it. The chart sets them.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = ClusterGatewaySettings.from_environment(os.environ)
         logging.getLogger().setLevel(settings.log_level)
         uvloop.run(_serve(settings))
     except PilotfishError as error:
-        logger.error("%s", error)  # noqa: TRY400 - a fault for the user, told in a line
+        logger.error("%s", error)  # noqa: TRY400 - an error for the user, without a traceback
         raise typer.Exit(1) from error
 
 
@@ -54,26 +57,26 @@ async def _serve(settings: ClusterGatewaySettings) -> None:
             return await peers.figures(await resolved(settings.peers)) if settings.peers else ()
 
         tracing = Tracing.from_environment(os.environ, "pilotfish-gateway")
-        await _until_told(settings, GatewayServer(settings.gateway, load_scorer, tracing, hear=hear), stopping)
+        await _until_stopped(settings, GatewayServer(settings.gateway, load_scorer, tracing, hear=hear), stopping)
 
 
-async def _until_told(settings: ClusterGatewaySettings, server: GatewayServer, stopping: asyncio.Event) -> None:
+async def _until_stopped(settings: ClusterGatewaySettings, server: GatewayServer, stopping: asyncio.Event) -> None:
     following = asyncio.create_task(_follow(settings, server))
-    told = asyncio.create_task(stopping.wait())
+    stopped = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({following, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
     finally:
-        # Open answers finish on what was known last; the watches are of no more use.
+        # Requests in progress finish with the last snapshot, so the watches can stop first.
         following.cancel()
-        told.cancel()
-        await asyncio.wait({following, told})
+        stopped.cancel()
+        await asyncio.wait({following, stopped})
         await server.stop()
 
 
 async def _follow(settings: ClusterGatewaySettings, server: GatewayServer) -> None:
-    """Listen from the first snapshot on, and swap in every later one."""
+    """Start to listen with the first snapshot, and apply every later one."""
     listening = False
     async with KubeClient(find_credentials(os.environ)) as client:
         snapshots = ClusterSnapshots(client, settings.namespaces, serve_pools=settings.serve_pools).follow()
@@ -84,4 +87,4 @@ async def _follow(settings: ClusterGatewaySettings, server: GatewayServer) -> No
                 if not listening:
                     port = await server.start()
                     listening = True
-                    logger.info("answering at port %d", port)
+                    logger.info("listening on port %d", port)

@@ -1,4 +1,4 @@
-"""What the commands of local mode share: their options, and loading manifests or telling every fault in them."""
+"""Options of the commands of local mode, loading of manifests, and printing of faults and findings."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,28 +17,34 @@ from pilotfish.settings import models_cache
 from pilotfish.telemetry import tracing
 
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders with manifests.", exists=True)]
-Port = Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.", min=0, max=65535)]
+Port = Annotated[int, typer.Option(help="Port that the gateway listens on. 0 chooses a free port.", min=0, max=65535)]
 Host = Annotated[str, typer.Option(help="Address that the gateway listens on.")]
-Cache = Annotated[Path | None, typer.Option(help="Folder of fetched models.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder for fetched weights. Defaults to PILOTFISH_CACHE, or ~/.cache/pilotfish.")
+]
 Volumes = Annotated[
-    list[str] | None, typer.Option(help="Folder of a pvc:// volume; may be repeated.", metavar="NAME=PATH")
+    list[str] | None,
+    typer.Option(
+        help="Folder that stands for the volume NAME in pvc://NAME/path. Can be repeated.", metavar="NAME=PATH"
+    ),
 ]
 SecretFiles = Annotated[
-    list[str] | None, typer.Option(help="File with a Secret's key; may be repeated.", metavar="NAME/KEY=FILE")
+    list[str] | None,
+    typer.Option(help="File with the value of KEY in the Secret NAME. Can be repeated.", metavar="NAME/KEY=FILE"),
 ]
 
 _MARKS = {Level.FINE: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.FAULT: "[red]fault[/]"}
 
 
 def load_or_exit(paths: Sequence[Path], console: Console) -> Loaded:
-    """The manifests; when any is faulty, every fault is printed and the command ends with exit code 1."""
+    """Load the manifests. If any has a fault, print all faults and exit with code 1."""
     loaded = load(paths)
     _exit_on_faults([loaded], console)
     return loaded
 
 
 def load_apart_or_exit(paths: Sequence[Path], console: Console) -> tuple[Loaded, ...]:
-    """The same of each path by itself, as two may hold resources of one name."""
+    """Load each path separately, because two paths may have resources with the same name."""
     apart = load_apart(paths)
     _exit_on_faults(apart, console)
     return apart
@@ -52,7 +58,7 @@ def _exit_on_faults(found: Sequence[Loaded], console: Console) -> None:
 
 
 def tell_problems(loaded: Loaded, console: Console) -> None:
-    """Print every fault and warning, with file and line."""
+    """Print all faults and warnings, with file and line."""
     for problem in loaded.problems:
         console.print(str(problem), markup=False)
     for warning in loaded.warnings:
@@ -60,12 +66,12 @@ def tell_problems(loaded: Loaded, console: Console) -> None:
 
 
 def cache_folder(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where fetched models are kept."""
+    """The folder for fetched weights."""
     return given or models_cache(environ)
 
 
 def traces_endpoint(environ: Mapping[str, str]) -> str | None:
-    """Where engines send their spans, by the standard OTEL_* variables; None when they ask for none."""
+    """The endpoint for the engines' spans, from the standard OTEL_* variables; None if tracing is off."""
     if not tracing.enabled(environ):
         return None
     general = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
@@ -73,13 +79,13 @@ def traces_endpoint(environ: Mapping[str, str]) -> str | None:
 
 
 def needs_of(plan: LocalPlan, *, host: str, port: int, cache: Path) -> Needs:
-    """What the plan asks of the machine."""
+    """The requirements of the plan on the machine."""
     engines = sum(step.replicas for step in plan.pools if step.deploys)
     return Needs(engines, plan.memory_bytes if engines else 0, plan.gpus, host, port, cache)
 
 
 def print_findings(findings: Sequence[Finding], console: Console, *, only_bad: bool = False) -> bool:
-    """Print findings with what to do about them; whether one is a fault."""
+    """Print findings with their fixes. Returns whether one is a fault."""
     table = Table.grid(padding=(0, 2))
     for finding in findings:
         if finding.level is not Level.FINE or not only_bad:
@@ -90,7 +96,7 @@ def print_findings(findings: Sequence[Finding], console: Console, *, only_bad: b
 
 
 def where(pool: ModelPool) -> str:
-    """What a pool runs on, in a few words."""
+    """A short description of what a pool runs on."""
     if pool.spec.external:
         return pool.spec.external.base_url
     if pool.spec.accelerator:

@@ -1,4 +1,4 @@
-"""The `pilotfish` command. Only the subcommand that was asked for is imported: each brings much of its own."""
+"""The `pilotfish` command. Only the module of the given subcommand is imported, because their imports are slow."""
 
 import sys
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ COMMANDS = (
     "webhook",
     "serve-pool",
 )
-"""Each is the function of the same name in the module of the same name, dashes being underscores."""
+"""Each is the function of the same name in the module of the same name, with underscores for dashes."""
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""`pilotfish operator`: the operator, in a cluster or beside one."""
+"""`pilotfish operator`: the operator, inside or outside of a cluster."""
 
 import asyncio
 import logging
@@ -43,7 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 def operator() -> None:
-    """Turn the resources of a cluster into what serves them. Settings come from PILOTFISH_* variables."""
+    """Reconcile the resources of a cluster.
+
+    PILOTFISH_* variables configure it. The chart sets them.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         level = log_level(os.environ)
@@ -52,7 +55,7 @@ def operator() -> None:
         settings = OperatorSettings.from_environment(os.environ)
         asyncio.run(_operate(settings, find_credentials(os.environ), os.environ))
     except PilotfishError as error:
-        logger.error("%s", error)  # noqa: TRY400 - a fault for the user, told in a line
+        logger.error("%s", error)  # noqa: TRY400 - an error for the user, without a traceback
         raise typer.Exit(1) from error
 
 
@@ -122,9 +125,7 @@ def _assemble(
 
 def _render_context(settings: OperatorSettings) -> RenderContext:
     if settings.pool_runtime not in set(Runtime):
-        raise MachineError(
-            f"PILOTFISH_POOL_RUNTIME must be one of {', '.join(Runtime)}; it is {settings.pool_runtime!r}"
-        )
+        raise MachineError(f"PILOTFISH_POOL_RUNTIME must be one of {', '.join(Runtime)}; got {settings.pool_runtime!r}")
     return RenderContext(
         pool_image=settings.pool_image,
         namespace=settings.namespace,
@@ -142,7 +143,7 @@ def _faults() -> "_Faults":
 
 
 class _Faults:
-    """What the installed plugins refuse. References are looked up in the cluster instead."""
+    """Faults that installed plugins find. References are checked in the cluster instead."""
 
     def __init__(self, advisor: Advisor) -> None:
         self._advisor = advisor

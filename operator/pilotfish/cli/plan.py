@@ -1,4 +1,4 @@
-"""`pilotfish plan`: what `pilotfish up` would run, where, and what that needs."""
+"""`pilotfish plan`: what `pilotfish up` would run, and the memory and GPUs that it needs."""
 
 import os
 
@@ -16,7 +16,7 @@ from pilotfish.routing.snapshot import namespace_of
 
 
 def plan(paths: Paths) -> None:
-    """Print the pools in the order of their start, the routers, and the memory and GPUs that are needed."""
+    """Print the pools in their order of start, the routers, and the memory and GPUs that `pilotfish up` needs."""
     console = Console(highlight=False, soft_wrap=True)
     loaded = load_or_exit(paths, Console(stderr=True, highlight=False, soft_wrap=True))
     wanted = wanted_of(loaded)
@@ -46,7 +46,7 @@ def _pools(planned: LocalPlan) -> Table:
 def _memory(step: PoolPlan) -> str:
     if not step.deploys:
         return "-"
-    return "not known" if step.memory_bytes is None else f"{step.memory_bytes / GIB:.1f} GiB"
+    return "unknown" if step.memory_bytes is None else f"{step.memory_bytes / GIB:.1f} GiB"
 
 
 def _routers(routers: list[ModelRouter], wanted: Wanted) -> Table:

@@ -1,4 +1,4 @@
-"""`pilotfish plugins`: what is installed, without importing it."""
+"""`pilotfish plugins`: lists installed plugins without importing them."""
 
 from rich import box
 from rich.console import Console
@@ -8,7 +8,7 @@ from pilotfish.plugins.registry import Registry
 
 
 def plugins() -> None:
-    """List installed plugins: group, name, distribution, version."""
+    """List the installed plugins: group, name, distribution and version."""
     table = Table("group", "name", "distribution", "version", box=box.SIMPLE)
     for entry in Registry.installed().entries():
         table.add_row(entry.group, entry.name, entry.distribution, entry.version)

@@ -1,4 +1,4 @@
-"""`pilotfish serve-pool`: what a pod of a pool runs."""
+"""`pilotfish serve-pool`: the process of a pool's pod."""
 
 import asyncio
 import json
@@ -23,21 +23,21 @@ TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def serve_pool(
-    host: Annotated[str, typer.Option(help="Address to answer requests and health probes at.")] = "0.0.0.0",  # noqa: S104 - the pod's
+    host: Annotated[str, typer.Option(help="Address to listen on for requests and health probes.")] = "0.0.0.0",  # noqa: S104 - the pod's
     port: Annotated[int, typer.Option(help="Port for requests.")] = SERVE_PORT,
     health_port: Annotated[int, typer.Option(help="Port for /livez and /readyz.")] = HEALTH_PORT,
 ) -> None:
-    """Run one engine replica with a Ray of its own, as the operator's pods do.
+    """Run one replica of an engine, as the pods that the operator creates do.
 
-    PILOTFISH_APPLICATION holds the Serve application as JSON, PILOTFISH_TASK the pool's task. If the engine does not
-    come up, its reason is in the pod's termination message.
+    PILOTFISH_APPLICATION contains the Serve application as JSON, PILOTFISH_TASK the pool's task. If the engine does not
+    start, its error is written to the pod's termination message.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = _settings(os.environ, host, port, health_port)
         asyncio.run(_run(settings))
     except PilotfishError as error:
-        logger.error("%s", error)  # noqa: TRY400 - a fault for the user, told in a line
+        logger.error("%s", error)  # noqa: TRY400 - an error for the user, without a traceback
         if TERMINATION_LOG.exists():
             TERMINATION_LOG.write_text(str(error))
         raise typer.Exit(1) from error
@@ -54,11 +54,13 @@ async def _run(settings: PodSettings) -> None:
 def _settings(environ: Mapping[str, str], host: str, port: int, health_port: int) -> PodSettings:
     text = environ.get(APPLICATION_VARIABLE)
     if not text:
-        raise MachineError(f"set {APPLICATION_VARIABLE} to a Serve application as JSON: the operator does")
+        raise MachineError(
+            f"{APPLICATION_VARIABLE} is not set: set it to a Serve application as JSON, as the operator does"
+        )
     try:
         application = json.loads(text)
     except ValueError as error:
-        raise MachineError(f"{APPLICATION_VARIABLE} is no JSON: {error}") from error
+        raise MachineError(f"{APPLICATION_VARIABLE} is not valid JSON: {error}") from error
     return PodSettings(
         application=application,
         task=Task(environ.get(TASK_VARIABLE, Task.GENERATE)),

@@ -1,4 +1,4 @@
-"""`pilotfish status`: runs of `pilotfish up` on this machine, and what their models do."""
+"""`pilotfish status`: the running `pilotfish up` processes on this machine, and the state of their models."""
 
 import asyncio
 import os
@@ -15,11 +15,11 @@ from pilotfish.local import state
 
 
 def status() -> None:
-    """Print every run with its models. Exit code 1 if none runs."""
+    """Print each running `pilotfish up` with the state of its models. Exit code 1 if there is none."""
     console = Console(highlight=False, soft_wrap=True)
     runs = state.running(state.state_folder(os.environ))
     if not runs:
-        console.print("nothing runs: start it with `pilotfish up DIR`")
+        console.print("no `pilotfish up` is running: start it with `pilotfish up DIR`")
         raise typer.Exit(1)
     for run in runs:
         console.print(f"{run.url}/v1  process {run.pid}  {' '.join(run.paths)}", markup=False)
@@ -45,10 +45,10 @@ async def _models(run: state.RunState) -> Group | str:
     return Group(table, *(_objective(model["id"], model["objective"]) for model in models if "objective" in model))
 
 
-def _objective(name: str, told: Mapping[str, Any]) -> Text:
-    """A line on what a router holds while it serves."""
-    current = told.get("current", "unknown")
-    line = f"{name}: {told['type']} {current} of {told['target']} {told['unit']}"
-    if "thresholdPermille" in told:
-        line += f", threshold {told['thresholdPermille']}"
-    return Text(f"{line} ({told['reason']}{': ' if told.get('message') else ''}{told.get('message', '')})")
+def _objective(name: str, reported: Mapping[str, Any]) -> Text:
+    """A line with the state of a router's objective."""
+    current = reported.get("current", "unknown")
+    line = f"{name}: {reported['type']} {current} of {reported['target']} {reported['unit']}"
+    if "thresholdPermille" in reported:
+        line += f", threshold {reported['thresholdPermille']}"
+    return Text(f"{line} ({reported['reason']}{': ' if reported.get('message') else ''}{reported.get('message', '')})")

@@ -1,4 +1,4 @@
-"""`pilotfish up`: the manifests of a folder, running on this machine, until it is told to end."""
+"""`pilotfish up`: runs manifests on this machine until it is stopped."""
 
 import asyncio
 import os
@@ -54,12 +54,12 @@ def up(
     paths: Paths,
     port: Port = 8080,
     host: Host = "127.0.0.1",
-    watch: Annotated[bool, typer.Option(help="Follow edits to the files.")] = False,
+    watch: Annotated[bool, typer.Option(help="Apply changes of the manifests while running.")] = False,
     cache: Cache = None,
     volume: Volumes = None,
     secret: SecretFiles = None,
 ) -> None:
-    """Run the manifests on this machine: engines on a Ray of their own, the gateway in front. Ctrl-C ends all of it."""
+    """Run the manifests on this machine: the engines, and the gateway with OpenAI's API. Ctrl-C stops everything."""
     console = Console(highlight=False, soft_wrap=True)
     loaded = load_or_exit(paths, console)
     wanted = wanted_of(loaded)
@@ -68,7 +68,9 @@ def up(
     try:
         _refuse_second_run(port)
         if print_findings(examine(needs_of(planned, host=host, port=port, cache=folder)), console, only_bad=True):
-            raise MachineError("this machine lacks what is needed: `pilotfish doctor` tells all that was looked at")
+            raise MachineError(
+                "this machine does not meet the requirements above: fix them; `pilotfish doctor` lists all checks"
+            )
         options = RunOptions(
             folder, parse_volumes(volume or ()), tuple(secret or ()), planned.gpus, traces_endpoint(os.environ)
         )
@@ -86,8 +88,8 @@ def _refuse_second_run(port: int) -> None:
     for run in state.running(state.state_folder(os.environ)):
         if run.port == port:
             raise MachineError(
-                f"`pilotfish up` runs already at {run.url} (process {run.pid}, {' '.join(run.paths)}):"
-                f" end it, or give another --port"
+                f"port {port} is in use by `pilotfish up` at {run.url} (process {run.pid}, {' '.join(run.paths)}):"
+                f" stop it, or choose another --port"
             )
 
 
@@ -139,12 +141,12 @@ class _Up:
             loaded = await asyncio.to_thread(load, list(self.paths))
             tell_problems(loaded, self.display.console)
             if loaded.problems:
-                self.display.say("the change is faulty: what runs is kept")
+                self.display.say("the change has faults and was not applied")
                 continue
             try:
                 done = await run.apply(loaded)
             except PilotfishError as error:
-                self.display.say(f"error: {error}: what runs is kept")
+                self.display.say(f"error: {error}; the change was not applied")
             else:
                 self.display.say(f"applied: {summary(done)}")
 
@@ -178,7 +180,7 @@ async def _start(server: GatewayServer, settings: GatewaySettings) -> int:
         return await server.start()
     except OSError as error:
         raise MachineError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: give another --port"
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: choose another --port"
         ) from error
 
 
@@ -229,9 +231,9 @@ async def _ended(run: LocalRun, server: GatewayServer, display: Display) -> Asyn
     try:
         yield
     finally:
-        display.say("ending")
+        display.say("stopping")
         try:
             await server.stop()
         finally:
             await run.stop()
-        display.say("ended: nothing of it runs any more")
+        display.say("stopped")

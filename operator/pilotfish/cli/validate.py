@@ -1,4 +1,4 @@
-"""`pilotfish validate`: every fault of every manifest, with file and line."""
+"""`pilotfish validate`: prints all faults of manifests, with file and line."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from pilotfish.manifests import load
 def validate(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders with manifests.", exists=True)],
 ) -> None:
-    """Print every fault of every manifest with file:line; exit code 1 if there is any."""
+    """Print all faults of the manifests with file and line. Exit code 1 if there are any."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     loaded = load(paths)
     for problem in loaded.problems:

@@ -1,4 +1,4 @@
-"""`pilotfish webhook`: tells the API server what its schema cannot see. Optional; nothing depends on it."""
+"""`pilotfish webhook`: rejects faults that the schema in the API server cannot check. Optional."""
 
 import asyncio
 import logging
@@ -30,13 +30,13 @@ def webhook(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the API server calls
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9443,
 ) -> None:
-    """Answer the API server's admission reviews: configs of scorers, engine arguments, tasks of a router's pools."""
+    """Serve admission reviews for the API server: configs of scorers, engine arguments, tasks of a router's pools."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         logging.getLogger().setLevel(log_level(os.environ))
         asyncio.run(_serve(Certificate(certificates), host, port))
     except PilotfishError as error:
-        logger.error("%s", error)  # noqa: TRY400 - a fault for the user, told in a line
+        logger.error("%s", error)  # noqa: TRY400 - an error for the user, without a traceback
         raise typer.Exit(1) from error
 
 
@@ -44,7 +44,7 @@ async def _serve(certificate: Certificate, host: str, port: int) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    # what is referred to may come later: only the operator, which sees it come, says that it is missing
+    # a missing reference is no fault here, because it may be created later; the operator reports it
     advisor = Advisor(registry=Registry.installed(), holds=lambda _kind, _name: True)
     async with KubeClient(find_credentials(os.environ)) as client:
 

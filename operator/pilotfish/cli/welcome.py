@@ -1,4 +1,4 @@
-"""What `pilotfish up` says when pools are there: the address, the models, and a line that works when pasted."""
+"""The message of `pilotfish up` when pools are ready: the address, the models, and a command to try."""
 
 import json
 
@@ -9,7 +9,7 @@ QUESTION = "What is the capital of Australia?"
 
 
 def welcome(url: str, snapshot: Snapshot) -> str:
-    """Several lines of text."""
+    """The message, several lines."""
     rows = [(name, _what(target), _state(target, snapshot)) for name, target in sorted(snapshot.targets.items())]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     models = [f"  {name:<{widths[0]}}  {what:<{widths[1]}}  {state}" for name, what, state in rows]
@@ -29,7 +29,7 @@ def welcome(url: str, snapshot: Snapshot) -> str:
 
 
 def _to_try(snapshot: Snapshot) -> str:
-    """A router if there is one that can answer, else a pool that can."""
+    """The name of a router that can answer, else of a pool that can."""
     able = [name for name, target in snapshot.targets.items() if _state(target, snapshot) == PoolState.READY]
     routers = [name for name in able if snapshot.targets[name].router]
     return sorted(routers or able or snapshot.targets)[0]
