@@ -16,11 +16,10 @@ from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import PilotfishError
 from pilotfish.gateway.routes import RouteTable, artifact_address
-from pilotfish.gateway.tally import Tally
+from pilotfish.gateway.usage_counters import UsageCounters
 from pilotfish.routing.aims import Aim, aim_of, moved
 from pilotfish.routing.figures import GatewayFigures, Ledger, RouterFigures, Totals
 from pilotfish.routing.objective import Control
-from pilotfish.routing.plan import fixed_plan
 from pilotfish.routing.snapshot import Key, RouterView, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Held:
     prices: Mapping[str, Pricing | None]
     aim: Aim | None
     control: Control | None
-    tally: Tally
+    counters: UsageCounters
 
     @property
     def router(self) -> ModelRouter:
@@ -62,7 +61,7 @@ class Held:
         """What other gateways and the operator are told."""
         belief, status = self.control.belief if self.control else None, self.status
         return RouterFigures(
-            totals=self.tally.totals,
+            totals=self.counters.totals,
             debt=belief.debt if belief else None,
             share=belief.share if belief else None,
             objective=status.model_dump(mode="json", by_alias=True, exclude_none=True) if status else None,
@@ -103,7 +102,9 @@ class Objectives:
     def figures(self) -> GatewayFigures:
         """What this gateway tells the others: its routers that have an objective or were asked."""
         told = {
-            "/".join(key): held.figures() for key, held in self._held.items() if held.aim or held.tally.totals.requests
+            "/".join(key): held.figures()
+            for key, held in self._held.items()
+            if held.aim or held.counters.totals.requests
         }
         return GatewayFigures(instance=self.instance, seconds=self.clock() - self._started, routers=told)
 
@@ -149,12 +150,12 @@ class Objectives:
             return before
         aim = _aim(view, prices)
         if before and before.aim == aim:
-            control, tally = before.control, before.tally
+            control, counters = before.control, before.counters
         else:
             # Counters begin anew, as what was spent before is none of the new objective's business.
-            control, tally = (aim.begin() if aim else None), Tally()
-        tally.follow(view.router)
-        return Held(view, prices, aim, control, tally)
+            control, counters = (aim.begin() if aim else None), UsageCounters()
+        counters.follow(view.router)
+        return Held(view, prices, aim, control, counters)
 
     def _put(self, changed: Mapping[Key, Held]) -> None:
         """Put routes of these routers in the table that have the threshold in force, and count."""
@@ -166,8 +167,7 @@ class Objectives:
                 route = self.table.routes.get(name)
                 if route is None or route.router is None or (route.namespace, route.name) != key:
                     continue
-                target = replace(route.target, router=view)
-                routes[name] = replace(route, target=target, plan=fixed_plan(router), tally=held.tally)
+                routes[name] = route.with_router(view, held.counters)
         self.table.put(routes)
 
 

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import hmac
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -22,12 +22,14 @@ from pilotfish.base.errors import (
     RequestError,
     Unauthorized,
 )
-from pilotfish.gateway.answering import Answering, can_answer
+from pilotfish.gateway import report
 from pilotfish.gateway.objectives import Hear, Objectives, nobody
-from pilotfish.gateway.pools import Pools
-from pilotfish.gateway.recording import Recorder
+from pilotfish.gateway.pipeline import Pipeline
+from pilotfish.gateway.pool_calls import Pools
+from pilotfish.gateway.request_log import RequestLog
 from pilotfish.gateway.routes import LoadScorer, Route, RouteTable
-from pilotfish.gateway.stages import Taken
+from pilotfish.gateway.stages import Exchange, Taken, Uniform
+from pilotfish.gateway.wire.encoder import encoder_for
 from pilotfish.gateway.wire.request import ClientRequest, Task
 from pilotfish.routing.snapshot import Snapshot
 from pilotfish.settings import GatewaySettings
@@ -59,20 +61,22 @@ class GatewayServer:
         *,
         hear: Hear = nobody,
         clock: Clock = monotonic,
+        uniform: Uniform = random.random,
     ) -> None:
         self._settings = settings
         self._tracing = tracing
+        self._clock = clock
         self._metrics = GatewayMetrics()
         self._servers = ModelServers(settings)
-        self._pools = Pools(self._servers, tracing, self._metrics, monotonic)
-        self._recorder = (
-            Recorder(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
+        self._pools = Pools(self._servers, tracing, self._metrics, clock)
+        self._request_log = (
+            RequestLog(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
         )
         table = RouteTable(load_scorer)
         self.objectives = Objectives(table, clock, hear)
         """Thresholds that move while serving."""
         self._following: asyncio.Task[None] | None = None
-        self._answering = Answering(table, self._pools, self.objectives, self._recorder)
+        self._pipeline = Pipeline(table, self._pools, self.objectives, uniform, self._request_log)
         self._runner: web.ServerRunner | None = None
         self._handlers: Mapping[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._complete(Task.CHAT),
@@ -101,7 +105,7 @@ class GatewayServer:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Answer from this snapshot from now on; open requests keep the one they began with."""
-        self._answering.apply(snapshot)
+        self._pipeline.apply(snapshot)
 
     async def stop(self) -> None:
         """Take no more requests, let open ones finish for as long as the settings allow, send what spans wait."""
@@ -112,8 +116,8 @@ class GatewayServer:
             await asyncio.wait({self._following})
         await self._servers.close()
         await asyncio.to_thread(self._tracing.shutdown)
-        if self._recorder:
-            await asyncio.to_thread(self._recorder.close)
+        if self._request_log:
+            await asyncio.to_thread(self._request_log.close)
 
     # requests
 
@@ -132,12 +136,12 @@ class GatewayServer:
 
     def _complete(self, task: Task) -> Handler:
         async def complete(request: web.BaseRequest) -> web.StreamResponse:
-            started = monotonic()
+            started = self._clock()
             sender = Sender(request)
             route_name, status = UNKNOWN, "200"
             try:
                 parsed = ClientRequest.parse(task, await self._body(request))
-                route = self._answering.route(parsed.model)
+                route = self._pipeline.route(parsed.model)
                 route_name = route.name
                 return await self._answer(parsed, route, sender, started)
             except RequestError as error:
@@ -148,7 +152,7 @@ class GatewayServer:
                 raise
             finally:
                 self._metrics.requests.labels(route_name, status).inc()
-                self._metrics.seconds.labels(route_name).observe(monotonic() - started)
+                self._metrics.seconds.labels(route_name).observe(self._clock() - started)
 
         return complete
 
@@ -163,15 +167,15 @@ class GatewayServer:
         }
         incoming = sender.request.headers
 
-        async def give(taken: Taken) -> None:
-            self._metrics.first_byte_seconds.labels(route.name).observe(monotonic() - started)
-            await sender.send(taken)
+        async def send(exchange: Exchange, taken: Taken) -> None:
+            self._metrics.first_byte_seconds.labels(route.name).observe(self._clock() - started)
+            await sender.send(exchange, taken)
 
         name = f"{parsed.task.operation} {route.name}"
         try:
             with self._tracing.span(name, SpanKind.SERVER, incoming, attributes) as span:
                 async with asyncio.timeout(route.timeout_seconds):
-                    await self._answering.answer(parsed, route, incoming, span, give)
+                    await self._pipeline.answer(parsed, route, incoming, span, send)
         except TimeoutError as error:
             raise _too_late(route) from error
         return sender.answer
@@ -218,34 +222,33 @@ class GatewayServer:
 
     async def _explain(self, request: web.BaseRequest) -> web.StreamResponse:
         parsed = ClientRequest.parse(Task.CHAT, await self._body(request))
-        route = self._answering.route(parsed.model)
+        route = self._pipeline.route(parsed.model)
         try:
             async with asyncio.timeout(route.timeout_seconds):
-                return _json(await self._answering.explain(parsed, route, request.headers, INVALID_SPAN))
+                return _json(await self._pipeline.explain(parsed, route, request.headers, INVALID_SPAN))
         except TimeoutError as error:
             raise _too_late(route) from error
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
-        listed = [self._told(name, route) for name, route in sorted(self._answering.table.routes.items())]
+        listed = [self._told(name, route) for name, route in sorted(self._pipeline.table.routes.items())]
         return _json({"object": "list", "data": listed})
 
     async def _model(self, request: web.BaseRequest) -> web.StreamResponse:
         name = request.path.removeprefix(MODELS)
-        route = self._answering.table.routes.get(name)
+        route = self._pipeline.table.routes.get(name)
         if route is None:
-            raise self._answering.no_such_model(name)
+            raise self._pipeline.no_such_model(name)
         return _json(self._told(name, route))
 
     def _told(self, name: str, route: Route) -> dict[str, Any]:
-        reason = _reason(route)
         status = self.objectives.status((route.namespace, route.name)) if route.router else None
         return {
             "id": name,
             "object": "model",
             "created": 0,
             "owned_by": route.target.owner,
-            "state": "Ready" if can_answer(route, self._answering.table.snapshot) else "NotReady",
-            **({"reason": reason} if reason else {}),
+            "state": "Ready" if route.can_answer(self._pipeline.table.snapshot) else "NotReady",
+            **({"reason": route.reason} if route.reason else {}),
             **({"objective": status.model_dump(mode="json", by_alias=True, exclude_none=True)} if status else {}),
         }
 
@@ -253,8 +256,8 @@ class GatewayServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, request: web.BaseRequest) -> web.StreamResponse:
-        table = self._answering.table
-        if any(can_answer(route, table.snapshot) for route in table.routes.values()):
+        table = self._pipeline.table
+        if any(route.can_answer(table.snapshot) for route in table.routes.values()):
             return web.Response(text="ready\n")
         return web.Response(status=503, text="no model can answer yet\n")
 
@@ -262,7 +265,7 @@ class GatewayServer:
         for name, threshold in self.objectives.thresholds().items():
             self._metrics.threshold.labels(name).set(threshold)
         self._metrics.in_flight.clear()
-        for name, count in self._pools.counted(self._answering.table.snapshot).items():
+        for name, count in self._pools.counted(self._pipeline.table.snapshot).items():
             self._metrics.in_flight.labels(name).set(count)
         return web.Response(
             body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -303,21 +306,29 @@ class Sender:
             raise RuntimeError("nothing was given to send")
         return self._answer
 
-    async def send(self, taken: Taken) -> None:
-        """Send a stream, or make ready a whole answer that the server sends."""
-        headers = taken.trail.headers()
-        if taken.pieces is None:
-            self._answer = web.Response(body=taken.whole, headers={**headers, "Content-Type": JSON})
+    async def send(self, exchange: Exchange, taken: Taken) -> None:
+        """Send a stream, or prepare a whole answer that the server sends."""
+        encoder, headers = encoder_for(exchange.request), report.headers(exchange.record)
+        while piece := await taken.answer.next():
+            if ready := encoder.add(piece):
+                await self._write(headers, ready)
+        # The record is complete only when the stage is closed, and the last bytes contain it.
+        taken.stage.close()
+        rest = encoder.end(report.pilotfish_object(exchange.record))
+        if not exchange.request.stream:
+            self._answer = web.Response(body=rest, headers={**headers, "Content-Type": JSON})
             return
-        async with aclosing(taken.pieces) as pieces:
-            first = taken.first or await anext(pieces)
-            response = self._answer = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
-            await response.prepare(self.request)
-            self._committed = response
-            await response.write(first)
-            async for piece in pieces:
-                await response.write(piece)
-        await response.write_eof()
+        stream = await self._write(headers, rest)
+        await stream.write_eof()
+
+    async def _write(self, headers: Mapping[str, str], data: bytes) -> web.StreamResponse:
+        stream = self._committed
+        if stream is None:
+            stream = self._answer = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+            await stream.prepare(self.request)
+            self._committed = stream
+        await stream.write(data)
+        return stream
 
     async def fail(self, error: RequestError) -> web.StreamResponse:
         """Tell an error, in the way that is still open. A stream that broke off has no [DONE]."""
@@ -335,12 +346,6 @@ def _tell_failure(task: asyncio.Task[None]) -> None:
 
 def _too_late(route: Route) -> DeadlineExceeded:
     return DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}")
-
-
-def _reason(route: Route) -> str:
-    if route.fault:
-        return route.fault
-    return route.target.pool.reason if route.target.pool else ""
 
 
 def _json(value: object) -> web.Response:

@@ -6,9 +6,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.gateway.wire.chunks import notable
+from pilotfish.gateway.wire.assembly import Assembly
 from pilotfish.gateway.wire.request import ClientRequest, Task
-from pilotfish.gateway.wire.whole import Assembly
+from pilotfish.gateway.wire.upstream import notable
 from pilotfish.upstream.sse import EventCutter, payloads
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities: asked for on behalf of scorers, read, and taken out again before the client sees them."""
+"""Log-probabilities: requested for scorers, read, and removed again where the client did not ask for them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from pilotfish.routing.scorers.logprob import LEAST_LOGPROB
 
 
 def ask_for(request: ClientRequest, top: int) -> dict[str, Any]:
-    """Parameters that make the engine tell log-probabilities with at least `top` alternatives."""
+    """Parameters that make the engine return log-probabilities with at least `top` alternatives for each token."""
     most = max(top, request.top_logprobs)
     if request.task is Task.CHAT:
         return {"logprobs": True, "top_logprobs": most} if most else {"logprobs": True}
@@ -17,7 +17,7 @@ def ask_for(request: ClientRequest, top: int) -> dict[str, Any]:
 
 
 def read(request: ClientRequest, choice: Mapping[str, Any]) -> list[TokenLogprobs]:
-    """The tokens of one choice of a chunk or of a whole answer; those of an echoed prompt are left out."""
+    """The tokens of one choice of a chunk or of a whole answer, without those of an echoed prompt."""
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, dict):
         return []
@@ -29,7 +29,7 @@ def read(request: ClientRequest, choice: Mapping[str, Any]) -> list[TokenLogprob
 
 
 def restore(request: ClientRequest, choice: dict[str, Any]) -> None:
-    """Leave in `choice` the log-probabilities that the client asked for, and no more."""
+    """Keep in `choice` only the log-probabilities that the client asked for."""
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, dict):
         return
@@ -52,7 +52,7 @@ def _read_chat(logprobs: Mapping[str, Any]) -> list[TokenLogprobs]:
 
 
 def _read_completion(logprobs: Mapping[str, Any], echoed: int) -> list[TokenLogprobs]:
-    """`echoed` is the length, in characters, of the prompt at the answer's beginning."""
+    """`echoed` is the length in characters of the prompt at the beginning of the answer."""
     tops = logprobs.get("top_logprobs") or ()
     offsets = logprobs.get("text_offset") or ()
     return [
@@ -66,5 +66,5 @@ def _read_completion(logprobs: Mapping[str, Any], echoed: int) -> list[TokenLogp
 
 
 def number(value: object) -> float:
-    """A log-probability as a float; what is none (null, as JSON has no -inf) counts as impossible."""
+    """A log-probability as a float. JSON has no -inf, so engines send null for an impossible token."""
     return float(value) if isinstance(value, int | float) else LEAST_LOGPROB

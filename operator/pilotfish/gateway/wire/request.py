@@ -1,5 +1,6 @@
-"""A client's request body. Engines add parameters of their own, so only what the gateway acts on is checked."""
+"""A client's request, and the bodies that pools get. Engines add parameters: only what the gateway reads is checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -9,10 +10,12 @@ import orjson
 from pilotfish.base.errors import BadRequest
 from pilotfish.plugin_api.scorers import Question
 
-MOST_CHOICES = 128
+MAX_CHOICES = 128
+DEFAULT_COMPLETION_TOKENS = 16
+"""`max_tokens` of OpenAI's completions API where the client names none."""
 
 NOT_STREAMED = frozenset({"tools", "functions", "prompt_logprobs", "use_beam_search", "best_of"})
-"""Parameters whose whole answers an engine makes otherwise than streamed ones, or makes only whole."""
+"""Parameters for which engines return other answers streamed than whole, or return only whole answers."""
 
 
 class Task(StrEnum):
@@ -45,7 +48,7 @@ class ClientRequest:
             raise BadRequest("the body must be a JSON object")
         _check_model(body)
         _check_content(task, body)
-        _check_integer(body, "n", 1, MOST_CHOICES)
+        _check_integer(body, "n", 1, MAX_CHOICES)
         _check_type(body, "stream", bool, "true or false")
         _check_type(body, "stream_options", dict, "an object")
         return cls(task, body)
@@ -72,7 +75,7 @@ class ClientRequest:
 
     @property
     def choices(self) -> int:
-        """Answers asked for; of a completion, to each of its prompts."""
+        """How many choices the answer has: `n`, times the number of prompts of a completion."""
         count = int(self.body.get("n") or 1)
         prompt = self.body.get("prompt")
         several = isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)
@@ -80,10 +83,10 @@ class ClientRequest:
 
     @property
     def max_tokens(self) -> int | None:
-        """The longest answer that the client wants, if it said."""
+        """The most tokens of an answer that the client allows, None where it set no limit."""
         value = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
         if value is None and self.task is Task.COMPLETION:
-            return 16  # the default of the API
+            return DEFAULT_COMPLETION_TOKENS
         return value if isinstance(value, int) and value > 0 else None
 
     @property
@@ -94,14 +97,31 @@ class ClientRequest:
 
     @property
     def top_logprobs(self) -> int:
-        """How many alternatives a token the client asked for."""
+        """How many alternatives for each token the client asked for."""
         value = self.body.get("top_logprobs" if self.task is Task.CHAT else "logprobs")
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
     @property
     def can_be_streamed(self) -> bool:
-        """Whether a whole answer can be put together from a streamed one without loss."""
+        """Whether a streamed answer can be assembled into a whole one without loss."""
         return not any(self.body.get(name) for name in NOT_STREAMED)
+
+    def body_for(
+        self, model: str, *, stream: bool, extra: Mapping[str, Any], usage_in_every_chunk: bool = False
+    ) -> bytes:
+        """The body for a pool: the client's parameters with `model`, and `extra`, what a judge needs.
+
+        Usage is always requested, because the gateway accounts for it. The encoder hides it from other clients.
+        """
+        body = {**self.body, "model": model, **extra}
+        body.pop("stream_options", None)
+        body.pop("stream", None)
+        if stream:
+            options = {**(self.body.get("stream_options") or {}), "include_usage": True}
+            if usage_in_every_chunk:
+                options["continuous_usage_stats"] = True
+            body |= {"stream": True, "stream_options": options}
+        return orjson.dumps(body)
 
     @property
     def question(self) -> Question:
@@ -120,20 +140,20 @@ class ClientRequest:
 
 def _check_model(body: dict[str, Any]) -> None:
     if not isinstance(body.get("model"), str) or not body["model"]:
-        raise BadRequest("you must name a model: a text in `model`", param="model")
+        raise BadRequest("`model` must name a model, as a string", param="model")
 
 
 def _check_content(task: Task, body: dict[str, Any]) -> None:
     if task is Task.COMPLETION:
         if not isinstance(body.get("prompt"), str | list):
-            raise BadRequest("`prompt` must be a text or a list", param="prompt")
+            raise BadRequest("`prompt` must be a string or a list", param="prompt")
         return
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadRequest("`messages` must be a list of at least one message", param="messages")
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise BadRequest("a message must be an object with a role", param=f"messages[{index}]")
+            raise BadRequest("each message must be an object with a `role`", param=f"messages[{index}]")
 
 
 def _check_integer(body: dict[str, Any], name: str, least: int, most: int) -> None:
@@ -141,10 +161,10 @@ def _check_integer(body: dict[str, Any], name: str, least: int, most: int) -> No
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise BadRequest(f"`{name}` must be a whole number from {least} to {most}", param=name)
+        raise BadRequest(f"`{name}` must be an integer from {least} to {most}", param=name)
 
 
-def _check_type(body: dict[str, Any], name: str, kind: type, words: str) -> None:
+def _check_type(body: dict[str, Any], name: str, kind: type, expected: str) -> None:
     value = body.get(name)
     if value is not None and not isinstance(value, kind):
-        raise BadRequest(f"`{name}` must be {words}", param=name)
+        raise BadRequest(f"`{name}` must be {expected}", param=name)

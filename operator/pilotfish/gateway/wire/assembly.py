@@ -1,61 +1,31 @@
-"""A whole answer: put together from chunks, or read as the model server sent it."""
+"""Puts the chunks of a stream together into the whole answer that the same request would have had unstreamed."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from pilotfish.base.errors import BadUpstream
-from pilotfish.gateway.wire.chunks import Chunk
 from pilotfish.gateway.wire.request import ClientRequest, Task
-
-WholeAnswer = dict[str, Any]
+from pilotfish.gateway.wire.upstream import Chunk
 
 _SET_ONCE = frozenset({"role", "id", "type", "index"})
 
 
-def parse_whole(raw: bytes) -> WholeAnswer:
-    """Raises BadUpstream for what is no answer of OpenAI's API."""
-    try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadUpstream(f"the model server's answer is not JSON: {raw[:200]!r}") from error
-    if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-        raise BadUpstream("the model server's answer has no choices")
-    return answer
-
-
-def spliced(raw: bytes, told: Mapping[str, Any]) -> bytes:
-    """The answer's own bytes, with the `pilotfish` object as its last member."""
-    return raw[: raw.rindex(b"}")] + b',"pilotfish":' + orjson.dumps(told) + b"}"
-
-
-def answer_text(answer: Mapping[str, Any]) -> str:
-    """The text of the first choice."""
-    if not answer["choices"]:
-        return ""
-    first = answer["choices"][0]
-    message = first.get("message")
-    return str((message or {}).get("content") or "") if isinstance(message, dict) else str(first.get("text") or "")
-
-
 class Assembly:
-    """Chunks of one stream, put together into the answer that the same request would have had unstreamed."""
+    """The whole answer so far. Chunks that are added are not changed."""
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
-        self._answer: WholeAnswer = {}
+        self._answer: Chunk = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
     def add(self, chunk: Chunk) -> None:
-        """Take the next chunk."""
+        """Add the next chunk."""
         for name, value in chunk.items():
             if name not in {"choices", "object"} and (value is not None or name not in self._answer):
                 self._answer[name] = value
         for part in chunk["choices"]:
             self._add_choice(part)
 
-    def whole(self) -> WholeAnswer:
+    def whole(self) -> Chunk:
         """The answer so far."""
         kind = "chat.completion" if self._request.task is Task.CHAT else "text_completion"
         choices = [self._choices[index] for index in sorted(self._choices)]
@@ -83,7 +53,7 @@ class Assembly:
 
 
 def _merge(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    """Texts grow, lists of indexed parts (tool calls) are merged part by part, anything else is replaced."""
+    """Append strings, merge lists of indexed parts (tool calls) part by part, replace everything else."""
     for name, value in delta.items():
         known = message.get(name)
         if value is None:

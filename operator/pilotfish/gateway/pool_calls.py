@@ -1,4 +1,4 @@
-"""Calls to pools on behalf of one request: what they need, and the account of what they took."""
+"""Calls to pools on behalf of one request, and what they took: a span, time, tokens, cost and errors of each."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,8 @@ from opentelemetry.trace import Span, SpanKind
 
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import BadUpstream, ModelUnavailable, RequestError
-from pilotfish.gateway.wire.chunks import read_usage
-from pilotfish.gateway.wire.decision import Cost, StageRecord
-from pilotfish.gateway.wire.whole import WholeAnswer, parse_whole
+from pilotfish.gateway.records import Cost, StageRecord
+from pilotfish.gateway.wire.upstream import Chunk, parse_object, parse_whole, read_usage
 from pilotfish.routing.cascade import Decision, Ground, Verdict
 from pilotfish.routing.cost import stage_cost, stage_energy
 from pilotfish.routing.snapshot import Key, PoolView, Snapshot
@@ -24,7 +23,7 @@ from pilotfish.upstream.client import ModelServers, Reply
 
 @dataclass
 class Pools:
-    """The way to every pool, shared by all requests of a gateway."""
+    """What all requests of a gateway share: connections to pools, and the count of requests at each."""
 
     servers: ModelServers
     tracing: Tracing
@@ -33,18 +32,18 @@ class Pools:
     in_flight: Counter[Key] = field(default_factory=Counter)
 
     def enter(self, key: Key) -> int:
-        """Count a request in at a pool; how many are there, this one included."""
+        """Count a request that begins at a pool. Returns how many are there, this one included."""
         self.in_flight[key] += 1
         return self.in_flight[key]
 
     def leave(self, key: Key) -> None:
-        """Count it out again."""
+        """Count a request that has ended."""
         self.in_flight[key] -= 1
         if not self.in_flight[key]:
             del self.in_flight[key]
 
     def counted(self, snapshot: Snapshot) -> Mapping[str, int]:
-        """Requests by the pool's name, of every pool there is."""
+        """Requests now at each pool, by the pool's name."""
         counts = dict.fromkeys((name for _, name in snapshot.pools), 0)
         for (_, name), count in self.in_flight.items():
             counts[name] = counts.get(name, 0) + count
@@ -52,8 +51,8 @@ class Pools:
 
 
 @dataclass(slots=True)
-class Visitor:
-    """One request's calls: they share its trace, its snapshot and its forwarded headers."""
+class PoolCaller:
+    """The calls of one request. They share its trace, its snapshot and its forwarded headers."""
 
     pools: Pools
     snapshot: Snapshot
@@ -63,16 +62,20 @@ class Visitor:
     span: Span
 
     def view(self, name: str) -> PoolView:
-        """The pool, if it answers. Raises ModelUnavailable with the reason if it does not."""
+        """The pool. Raises ModelUnavailable with the reason where it cannot answer."""
         view = self.snapshot.pool(self.namespace, name)
         if view is None:
-            raise ModelUnavailable(f"there is no pool {name!r}")
+            raise ModelUnavailable(f"pool {name!r} does not exist")
         if view.can_answer:
             return view
         raise ModelUnavailable(f"pool {name!r} is {view.state.value}: {view.reason or 'no replica answers yet'}")
 
-    def begin(self, record: StageRecord, operation: str) -> "Call":
-        """One stage at the pool that `record` names; close it. Raises ModelUnavailable where the pool is not ready."""
+    def models(self, roles: Mapping[str, str], calls: list[StageRecord]) -> "PluginModels":
+        """What a scorer or plugin may ask, from the pool of each role. Every call is added to `calls`."""
+        return PluginModels(self, roles, calls)
+
+    def begin(self, record: StageRecord, operation: str) -> "PoolCall":
+        """A call to the pool that `record` names, to be closed. Raises ModelUnavailable where it cannot answer."""
         attributes = {
             genai.OPERATION: operation,
             genai.PROVIDER: genai.PROVIDER_NAME,
@@ -80,7 +83,7 @@ class Visitor:
             genai.POOL: record.pool,
         }
         span = self.pools.tracing.begin(f"{operation} {record.pool}", SpanKind.CLIENT, self.span, attributes)
-        call = Call(self, record, span)
+        call = PoolCall(self, record, span)
         try:
             call.enter(self.view(record.pool))
         except ModelUnavailable as error:
@@ -89,19 +92,19 @@ class Visitor:
         return call
 
 
-class Call:
-    """One stage at a pool: a span, and time, tokens, cost and errors put down in its record."""
+class PoolCall:
+    """One call to a pool. Closing it completes its record, its span and its metrics."""
 
-    __slots__ = ("_closed", "_record", "_reply", "_sharing", "_span", "_started", "_view", "_visitor")
+    __slots__ = ("_caller", "_closed", "_record", "_reply", "_sharing", "_span", "_started", "_view")
 
-    def __init__(self, visitor: Visitor, record: StageRecord, span: Span) -> None:
-        self._visitor = visitor
+    def __init__(self, caller: PoolCaller, record: StageRecord, span: Span) -> None:
+        self._caller = caller
         self._record = record
         self._span = span
         self._view: PoolView | None = None
         self._reply: Reply | None = None
         self._sharing = 0
-        self._started = visitor.pools.clock()
+        self._started = caller.pools.clock()
         self._closed = False
 
     @property
@@ -112,22 +115,22 @@ class Call:
         return self._view
 
     def enter(self, view: PoolView) -> None:
-        """Be one of the requests at the pool."""
+        """Count as one of the requests at the pool."""
         self._view = view
-        self._sharing = self._visitor.pools.enter((self._visitor.namespace, view.pool.name))
+        self._sharing = self._caller.pools.enter((self._caller.namespace, view.pool.name))
 
     async def post(self, path: str, body: bytes) -> Reply:
         """Send a body, once; see ModelServers.post. The reply is closed with the call."""
         headers: dict[str, str] = {}
-        visitor = self._visitor
-        visitor.pools.tracing.inject(self._span, visitor.incoming, headers)
-        if request_id := visitor.incoming.get("x-request-id"):
+        caller = self._caller
+        caller.pools.tracing.inject(self._span, caller.incoming, headers)
+        if request_id := caller.incoming.get("x-request-id"):
             headers["x-request-id"] = request_id
-        self._reply = await visitor.pools.servers.post(self.view.endpoints, path, body, headers)
+        self._reply = await caller.pools.servers.post(self.view.endpoints, path, body, headers)
         return self._reply
 
     def close(self, error: BaseException | None = None) -> None:
-        """The stage is over, by `error` perhaps: stop what still runs at the pool, and complete the account."""
+        """Stop what still runs at the pool, and complete the record. `error`: what ended the call, if anything did."""
         if self._closed:
             return
         self._closed = True
@@ -135,12 +138,12 @@ class Call:
             self._reply.close()
         if self._view:
             self._settle(self._view)
-            self._visitor.pools.leave((self._visitor.namespace, self._view.pool.name))
+            self._caller.pools.leave((self._caller.namespace, self._view.pool.name))
         if isinstance(error, RequestError):
             self._record.error = error.message
             self._record.decision = Decision(Verdict.FAILED, Ground.ERROR)
         self._report()
-        self._visitor.pools.tracing.end(self._span, error)
+        self._caller.pools.tracing.end(self._span, error)
 
     def __enter__(self) -> Self:
         return self
@@ -150,17 +153,17 @@ class Call:
 
     def _settle(self, view: PoolView) -> None:
         record, spec = self._record, view.pool.spec
-        seconds = record.seconds = self._visitor.pools.clock() - self._started
+        seconds = record.seconds = self._caller.pools.clock() - self._started
         if spec.pricing:
             amount = stage_cost(spec.pricing, record.usage, seconds, self._sharing)
             record.cost = Cost(spec.pricing.currency, amount)
-            self._visitor.pools.metrics.cost.labels(record.pool, spec.pricing.currency).inc(float(amount))
+            self._caller.pools.metrics.cost.labels(record.pool, spec.pricing.currency).inc(float(amount))
         if spec.power:
             record.energy_wh = stage_energy(spec.power, seconds, self._sharing)
 
     def _report(self) -> None:
-        metrics, record = self._visitor.pools.metrics, self._record
-        metrics.stages.labels(self._visitor.route, record.pool, record.decision.verdict.value).inc()
+        metrics, record = self._caller.pools.metrics, self._record
+        metrics.stages.labels(self._caller.route, record.pool, record.decision.verdict.value).inc()
         metrics.tokens.labels(record.pool, "input").inc(record.usage.prompt_tokens or 0)
         metrics.tokens.labels(record.pool, "output").inc(record.usage.completion_tokens or 0)
         if self._span.is_recording():
@@ -168,60 +171,50 @@ class Call:
 
 
 @dataclass
-class ScorerModels:
-    """What a scorer may ask: `Models` of the plugin API, over pools. Every call is put down in `calls` as it begins."""
+class PluginModels:
+    """`Models` of the plugin API, over pools. Every call is added to `calls` when it begins."""
 
-    visitor: Visitor
+    caller: PoolCaller
     roles: Mapping[str, str]
     calls: list[StageRecord]
 
-    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> WholeAnswer:
+    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Chunk:
         """One chat completion."""
         raw = await self._ask(role, "/chat/completions", {**parameters, "messages": list(messages)})
         return parse_whole(raw)
 
     async def embed(self, role: str, texts: Sequence[str]) -> list[list[float]]:
-        """Vectors, one for each text."""
-        answer = _object(await self._ask(role, "/embeddings", {"input": list(texts)}))
+        """Vectors, one for each string."""
+        answer = parse_object(await self._ask(role, "/embeddings", {"input": list(texts)}))
         rows = sorted(answer.get("data") or (), key=lambda row: row["index"])
         if len(rows) != len(texts):
-            raise BadUpstream(f"the embedding model answered {len(rows)} vectors for {len(texts)} texts")
+            raise BadUpstream(f"the embedding model returned {len(rows)} vectors for {len(texts)} strings")
         return [row["embedding"] for row in rows]
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> list[float]:
-        """Relevance of each text to the query."""
-        answer = _object(await self._ask(role, "/score", {"text_1": query, "text_2": list(texts)}))
+        """Relevance of each string to the query."""
+        answer = parse_object(await self._ask(role, "/score", {"text_1": query, "text_2": list(texts)}))
         rows = sorted(answer.get("data") or (), key=lambda row: row["index"])
         if len(rows) != len(texts):
-            raise BadUpstream(f"the scoring model answered {len(rows)} scores for {len(texts)} texts")
+            raise BadUpstream(f"the scoring model returned {len(rows)} scores for {len(texts)} strings")
         return [float(row["score"]) for row in rows]
 
     async def _ask(self, role: str, path: str, body: Mapping[str, Any]) -> bytes:
         pool = self.roles.get(role)
         if pool is None:
-            raise ModelUnavailable(f"the scorer asks a pool in the role {role!r}, which poolRefs does not name")
+            raise ModelUnavailable(f"poolRefs has no entry for the role {role!r}, which the scorer asks: add one")
         record = StageRecord(pool)
         self.calls.append(record)
-        with self.visitor.begin(record, path.rpartition("/")[2]) as call:
+        with self.caller.begin(record, path.rpartition("/")[2]) as call:
             reply = await call.post(path, orjson.dumps({**body, "model": call.view.model}))
             raw = await reply.read()
-            record.usage = read_usage(_object(raw)) or record.usage
+            record.usage = read_usage(parse_object(raw)) or record.usage
         return raw
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadUpstream(f"the model server's answer is not JSON: {raw[:200]!r}") from error
-    if not isinstance(value, dict):
-        raise BadUpstream("the model server's answer is not a JSON object")
-    return value
 
 
 def _attributes(record: StageRecord) -> dict[str, str | int | float | bool]:
     decision = record.decision
-    told: dict[str, str | int | float | bool | None] = {
+    known: dict[str, str | int | float | bool | None] = {
         genai.RESPONSE_MODEL: record.pool,
         genai.VERDICT: decision.verdict.value,
         genai.GROUND: decision.ground.value,
@@ -235,4 +228,4 @@ def _attributes(record: StageRecord) -> dict[str, str | int | float | bool]:
         genai.ENERGY: record.energy_wh,
         genai.ERROR_TYPE: "RequestError" if record.error else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in known.items() if value is not None}

@@ -6,7 +6,7 @@ from logging import Handler, LogRecord, makeLogRecord
 
 import pytest
 
-from pilotfish.gateway.recording import RECORD_BYTES, Waiting, Writer
+from pilotfish.gateway.request_log import RECORD_BYTES, Waiting, Writer
 
 
 def row(size: int) -> LogRecord:

@@ -1,16 +1,16 @@
-"""Counts what the requests of one router took, for its objective and for the share that was escalated."""
+"""Counts what the requests of one router use, for its objective and for its share of escalated requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pilotfish.api.modelrouter import ModelRouter
-from pilotfish.gateway.wire.decision import StageRecord, Trail
+from pilotfish.gateway.records import RequestRecord, StageRecord
 from pilotfish.routing.figures import Totals
 
 
 @dataclass
-class Tally:
-    """Counters that only grow. `currency` is that of the objective, `slow_seconds` when a request is too slow."""
+class UsageCounters:
+    """Counters that only grow. `currency` is the objective's. A request that takes over `slow_seconds` is slow."""
 
     first_pool: str = ""
     currency: str | None = None
@@ -22,32 +22,32 @@ class Tally:
     slow: int = 0
 
     def follow(self, router: ModelRouter) -> None:
-        """Count by what the router says from now on."""
+        """Count by this router's spec from now on."""
         objective = router.spec.objective
         self.first_pool = router.strategy_pools[0]
         self.currency = objective.spend.currency if objective and objective.spend else None
         self.slow_seconds = objective.latency.milliseconds / 1000 if objective and objective.latency else None
 
-    def count(self, trail: Trail, seconds: float) -> None:
-        """One request has ended, `seconds` after it came."""
+    def count(self, record: RequestRecord, seconds: float) -> None:
+        """Count a request that has ended, `seconds` after it arrived."""
         self.requests += 1
-        if any(stage.pool != self.first_pool for stage in trail.stages):
+        if any(stage.pool != self.first_pool for stage in record.stages):
             self.escalated += 1
         if self.slow_seconds is not None and seconds > self.slow_seconds:
             self.slow += 1
-        self.spend(trail)
+        self.spend(record)
 
-    def spend(self, trail: Trail) -> None:
-        """Count the money alone, as of an explanation, which is no request. What scorers ask is with small answers."""
+    def spend(self, record: RequestRecord) -> None:
+        """Count the spend alone. Calls of scorers and plugins are part of the spend on the small pool."""
         if self.currency is not None:
-            small = [stage for stage in trail.stages if stage.pool == self.first_pool]
-            large = [stage for stage in trail.stages if stage.pool != self.first_pool]
-            self.small_spend += _spent((*small, *trail.scorer_calls), self.currency)
+            small = [stage for stage in record.stages if stage.pool == self.first_pool]
+            large = [stage for stage in record.stages if stage.pool != self.first_pool]
+            self.small_spend += _spent((*small, *record.scorer_calls, *record.plugin_calls), self.currency)
             self.large_spend += _spent(large, self.currency)
 
     @property
     def totals(self) -> Totals:
-        """The counters as they stand."""
+        """The present values."""
         return Totals(
             requests=self.requests,
             escalated=self.escalated,

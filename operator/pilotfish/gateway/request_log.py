@@ -1,9 +1,8 @@
 """Writes a row for every answered request to a log that `pilotfish calibrate` and `pilotfish replay` read.
 
-Off unless a file is named. Rows go through a queue of bounded memory to a thread; when it is full they are dropped and
-counted.
-Of an answer that flowed through unread there is no text, only what was measured, and of a verdict that fell early no
-score: that of a beginning depends on the threshold. docs/log-schema.md tells the fields.
+The log is off unless a file is named. Rows go through a queue of bounded memory to a thread. When the queue is full,
+rows are dropped and counted. A row has no text of an answer that passed through unread, and no score of a decision
+that was made early, because the score of a prefix depends on the threshold. docs/log-schema.md describes the fields.
 """
 
 import queue
@@ -15,18 +14,18 @@ from typing import Any
 
 import orjson
 
-from pilotfish.gateway.stages import Run
-from pilotfish.gateway.wire.decision import StageRecord
+from pilotfish.gateway.records import RequestRecord, StageRecord
+from pilotfish.plugin_api.scorers import Question
 from pilotfish.telemetry.metrics import GatewayMetrics
 
 WAITING_BYTES = 64 * 1024 * 1024
-"""Rows may wait for a slow disk in this much memory, and one row more: it may be as large as a request's body."""
+"""Memory for rows that wait for a slow disk. One more row may exceed it, by as much as a request's body."""
 RECORD_BYTES = 1024
-"""Counted for a log record besides its row."""
+"""Memory of a log record besides its row."""
 KEPT_FILES = 3
 
 
-class Recorder:
+class RequestLog:
     """A log of requests, in files of at most `max_bytes`; the oldest of four is dropped."""
 
     def __init__(self, path: Path, max_bytes: int, metrics: GatewayMetrics) -> None:
@@ -38,22 +37,22 @@ class Recorder:
         self._handler = handler
         self._listener.start()
 
-    def write(self, run: Run) -> None:
-        """Put down a request that was answered."""
-        row = orjson.dumps(_row(run)).decode()
+    def write(self, question: Question, record: RequestRecord) -> None:
+        """Write a row for a request that was answered."""
+        row = orjson.dumps(_row(question, record)).decode()
         try:
             self._rows.put_nowait(makeLogRecord({"msg": row, "levelno": INFO, "levelname": "INFO"}))
         except queue.Full:
             self._metrics.records_dropped.inc()
 
     def close(self) -> None:
-        """Write what waits, and close the file. Blocks until that is done."""
+        """Write the rows that wait, and close the file. Blocks until that is done."""
         self._listener.stop()
         self._handler.close()
 
 
 class Waiting(queue.Queue[LogRecord | None]):
-    """A queue that is full when what waits in it takes `maxsize` bytes of memory. None ends its reader."""
+    """A queue that is full when its rows take `maxsize` bytes of memory. None ends its reader."""
 
     def _init(self, maxsize: int) -> None:
         super()._init(maxsize)
@@ -80,7 +79,7 @@ class Writer(QueueListener):
         self._waiting = waiting
 
     def enqueue_sentinel(self) -> None:
-        """Wait for a place, where the inherited one would fail."""
+        """Wait for room in the queue, where the inherited method would fail."""
         self._waiting.put(None)
 
 
@@ -88,26 +87,20 @@ def _memory(record: LogRecord | None) -> int:
     return RECORD_BYTES + (sys.getsizeof(record.msg) if record else 0)
 
 
-def _row(run: Run) -> dict[str, Any]:
-    scorers = {stage.pool_ref.name: stage.accept.scorer.name for stage in _stages(run) if stage.accept}
-    propensity = run.trail.propensity
+def _row(question: Question, record: RequestRecord) -> dict[str, Any]:
+    propensity = record.propensity
     return {
-        "id": run.trail.id,
-        "messages": run.request.question.messages,
-        "stages": [_stage(record, scorers.get(record.pool)) for record in run.trail.stages],
-        "action": run.trail.stages[-1].pool,
+        "id": record.id,
+        "messages": question.messages,
+        "stages": [_stage(stage) for stage in record.stages],
+        "action": record.stages[-1].pool,
         **({"propensity": propensity} if propensity is not None else {}),
     }
 
 
-def _stages(run: Run) -> tuple[Any, ...]:
-    router = run.route.router
-    return router.spec.strategy.cascade.stages if router and router.spec.strategy.cascade else ()
-
-
-def _stage(record: StageRecord, scorer: str | None) -> dict[str, Any]:
-    decision = record.decision
-    told = {
+def _stage(record: StageRecord) -> dict[str, Any]:
+    decision, scorer = record.decision, record.scorer
+    known = {
         "pool": record.pool,
         "answer": record.answer,
         "scores": {scorer: decision.score} if scorer and decision.final and decision.score is not None else None,
@@ -116,4 +109,4 @@ def _stage(record: StageRecord, scorer: str | None) -> dict[str, Any]:
         "input_tokens": record.usage.prompt_tokens,
         "output_tokens": record.usage.completion_tokens,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in known.items() if value is not None}

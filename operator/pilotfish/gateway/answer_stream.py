@@ -1,0 +1,141 @@
+"""One pool's answer while it arrives: a stream of pieces that whoever judges it may read ahead of the client.
+
+Nobody needs to know whether the pool streams: a whole answer is a stream of one piece.
+"""
+
+from collections import deque
+from typing import Protocol
+
+from pilotfish.base.errors import BadUpstream
+from pilotfish.gateway.wire.upstream import Chunk, Piece, choice_text, notable, parse_chunk, parse_whole, read_usage
+from pilotfish.routing.cost import Usage
+from pilotfish.upstream.client import Reply
+from pilotfish.upstream.sse import DONE, EventCutter, payloads
+
+UNFINISHED = "the model server ended its stream without [DONE]"
+
+
+class Pieces(Protocol):
+    """Where the pieces of an answer come from."""
+
+    @property
+    def parsed(self) -> bool:
+        """Whether every piece has its chunks."""
+
+    async def receive(self) -> Piece | None:
+        """The next piece, None at the end. Raises RequestError when the answer breaks off."""
+
+
+class StreamedPieces:
+    """The pieces of a streamed answer. Unless `parse`, only events around its end are parsed."""
+
+    def __init__(self, reply: Reply, *, parse: bool) -> None:
+        self._reply = reply
+        self.parsed = parse
+        self._cutter = EventCutter()
+        self._done = False
+
+    async def receive(self) -> Piece | None:
+        """The events that arrived together. Raises BadUpstream for garbage and for a stream without [DONE]."""
+        while not self._done:
+            arrived = await self._reply.piece()
+            if not arrived:
+                raise BadUpstream(UNFINISHED)
+            events = self._cutter.feed(arrived)
+            if not events:
+                continue
+            if not self.parsed and not notable(events):
+                return Piece(events)
+            if chunks := self._chunks(events):
+                return Piece(events, chunks)
+        return None
+
+    def _chunks(self, events: bytes) -> list[Chunk]:
+        chunks = []
+        for payload in payloads(events):
+            if payload == DONE:
+                self._done = True
+                break
+            chunks.append(parse_chunk(payload))
+        return chunks
+
+
+class WholePiece:
+    """A whole answer as its only piece. `altered`: the client did not ask for all that is in it."""
+
+    parsed = True
+
+    def __init__(self, reply: Reply, *, altered: bool) -> None:
+        self._reply: Reply | None = reply
+        self._altered = altered
+
+    async def receive(self) -> Piece | None:
+        """The answer, once."""
+        if self._reply is None:
+            return None
+        raw = await self._reply.read()
+        self._reply = None
+        return Piece(b"" if self._altered else raw, [parse_whole(raw)], whole=True)
+
+
+class AnswerStream:
+    """An answer, with its usage and text as far as they were read. What was read ahead is not lost to `next`."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._ahead: deque[Piece] = deque()
+        self._text: list[str] = []
+        self._text_complete = False
+        self._usage = Usage()
+        self.counted_tokens = 0
+        """Tokens of the answer that a judge has seen, for answers that are cancelled before their usage arrives."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, as the model server last reported them."""
+        if self._usage.completion_tokens or not self.counted_tokens:
+            return self._usage
+        return Usage(self._usage.prompt_tokens, self.counted_tokens)
+
+    @property
+    def text(self) -> str | None:
+        """The text of the first choice, None unless all of it was parsed."""
+        return "".join(self._text) if self._text_complete else None
+
+    async def next(self) -> Piece | None:
+        """The next piece, None at the end. Raises BadUpstream or DeadlineExceeded when the answer breaks off."""
+        return self._ahead.popleft() if self._ahead else await self._receive()
+
+    async def read_ahead(self) -> Piece | None:
+        """The next piece that was not read before, None at the end. `next` will return it too."""
+        piece = await self._receive()
+        if piece is not None:
+            self._ahead.append(piece)
+        return piece
+
+    async def begin(self, *, whole: bool) -> None:
+        """Read ahead as far as is needed before anything is sent: the first piece, or the `whole` answer."""
+        if not whole:
+            if not self._ahead:
+                await self.read_ahead()
+            return
+        while await self.read_ahead():
+            pass
+
+    async def _receive(self) -> Piece | None:
+        piece = await self._pieces.receive()
+        if piece is None:
+            self._text_complete = self._pieces.parsed
+        elif piece.chunks:
+            for chunk in piece.chunks:
+                self._usage = read_usage(chunk) or self._usage
+                if self._pieces.parsed:
+                    self._note_text(chunk)
+        return piece
+
+    def _note_text(self, chunk: Chunk) -> None:
+        for choice in chunk["choices"]:
+            if not choice.get("index"):
+                self._text.append(choice_text(choice))
+                self._text_complete = self._text_complete or bool(choice.get("finish_reason"))
+                break

@@ -1,0 +1,144 @@
+"""The way of a request, from a parsed body to an answer that was sent: admit, plan, run, send, account."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
+from pilotfish.gateway.explain import explanation
+from pilotfish.gateway.objectives import Objectives
+from pilotfish.gateway.planning import Planner
+from pilotfish.gateway.pool_calls import PoolCaller, Pools
+from pilotfish.gateway.records import RequestRecord
+from pilotfish.gateway.request_log import RequestLog
+from pilotfish.gateway.routes import Route, RouteTable
+from pilotfish.gateway.stages import Exchange, Taken, Uniform, run
+from pilotfish.gateway.wire.request import ClientRequest
+from pilotfish.routing.limits import RateLimit
+from pilotfish.routing.snapshot import Key, Snapshot
+from pilotfish.telemetry import genai
+
+LISTED_NAMES = 50
+
+Send = Callable[[Exchange, Taken], Awaitable[None]]
+"""Sends an answer to the client. Where it fails, what still runs at a pool is cancelled."""
+
+
+@dataclass
+class Pipeline:
+    """Answers requests from the routes that are in force."""
+
+    table: RouteTable
+    pools: Pools
+    objectives: Objectives
+    uniform: Uniform
+    request_log: RequestLog | None = None
+    limits: dict[Key, RateLimit] = field(default_factory=dict)
+    planner: Planner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.planner = Planner(self.pools.tracing, self.uniform)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Answer from this snapshot. Limits of routers that stay keep what they have counted."""
+        self.table.apply(snapshot)
+        self.objectives.apply(snapshot)
+        now = self.pools.clock()
+        limited = {key: view.router.spec.limits for key, view in snapshot.routers.items() if view.router.spec.limits}
+        kept: dict[Key, RateLimit] = {}
+        for key, limits in limited.items():
+            kept[key] = self.limits.get(key) or RateLimit(limits.requests_per_minute, limits.tokens_per_minute, now)
+            kept[key].configure(limits.requests_per_minute, limits.tokens_per_minute, now)
+        self.limits = kept
+
+    def route(self, model: str) -> Route:
+        """The route of a served name.
+
+        Raises ModelNotFound with the names that exist, ModelUnavailable for a route with a fault.
+        """
+        route = self.table.routes.get(model)
+        if route is None:
+            raise self.no_such_model(model)
+        if route.fault:
+            raise ModelUnavailable(route.fault)
+        return route
+
+    def no_such_model(self, model: str) -> ModelNotFound:
+        """The error that lists the names that exist."""
+        names = sorted(self.table.routes)
+        more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
+        listed = ", ".join(names[:LISTED_NAMES]) or "none"
+        return ModelNotFound(
+            f"the model {model!r} does not exist; models that exist: {listed}{more}",
+            code="model_not_found",
+            param="model",
+        )
+
+    async def answer(
+        self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span, send: Send
+    ) -> None:
+        """Send the answer that is taken, and account for it. Raises TooManyRequests at a limit."""
+        limit = self._admit(route)
+        started = self.pools.clock()
+        exchange = self._exchange(request, route, incoming, parent)
+        try:
+            plan = await self.planner.plan(exchange)
+            taken = await run(exchange, plan, self.uniform)
+            with taken.stage:
+                await send(exchange, taken)
+            if self.request_log:
+                self.request_log.write(request.question, exchange.record)
+        finally:
+            self._account(exchange, limit)
+            if route.counters:
+                route.counters.count(exchange.record, self.pools.clock() - started)
+            self._report(exchange, parent)
+
+    async def explain(
+        self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span
+    ) -> dict[str, Any]:
+        """What every stage of the route answers to a request, also stages that it would not have reached.
+
+        It counts towards limits and spend as an answer does, and raises TooManyRequests at a limit.
+        """
+        limit = self._admit(route)
+        exchange = self._exchange(request, route, incoming, parent)
+        try:
+            return await explanation(exchange, await self.planner.plan(exchange, explore=False))
+        finally:
+            self._account(exchange, limit)
+            if route.counters:
+                route.counters.spend(exchange.record)
+
+    def _admit(self, route: Route) -> RateLimit | None:
+        limit = self.limits.get((route.namespace, route.name)) if route.router else None
+        if limit and (wait := limit.admit(self.pools.clock())):
+            raise TooManyRequests(
+                f"{route.name!r} has reached its limit of requests or tokens per minute", retry_after_seconds=wait
+            )
+        return limit
+
+    def _exchange(self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span) -> Exchange:
+        caller = PoolCaller(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
+        return Exchange(request, route, caller, RequestRecord(route.name, route.strategy))
+
+    def _account(self, exchange: Exchange, limit: RateLimit | None) -> None:
+        if limit:
+            limit.used(exchange.record.tokens, self.pools.clock())
+
+    def _report(self, exchange: Exchange, span: Span) -> None:
+        record = exchange.record
+        if record.escalated:
+            self.pools.metrics.escalations.labels(record.route).inc()
+        if span.is_recording():
+            span.set_attributes(
+                {
+                    genai.ROUTE: record.route,
+                    genai.STRATEGY: record.strategy,
+                    genai.STAGES: ",".join(stage.pool for stage in record.stages),
+                    genai.ESCALATED: record.escalated,
+                    genai.RESPONSE_MODEL: record.stages[-1].pool if record.stages else "",
+                }
+            )
