@@ -1,4 +1,4 @@
-"""Settings of the processes, read once from the environment by the command line. Every field says unit and default."""
+"""Settings of the processes, which the command line reads once from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,37 +11,37 @@ from pilotfish.base.errors import MachineError
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """How a gateway listens and what it allows."""
+    """Settings of a gateway."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8080
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 chooses a free port."""
     max_body_bytes: int = 32 * 1024 * 1024
-    """Larger request bodies get 413."""
+    """Maximum size of a request body, bytes. Larger ones get status 413."""
     api_keys: frozenset[str] = frozenset()
-    """Keys that clients may use; empty asks for none."""
+    """API keys of clients. If empty, no key is required."""
     body_timeout_seconds: float = 60.0
-    """For a client to send its whole request; slower ones get 408."""
+    """Maximum time for a client to send its request. Slower ones get status 408."""
     connect_timeout_seconds: float = 5.0
-    """To open a connection to a model server."""
+    """Timeout for opening a connection to a model server."""
     idle_timeout_seconds: float = 300.0
-    """Between two bytes of a model server's answer."""
+    """Timeout between two reads of a model server's response."""
     upstream_connections: int = 4096
-    """Connections to model servers, all together."""
+    """Maximum number of connections to all model servers."""
     drain_seconds: float = 30.0
-    """Time that open requests get to finish when the gateway stops."""
+    """Time for requests in progress to finish when the gateway stops."""
     record_file: Path | None = None
-    """Where a row for every answered request is written (docs/log-schema.md); None writes none."""
+    """The file for the log of requests (docs/log-schema.md). None writes no log."""
     record_max_bytes: int = 256 * 1024 * 1024
-    """A file of this size is put aside and a new one begun; three are kept besides it."""
+    """Size at which the log is rotated, bytes. Three old files are kept."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GatewaySettings":
         """Read `PILOTFISH_API_KEYS` (comma-separated), `_HOST`, `_PORT`, `_MAX_BODY_BYTES`, `_DRAIN_SECONDS`,
         `_RECORD_FILE` and `_RECORD_MAX_BYTES`.
 
-        Raises MachineError naming a variable that is wrong.
+        Raises MachineError with the name of an invalid variable.
         """
         return cls(
             host=environ.get("PILOTFISH_HOST") or cls.host,
@@ -56,47 +56,47 @@ class GatewaySettings:
 
 @dataclass(frozen=True)
 class OperatorSettings:
-    """What the operator knows of its installation."""
+    """Settings of the operator."""
 
     namespace: str
-    """Where operator and gateway run, and where the Lease is."""
+    """The namespace of operator, gateway and Lease."""
     identity: str
-    """Who holds the Lease: the pod's name."""
+    """The holder's identity in the Lease: the name of the pod."""
     pool_image: str
-    """Image of pools' pods."""
+    """Image of the pods of pools."""
     pool_pull_policy: str = "IfNotPresent"
-    """When the kubelet pulls it."""
+    """Pull policy of that image."""
     pool_runtime: str = "Auto"
-    """Runtime of pools that leave it open: Auto, RayService or Deployment."""
+    """Runtime of pools with runtime Auto: Auto, RayService or Deployment."""
     watch_namespaces: tuple[str, ...] = ()
-    """Namespaces to act in; empty is the whole cluster."""
+    """Namespaces to process. If empty, all namespaces."""
     gateway_service: str = "pilotfish-gateway"
-    """The gateway's Service, whose replicas are asked for their load."""
+    """The gateway's Service, whose replicas report the load."""
     gateway_url: str | None = None
-    """The address that clients call, ending in /v1; shown in the status of routers."""
+    """The base URL for clients, ending in /v1. Shown in the status of routers."""
     cache_claim: str | None = None
-    """A volume claim for fetched weights in each namespace with pools; None: each pod fetches its own."""
+    """Name of a PersistentVolumeClaim for fetched weights in each namespace with pools. None: each pod fetches them."""
     kuberay_namespace: str | None = None
-    """Where KubeRay's operator runs, which may reach Ray's dashboards; None: a pod with its labels anywhere may."""
+    """Namespace of KubeRay's operator, which may reach Ray's dashboards. None: pods with its labels anywhere may."""
     accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Labels of the nodes that have an accelerator, by `spec.accelerator.type` of pools."""
+    """Node labels by the `spec.accelerator.type` of pools."""
     traces_endpoint: str | None = None
-    """OTLP/HTTP address that engines export spans to."""
+    """OTLP/HTTP endpoint for the engines' spans."""
     lease: str = "pilotfish-operator"
     """Name of the Lease."""
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus ask from outside the pod
     """Address for health and metrics."""
     port: int = 8081
-    """Port for health and metrics; 0 takes a free one."""
+    """Port for health and metrics; 0 chooses a free port."""
     workers: int = 8
-    """Resources that are worked on at the same time."""
+    """Number of resources that are reconciled at the same time."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "OperatorSettings":
-        """Read PILOTFISH_*. Raises MachineError naming a variable that is missing or wrong."""
+        """Read PILOTFISH_*. Raises MachineError with the name of a missing or invalid variable."""
         missing = [name for name in ("PILOTFISH_NAMESPACE", "PILOTFISH_POOL_IMAGE") if not environ.get(name)]
         if missing:
-            raise MachineError(f"set {' and '.join(missing)}: the chart does")
+            raise MachineError(f"{' and '.join(missing)} must be set, as the chart does")
         namespaces = tuple(name for name in environ.get("PILOTFISH_WATCH_NAMESPACES", "").split(",") if name)
         return cls(
             namespace=environ["PILOTFISH_NAMESPACE"],
@@ -124,7 +124,7 @@ def _accelerators(environ: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]
     except ValidationError as error:
         raise MachineError(
             'PILOTFISH_ACCELERATORS must be JSON such as {"nvidia-l4": {"nvidia.com/gpu.product": "NVIDIA-L4"}}; '
-            f"it is {text!r}"
+            f"got {text!r}"
         ) from error
 
 
@@ -136,12 +136,12 @@ def _traces_endpoint(environ: Mapping[str, str]) -> str | None:
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name, "")
     if text and not text.isdigit():
-        raise MachineError(f"{name} must be a whole number; it is {text!r}")
+        raise MachineError(f"{name} must be a whole number; got {text!r}")
     return int(text) if text else default
 
 
 def models_cache(environ: Mapping[str, str]) -> Path:
-    """Where fetched models are kept: `models` in `PILOTFISH_CACHE`, or in `pilotfish` in the user's cache folder."""
+    """The folder for fetched weights: `models` in `PILOTFISH_CACHE`, or in `pilotfish` in the user's cache folder."""
     own = environ.get("PILOTFISH_CACHE")
     if own:
         return Path(own) / "models"
@@ -150,22 +150,22 @@ def models_cache(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True)
 class ClusterGatewaySettings:
-    """How a gateway works in a cluster."""
+    """Settings of a gateway in a cluster."""
 
     gateway: GatewaySettings
-    """How it listens."""
+    """The settings of any gateway."""
     namespaces: tuple[str, ...] = ()
-    """Namespaces whose routers and pools it serves; empty is the whole cluster."""
+    """Namespaces whose routers and pools it serves. If empty, all namespaces."""
     serve_pools: bool = True
-    """Whether a pool can be called by its own name where no router has it."""
+    """Whether clients can call a pool by its own name, if no router has it."""
     log_level: str = "INFO"
-    """Python's names of levels."""
+    """Log level, by its name in Python."""
     peers: str | None = None
-    """`name:port` whose addresses are all the gateways, for objectives that they hold together; None: it is alone."""
+    """`name:port` that resolves to all gateways, for objectives. None: there is one gateway."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ClusterGatewaySettings":
-        """Read PILOTFISH_*. Raises MachineError naming a variable that is wrong."""
+        """Read PILOTFISH_*. Raises MachineError with the name of an invalid variable."""
         return cls(
             gateway=GatewaySettings.from_environment(environ),
             namespaces=tuple(name for name in environ.get("PILOTFISH_WATCH_NAMESPACES", "").split(",") if name),
@@ -178,13 +178,13 @@ class ClusterGatewaySettings:
 def _peers(environ: Mapping[str, str]) -> str | None:
     text = environ.get("PILOTFISH_PEERS") or None
     if text and not (text.rpartition(":")[0] and text.rpartition(":")[2].isdigit()):
-        raise MachineError(f"PILOTFISH_PEERS must be name:port, as of a headless Service; it is {text!r}")
+        raise MachineError(f"PILOTFISH_PEERS must be name:port of a headless Service; got {text!r}")
     return text
 
 
 def log_level(environ: Mapping[str, str]) -> str:
-    """PILOTFISH_LOG_LEVEL in capitals, INFO where it is not set. Raises MachineError where it is no level."""
+    """PILOTFISH_LOG_LEVEL in capitals, by default INFO. Raises MachineError if it is not a level."""
     level = (environ.get("PILOTFISH_LOG_LEVEL") or "INFO").upper()
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise MachineError(f"PILOTFISH_LOG_LEVEL must be debug, info, warning or error; it is {level!r}")
+        raise MachineError(f"PILOTFISH_LOG_LEVEL must be debug, info, warning or error; got {level!r}")
     return level

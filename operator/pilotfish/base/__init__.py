@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, names, time. No Kubernetes, no network, no files."""
+"""The base of all other packages: errors, names, time. No Kubernetes, no network, no files."""

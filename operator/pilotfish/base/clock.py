@@ -3,4 +3,4 @@
 from collections.abc import Callable
 
 Clock = Callable[[], float]
-"""Seconds that only grow; `time.monotonic` outside tests."""
+"""Monotonic seconds: `time.monotonic` outside of tests."""

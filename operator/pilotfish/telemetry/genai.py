@@ -1,4 +1,4 @@
-"""Attribute names of OpenTelemetry's semantic conventions for generative AI, and our own, spelled here alone."""
+"""Names of span attributes: those of OpenTelemetry's semantic conventions for generative AI, and our own."""
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"

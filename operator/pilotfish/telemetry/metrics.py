@@ -1,4 +1,4 @@
-"""The one list of the gateway's metrics. Label values are names of resources and enums, never input."""
+"""The gateway's metrics. Label values are names of resources and enums, never input."""
 
 from typing import Generic, TypeVar
 
@@ -11,7 +11,7 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 
 class Family(Generic[M]):
-    """A metric whose children are at hand: the library looks each up under a lock, many times a request."""
+    """A metric that caches its children, because the library looks each one up under a lock."""
 
     def __init__(self, metric: M) -> None:
         self._metric = metric
@@ -25,7 +25,7 @@ class Family(Generic[M]):
         return child
 
     def clear(self) -> None:
-        """Forget all children, of a metric that is set anew whenever it is asked for."""
+        """Remove all children, for a metric that is set again on each scrape."""
         self._children.clear()
         self._metric.clear()
 
@@ -42,20 +42,22 @@ class GatewayMetrics:
         self.stages = self._counter("stages", "Stages that ran, by verdict.", "route", "pool", "verdict")
         self.tokens = self._counter("tokens", "Tokens of prompts (input) and answers (output).", "pool", "direction")
         self.cost = self._counter("cost", "Cost of the stages that ran.", "pool", "currency")
-        self.seconds = self._histogram("request_seconds", "From a request's arrival to its last byte.", "route")
-        self.first_byte_seconds = self._histogram(
-            "first_byte_seconds", "From a request's arrival to the answer's first byte.", "route"
+        self.seconds = self._histogram(
+            "request_seconds", "Time from the arrival of a request to the last byte of its answer.", "route"
         )
-        self.in_flight = self._gauge("in_flight", "Requests at a pool now.", "pool")
+        self.first_byte_seconds = self._histogram(
+            "first_byte_seconds", "Time from the arrival of a request to the first byte of its answer.", "route"
+        )
+        self.in_flight = self._gauge("in_flight", "Requests in progress at a pool.", "pool")
         self.threshold = self._gauge(
-            "threshold_permille", "The threshold in force, of routers with an objective.", "route"
+            "threshold_permille", "The threshold in effect, for routers with an objective.", "route"
         )
         self.records_dropped = Counter(
-            "pilotfish_records_dropped", "Rows that the log was too slow to take.", registry=self.registry
+            "pilotfish_records_dropped", "Rows that were dropped because the log was too slow.", registry=self.registry
         )
 
     def render(self) -> bytes:
-        """The text format that Prometheus scrapes."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, says: str, *labels: str) -> Family[Counter]:

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, set up by the standard OTEL_* variables. Off, unless an exporter's address is given."""
+"""OpenTelemetry traces, configured by the standard OTEL_* variables. Off without an endpoint."""
 
 from collections.abc import Mapping, MutableMapping
 
@@ -22,14 +22,14 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def enabled(environ: Mapping[str, str]) -> bool:
-    """Whether the environment asks for traces."""
+    """Whether the environment enables traces."""
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
         return False
     return any(environ.get(name) for name in ENDPOINT_VARIABLES)
 
 
 class Tracing:
-    """Starts spans, or does nothing at all when there is no provider. W3C context in and out either way."""
+    """Creates spans, or nothing if there is no provider. Propagates the W3C trace context in both cases."""
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._provider = provider
@@ -37,7 +37,7 @@ class Tracing:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], service: str) -> "Tracing":
-        """Export over OTLP/HTTP when the environment names an endpoint. The SDK reads sampler and limits itself."""
+        """Export over OTLP/HTTP if the environment sets an endpoint. The SDK reads the sampler and limits itself."""
         if not enabled(environ):
             return cls()
         return cls.exporting(BatchSpanProcessor(OTLPSpanExporter()), environ.get("OTEL_SERVICE_NAME", service))
@@ -57,12 +57,12 @@ class Tracing:
         if not isinstance(parent, Span):
             return self._tracer.start_span(name, _context(parent), kind, attributes)
         if not parent.is_recording():
-            # Samplers decide by trace, so what is below a span that was left out is left out, too.
+            # Samplers decide per trace, so children of a span that is not sampled are not sampled either.
             return parent
         return self._tracer.start_span(name, set_span_in_context(parent), kind, attributes)
 
     def end(self, span: Span, error: BaseException | None = None) -> None:
-        """What the span stands for is over; an error marks it."""
+        """End the span, and mark it if there was an error."""
         if not span.is_recording():
             return
         if error is not None:
@@ -70,11 +70,11 @@ class Tracing:
         span.end()
 
     def span(self, name: str, kind: SpanKind, parent: Parent, attributes: Attributes) -> "OpenSpan":
-        """`begin`, and `end` with the context. Errors mark the span and pass through."""
+        """A context manager around `begin` and `end`. An exception marks the span and propagates."""
         return OpenSpan(self, self.begin(name, kind, parent, attributes))
 
     def inject(self, span: Span, incoming: Mapping[str, str], headers: MutableMapping[str, str]) -> None:
-        """Write the context for a call: the span's, or, with tracing off, the caller's as it came."""
+        """Write the trace context for a call: the span's, or the caller's unchanged if tracing is off."""
         context = span.get_span_context()
         if context.is_valid:
             ids = f"{context.trace_id:032x}-{context.span_id:016x}"
@@ -85,7 +85,7 @@ class Tracing:
             headers.update((name, incoming[name]) for name in CONTEXT_HEADERS if name in incoming)
 
     def shutdown(self) -> None:
-        """Send what is waiting and stop. Blocks for the exporter's own timeout at most."""
+        """Export pending spans and stop. Blocks at most for the exporter's timeout."""
         if self._provider:
             self._provider.shutdown()
 

@@ -1,6 +1,6 @@
-"""A model server with exact timing and chosen faults, for tests of what surrounds an engine.
+"""A model server with exact timing and chosen faults, for tests of the code around an engine.
 
-It answers chat and plain completions as vLLM does, from a script, and writes down what happened in which order.
+It answers chat and plain completions like vLLM, from a script, and logs its events in order.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp import web
 
 
 class Fault(StrEnum):
-    """What goes wrong with an answer."""
+    """The fault of an answer."""
 
     GARBAGE = "Garbage"
     HALF = "Half"
@@ -27,7 +27,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Script:
-    """What a model says: texts with log-probabilities, `seconds` apart; and a fault `after` that many tokens."""
+    """The answer of a model: tokens with log-probabilities, `seconds` apart, and a fault `after` that many tokens."""
 
     tokens: Sequence[tuple[str, float]]
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Happened:
-    """One thing that happened at an engine: `started`, `token` (with its number), `cancelled` or `ended`."""
+    """An event at an engine: `started`, `token` (with its number), `cancelled` or `ended`."""
 
     what: str
     model: str
@@ -70,12 +70,12 @@ class StandInEngine:
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
 
     async def stop(self) -> None:
-        """End everything."""
+        """Stop the server."""
         if self._runner:
             await self._runner.cleanup()
 
     async def happened(self, what: str, model: str) -> Happened:
-        """Wait until something has happened at a model."""
+        """Wait for an event at a model."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._find(what, model) is not None)
         found = self._find(what, model)
@@ -177,7 +177,7 @@ class StandInEngine:
 
 @dataclass
 class _Speech:
-    """One answer on its way."""
+    """One answer in progress."""
 
     body: dict[str, Any]
     script: Script
@@ -265,6 +265,6 @@ async def _send(response: web.StreamResponse, value: object) -> None:
 
 
 def _cut(request: web.Request) -> None:
-    """Drop the connection as a process that dies does."""
+    """Close the connection, as a killed process does."""
     if request.transport:
         request.transport.abort()

@@ -31,9 +31,9 @@ QUOTED = 300
 
 
 class Reply:
-    """A model server's answer whose status is below 400, not read yet. Must be closed.
+    """A response of a model server with a status below 400, not read yet. Must be closed.
 
-    Closing it before the answer was read whole closes the connection: the model server takes that as cancellation.
+    Closing it before the end closes the connection, which the model server treats as cancellation.
     """
 
     def __init__(self, servers: "ModelServers", response: aiohttp.ClientResponse, where: str) -> None:
@@ -43,21 +43,21 @@ class Reply:
         self._closed = False
 
     async def read(self) -> bytes:
-        """The whole body. Raises BadUpstream when it breaks off, DeadlineExceeded when it stalls."""
+        """The whole body. Raises BadUpstream if it is cut off, DeadlineExceeded if it stalls."""
         try:
             return await self._response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error
 
     async def piece(self) -> bytes:
-        """What has arrived of the body since the last call; empty at its end. Raises as `read` does."""
+        """The bytes of the body since the last call; empty at the end. Raises the same errors as `read`."""
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _translated(error, self._where) from error
 
     def close(self) -> None:
-        """Leave it."""
+        """Close the response."""
         if not self._closed:
             self._closed = True
             self._servers.left(self._where)
@@ -65,7 +65,7 @@ class Reply:
 
 
 class ModelServers:
-    """Keeps connections to model servers, and counts the requests in flight at each."""
+    """Keeps connections to model servers, and counts the requests in progress at each."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -74,7 +74,7 @@ class ModelServers:
         self.in_flight: Counter[str] = Counter()
 
     async def open(self) -> None:
-        """Make ready to call; from within the event loop that will call."""
+        """Open the session, in the event loop that makes the calls."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._settings.upstream_connections, keepalive_timeout=30),
             timeout=aiohttp.ClientTimeout(
@@ -88,14 +88,14 @@ class ModelServers:
         )
 
     async def close(self) -> None:
-        """Drop every connection."""
+        """Close all connections."""
         if self._session:
             await self._session.close()
 
     async def post(self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Ask the least busy address; the next one when no connection can be made. Close what is returned.
+        """Call the address with the fewest requests, or the next one if no connection is possible. Close the response.
 
-        `path` is relative to the endpoint's base URL and begins with "/".
+        `path` is relative to the endpoint's base URL and starts with "/".
         """
         response, endpoint = await self._connect(endpoints, path, body, headers)
         reply = Reply(self, response, endpoint.base_url)
@@ -107,7 +107,7 @@ class ModelServers:
             reply.close()
 
     def left(self, where: str) -> None:
-        """A request to this base URL has ended."""
+        """Count the end of a request to this base URL."""
         self.in_flight[where] -= 1
         if self.in_flight[where] <= 0:
             del self.in_flight[where]
@@ -131,7 +131,7 @@ class ModelServers:
             except BaseException:
                 self.left(endpoint.base_url)
                 raise
-        raise ModelUnavailable(f"no address of the model can be reached: {failure or 'there is none'}") from failure
+        raise ModelUnavailable(f"no address of the model can be reached: {failure or 'it has none'}") from failure
 
     async def _send(
         self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str]
@@ -142,13 +142,13 @@ class ModelServers:
         try:
             return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
         except aiohttp.ServerDisconnectedError:
-            # A kept connection that the server had closed meanwhile; nothing of an answer has been seen.
+            # the server closed a kept connection before it answered
             return await self._session.post(url, data=body, headers=sent, allow_redirects=False)
 
 
 @lru_cache(maxsize=4096)
 def _constant(endpoint: Endpoint, path: str) -> tuple[URL, Mapping[str, str]]:
-    """Where every request of this kind goes, and the headers that it has."""
+    """The URL and headers of requests of this kind."""
     headers = {"Content-Type": "application/json"}
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
@@ -158,19 +158,21 @@ def _constant(endpoint: Endpoint, path: str) -> tuple[URL, Mapping[str, str]]:
 def _translated(error: Exception, where: str) -> DeadlineExceeded | BadUpstream:
     if isinstance(error, TimeoutError):
         return DeadlineExceeded(f"the model server at {where} did not answer in time")
-    return BadUpstream(f"the model server at {where} broke off its answer: {type(error).__name__}: {error}")
+    return BadUpstream(f"the model server at {where} cut off its answer: {type(error).__name__}: {error}")
 
 
 async def _refusal(response: aiohttp.ClientResponse, where: str) -> UpstreamError | BadUpstream:
     try:
         raw = await response.content.read(LONGEST_ERROR)
     except (aiohttp.ClientError, TimeoutError) as error:
-        return BadUpstream(f"the model server at {where} answered {response.status} and broke off: {error}")
+        return BadUpstream(
+            f"the model server at {where} answered with status {response.status}, and cut off its body: {error}"
+        )
     body = _object(raw)
     if response.status in PASSED_ON and body is not None:
         return UpstreamError(response.status, body, retry_after=response.headers.get("Retry-After"))
     said = _message(body) or raw[:QUOTED].decode("utf-8", "replace").strip()
-    return BadUpstream(f"the model server at {where} answered {response.status}: {said}")
+    return BadUpstream(f"the model server at {where} answered with status {response.status}: {said}")
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""How many requests an engine has, from the metrics of the Ray node that it runs on."""
+"""The number of requests of an engine, from the metrics of its Ray node."""
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,7 +9,7 @@ _GAUGES = frozenset({"ray_vllm_num_requests_running", "ray_vllm_num_requests_wai
 
 
 async def requests_in_engine(http: aiohttp.ClientSession, url: str) -> int:
-    """Requests that run or wait in the engines of the node. Raises RuntimeFailure when the node does not say."""
+    """Running and waiting requests in the engines of the node. Raises RuntimeFailure if the node does not answer."""
     try:
         async with http.get(url) as answer:
             text = await answer.text()

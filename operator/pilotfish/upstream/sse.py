@@ -1,4 +1,4 @@
-"""Server-sent events as model servers send them, cut at their blank lines."""
+"""Server-sent events of model servers, split at blank lines."""
 
 import re
 
@@ -10,13 +10,13 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 class EventCutter:
-    """Cuts a stream that arrives in chunks where an event ends."""
+    """Splits a stream of chunks at the ends of events."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """All events that are whole by now, as they stand. Raises BadUpstream for one larger than 64 MiB."""
+        """The complete events so far, unchanged. Raises BadUpstream for an event larger than 64 MiB."""
         data = self._rest + chunk if self._rest else chunk
         if data.endswith(b"\n\n"):
             self._rest = b""
@@ -29,7 +29,7 @@ class EventCutter:
 
 
 def payloads(piece: bytes) -> list[bytes]:
-    """The data of each event in a piece that holds whole events; comments and other fields are left out."""
+    """The data of each event in a chunk of complete events, without comments and other fields."""
     found = []
     for event in _BLANK_LINE.split(piece):
         data = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
@@ -39,5 +39,5 @@ def payloads(piece: bytes) -> list[bytes]:
 
 
 def event(payload: bytes) -> bytes:
-    """One event with that data."""
+    """An event with this data."""
     return b"data: " + payload + b"\n\n"

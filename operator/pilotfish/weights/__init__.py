@@ -1,7 +1,7 @@
 """Weights: from an address to a folder that an engine loads.
 
-Sources (plugins) find and read; here is what is the same for all of them: choosing files, copying and resuming,
-checking, converting, and a cache that several processes share. Nothing here starts an engine or talks to Kubernetes.
+Sources (plugins) find and read files. This package does what all sources share: it chooses files, copies and resumes,
+verifies, converts, and keeps a cache that several processes share. Nothing here starts an engine or calls Kubernetes.
 """
 
 from pilotfish.weights.fetching import ensure, revision_of

@@ -1,7 +1,7 @@
-"""Conversion in a process of its own: its memory goes when it ends, and it never holds up an event loop.
+"""Conversion in a separate process, which frees its memory when it ends and never blocks an event loop.
 
-`python -m pilotfish.weights.convert SOURCE TARGET` writes a JSON object a line: `{"done": n, "total": m}` while it
-works, `{"error": text}` at the end when the file cannot be converted.
+`python -m pilotfish.weights.convert SOURCE TARGET` writes one JSON object per line: `{"done": n, "total": m}` for
+progress, and `{"error": message}` at the end if the file cannot be converted.
 """
 
 import json
@@ -16,21 +16,21 @@ from pilotfish.weights.progress import Phase, Progress, Report
 from pilotfish.weights.store import need_room
 
 FAULT_STATUS = 3
-"""Exit status when the fault was told in a line; any other but 0 is a crash."""
+"""Exit status after an error that was reported. Any other status except 0 is a crash."""
 
 GGUF_MAGIC = b"GGUF"
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether the file begins as GGUF files do."""
+    """Whether the file starts with the magic bytes of GGUF."""
     with path.open("rb") as opened:
         return opened.read(len(GGUF_MAGIC)) == GGUF_MAGIC
 
 
 def convert(source: Path, target: Path, *, lock: int, report: Report) -> None:
-    """Convert a GGUF file into the existing folder `target`, in a child that holds the lock `lock` too.
+    """Convert a GGUF file into the existing folder `target`, in a child process that shares the lock `lock`.
 
-    A conversion that was interrupted goes on after its last whole shard. Raises WeightsError.
+    An interrupted conversion continues after its last complete shard. Raises WeightsError.
     """
     log = target.with_name("convert.log")
     command = [sys.executable, "-m", __name__, str(source), str(target)]
@@ -51,7 +51,7 @@ def convert(source: Path, target: Path, *, lock: int, report: Report) -> None:
         raise WeightsError(fault)
     if child.returncode != 0:
         last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        raise WeightsError(f"{source}: the conversion ended with status {child.returncode}: {last} (all of it: {log})")
+        raise WeightsError(f"{source}: the conversion failed with status {child.returncode}: {last} (log: {log})")
 
 
 def _follow(child: "subprocess.Popen[str]", report: Report) -> str:

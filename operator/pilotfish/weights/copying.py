@@ -1,4 +1,4 @@
-"""Files from a source into a folder: resumed where they were left, and checked."""
+"""Copies files from a source into a folder: resumes incomplete ones, and verifies them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _HASH_CHUNK_BYTES = 8 * 1024 * 1024
 
 
 def copy(source: Source, resolved: Resolved, files: Sequence[RemoteFile], folder: Path, report: Report) -> None:
-    """Copy the files that are not in `folder` yet, each under its own path. Raises WeightsError."""
+    """Copy the files that are not in `folder` yet, each to its own path. Raises WeightsError."""
     total = sum(file.size for file in files)
     done = sum(_present(folder, file) for file in files)
     need_room(folder, total - done, resolved.location.uri)
@@ -34,7 +34,7 @@ def copy(source: Source, resolved: Resolved, files: Sequence[RemoteFile], folder
         if size != file.size:
             partial.unlink()
             raise WeightsError(
-                f"{resolved.location.uri}: {file.path} came with {size} bytes instead of {file.size}: try again"
+                f"{resolved.location.uri}: {file.path} has {size} bytes instead of {file.size}: try again"
             )
         sync(partial)
         partial.rename(target)
@@ -52,8 +52,8 @@ def verify(path: Path, expected: str, uri: str, report: Report) -> None:
             report(Progress(Phase.VERIFYING, done, total))
     if digest.hexdigest() != expected:
         raise WeightsError(
-            f"{uri}: the file's SHA-256 is {digest.hexdigest()}, spec.model.sha256 says {expected}:"
-            " it is damaged, or not the file that was meant"
+            f"{uri}: the file's SHA-256 is {digest.hexdigest()}, but spec.model.sha256 is {expected}:"
+            " the file is damaged, or spec.model.sha256 belongs to another file"
         )
 
 
@@ -66,5 +66,5 @@ def _present(folder: Path, file: RemoteFile) -> int:
 def _target(folder: Path, file: RemoteFile, resolved: Resolved) -> Path:
     path = PurePosixPath(file.path)
     if path.is_absolute() or ".." in path.parts:
-        raise WeightsError(f"{resolved.location.uri}: a file's path leads out of the model: {file.path}")
+        raise WeightsError(f"{resolved.location.uri}: the path of a file is outside of the model: {file.path}")
     return folder / path

@@ -1,8 +1,8 @@
-"""GGUF files as models in the form that engines load: safetensors in bfloat16, config, tokenizer, generation config.
+"""Conversion of GGUF files to the files that engines load: safetensors in bfloat16, config, tokenizer.
 
-Names and shapes come from an empty transformers model made from the file's metadata, and so do the changes of layout
-that single architectures need; values are dequantised by `gguf`, a few rows at a time. No tensor that can be taken by
-rows is ever whole in memory.
+Names, shapes and the changes of layout that some architectures need come from an empty transformers model that is made
+from the file's metadata. `gguf` dequantises the values, a few rows at a time. A tensor that can be converted by rows is
+never completely in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,12 +28,12 @@ TIED_WITHIN = 0.15
 bits or more is below it, matrices that were trained apart are far above it."""
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>")
-"""Tokens that end a chat model's answer, where its chat template or its metadata uses them."""
+"""Tokens that end the answer of a chat model, if its chat template or its metadata uses them."""
 
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A tensor as it lies in a GGUF file."""
+    """A tensor in a GGUF file."""
 
     path: Path
     name: str
@@ -43,7 +43,7 @@ class QuantizedTensor:
     size: int
 
     def rows(self, first: int, last: int) -> NDArray[np.float32]:
-        """Rows `first` to `last` (not included) as float32; rows are all dimensions but the last, laid out flat."""
+        """Rows `first` to `last` (exclusive) as float32, flattened; rows are all dimensions except the last."""
         count = self.row_count
         row_size = self.size // count
         with self.path.open("rb") as file:
@@ -63,11 +63,11 @@ class QuantizedTensor:
         return int(np.prod(self.shape[:-1], dtype=np.int64))
 
     def whole(self) -> NDArray[np.float32]:
-        """All of it, in its shape."""
+        """The whole tensor, in its shape."""
         return np.concatenate(list(self.pieces())).reshape(self.shape)
 
     def pieces(self) -> Iterator[NDArray[np.float32]]:
-        """All rows, some at a time."""
+        """All rows, in chunks."""
         step = max(1, PIECE_BYTES // (4 * self.shape[-1]))
         for first in range(0, self.row_count, step):
             yield self.rows(first, min(first + step, self.row_count))
@@ -75,7 +75,7 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class GgufFile:
-    """What a GGUF file holds, without its values."""
+    """The metadata and tensors of a GGUF file, without values."""
 
     path: Path
     architecture: str
@@ -83,12 +83,12 @@ class GgufFile:
 
     @classmethod
     def open(cls, path: Path) -> "GgufFile":
-        """Read the header. Raises WeightsError when the file is no GGUF."""
+        """Read the header. Raises WeightsError if the file is not GGUF."""
         try:
             reader = gguf.GGUFReader(path)
             architecture = str(reader.fields["general.architecture"].contents())
         except (ValueError, KeyError, IndexError) as error:
-            raise WeightsError(f"{path}: is no readable GGUF file: {error}") from error
+            raise WeightsError(f"{path}: is not a readable GGUF file: {error}") from error
         tensors = {
             tensor.name: QuantizedTensor(
                 path,
@@ -122,15 +122,15 @@ def convert(source: Path, target: Path, *, room: Callable[[int], None], wrote: C
     """Convert the GGUF file `source` into the existing folder `target`.
 
     Every tensor becomes bfloat16. An output layer that is the embedding matrix, quantised twice, becomes one matrix
-    again, from the finer of the two. `room` is told the bytes to come before any is written and raises when they do not
-    fit; `wrote` is told bytes written and bytes in all. Raises WeightsError for a file that cannot be converted.
+    again, from the finer of the two. `room` gets the number of bytes to write before the first one, and raises if they
+    do not fit. `wrote` gets the bytes written and the total. Raises WeightsError for a file that cannot be converted.
     """
     file = GgufFile.open(source)
     try:
         config = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     except (ValueError, NotImplementedError) as error:
-        raise WeightsError(f"{source}: transformers cannot read this GGUF: {error}") from error
+        raise WeightsError(f"{source}: transformers cannot read this GGUF file: {error}") from error
     config.tie_word_embeddings = file.is_tied()
     config.dtype = torch.bfloat16
     with torch.device("meta"):
@@ -188,7 +188,7 @@ def _tensors(file: GgufFile, model: PreTrainedModel) -> list[shards.Tensor]:
     )
     if missing:
         raise WeightsError(
-            f"{file.path}: has no tensor for {', '.join(sorted(missing)[:5])}: this GGUF is not supported"
+            f"{file.path}: has no tensor for {', '.join(sorted(missing)[:5])}: this GGUF file is not supported"
         )
     return tensors
 
@@ -198,13 +198,15 @@ def _tensor(
 ) -> shards.Tensor:
     if _is_left_alone(source.shape, gguf_name, processor):
         if source.shape != shape:
-            raise WeightsError(f"{source.path}: tensor {gguf_name} has shape {source.shape}, the model needs {shape}")
+            raise WeightsError(
+                f"{source.path}: tensor {gguf_name} has shape {source.shape}, but the model needs {shape}"
+            )
         return shards.Tensor(name, shape, lambda: (_bfloat16(piece) for piece in source.pieces()))
 
     def changed() -> Iterator[memoryview]:
         values, kept, _ = processor.process(weights=source.whole(), name=gguf_name)
         if kept != gguf_name or values.shape != shape:
-            raise WeightsError(f"{source.path}: tensor {gguf_name} is laid out in a way that is not supported")
+            raise WeightsError(f"{source.path}: tensor {gguf_name} has a layout that is not supported")
         yield _bfloat16(values)
 
     return shards.Tensor(name, shape, changed)

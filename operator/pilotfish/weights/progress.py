@@ -1,4 +1,4 @@
-"""What happens while weights are made ready, for whoever shows it."""
+"""Progress of fetching and converting weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Steps, in the order in which they come; all but Found and Ready may be left out."""
+    """Steps in order. All except Found and Ready are optional."""
 
     FOUND = "Found"
     WAITING = "Waiting"
@@ -18,7 +18,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the work stands: bytes of the phase done, and in all (0: not known, or nothing to count)."""
+    """Progress of a phase: bytes done and total bytes (0 if unknown or not counted)."""
 
     phase: Phase
     done: int = 0
@@ -26,8 +26,8 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-"""Called often, from the thread that does the work. What it raises ends the work cleanly and comes out of it."""
+"""Called often, from the working thread. An exception stops the work cleanly and propagates."""
 
 
 def ignore(_: Progress) -> None:
-    """A report that nobody reads."""
+    """A report that discards the progress."""

@@ -14,8 +14,8 @@ _FORMATS = (".safetensors", ".bin", ".pt")
 def wanted(uri: str, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
     """The files to fetch: one GGUF file, or weights in one format with config and tokenizer.
 
-    Folders below are left out, as they hold other formats of the same model. Raises WeightsError when the files make no
-    model, or several.
+    Subfolders are ignored, because they contain other formats of the same model. Raises WeightsError if the files are
+    no model, or several.
     """
     if len(files) == 1:
         return tuple(files)
@@ -29,12 +29,12 @@ def wanted(uri: str, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
         return tuple(quantised)
     if quantised:
         names = ", ".join(file.path for file in quantised[:8])
-        raise WeightsError(f"{uri}: holds several models: name one of its files ({names})")
-    raise WeightsError(f"{uri}: holds no weights: *.safetensors, *.bin or *.gguf are looked for")
+        raise WeightsError(f"{uri}: has several models: add the name of one file to the address ({names})")
+    raise WeightsError(f"{uri}: has no weights: no *.safetensors, *.bin or *.gguf file was found")
 
 
 def is_model(names: Iterable[str]) -> bool:
-    """Whether files of these names, side by side, are a model (or an adapter) that an engine loads."""
+    """Whether files with these names in one folder are a model (or an adapter) that an engine loads."""
     listed = frozenset(names)
     weights = any(PurePosixPath(name).suffix in _FORMATS for name in listed)
     return weights and bool(listed & {"config.json", "adapter_config.json"})

@@ -1,4 +1,4 @@
-"""Safetensors written as a stream: a model is planned as shards, and no shard is ever whole in memory.
+"""Writes safetensors as a stream: a model is planned as shards, and no shard is completely in memory.
 
 The layout of a file: eight bytes of little-endian length, a JSON header of names, types, shapes and offsets, the data.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHARD_BYTES = 512 * 1024 * 1024
-"""A shard holds no more data than this, but for a single larger tensor."""
+"""The maximum size of the data of a shard, in bytes, except for a single larger tensor."""
 
 _BYTES_PER_ELEMENT = 2
 
@@ -34,7 +34,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of a model, and what is in it."""
+    """One file of a model and its tensors."""
 
     file: str
     tensors: tuple[Tensor, ...]
@@ -76,9 +76,9 @@ def plan(tensors: Sequence[Tensor], limit: int = SHARD_BYTES) -> tuple[Shard, ..
 
 
 def write(shards: Sequence[Shard], folder: Path, wrote: Callable[[int], None]) -> None:
-    """Write shards and, where there are several, their index. Shards that are there already are kept.
+    """Write shards and, if there are several, their index. Existing shards are kept.
 
-    `wrote` is told the number of data bytes after every piece. A shard gets its name only when it is whole and on disk.
+    `wrote` gets the number of data bytes after every chunk. A shard gets its name only when it is complete and on disk.
     """
     for shard in shards:
         target = folder / shard.file
@@ -109,4 +109,4 @@ def _write_tensor(write_bytes: Callable[[memoryview], int], tensor: Tensor, wrot
         size += piece.nbytes
         wrote(piece.nbytes)
     if size != tensor.size:
-        raise ValueError(f"tensor {tensor.name}: {size} bytes came for a shape of {tensor.size} bytes")
+        raise ValueError(f"tensor {tensor.name}: got {size} bytes for a shape of {tensor.size} bytes")

@@ -1,7 +1,7 @@
-"""The cache: one folder a model, made whole before it has its name, and a lock for those who make it.
+"""The cache: one folder per model, which gets its name when it is complete, and a lock for the process that makes it.
 
 <cache>/<name>-<key>/          a model, ready
-<cache>/.work/<name>-<key>/    one that is being made: `source/` as fetched, `model/` as converted
+<cache>/.work/<name>-<key>/    a model in progress: `source/` as fetched, `model/` as converted
 <cache>/.work/<name>-<key>.lock
 """
 
@@ -22,7 +22,7 @@ from pilotfish.base.errors import WeightsError
 from pilotfish.weights.progress import Phase, Progress, Report
 
 SPARE_BYTES = 256 * 1024 * 1024
-"""Room that is left on the disk, beyond what is written."""
+"""Bytes that must stay free on the disk."""
 
 _LOCK_POLL_SECONDS = 0.2
 
@@ -36,7 +36,7 @@ class Entry:
 
     @classmethod
     def of(cls, cache: Path, uri: str, identity: dict[str, str | None]) -> "Entry":
-        """The place of what `identity` (JSON values) tells apart; the address gives it a name that a human knows."""
+        """The entry that `identity` (JSON values) identifies, with a readable name from the address."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", uri.partition("://")[2])[-64:].strip("-.")
         return cls(cache, f"{readable or 'model'}-{digest}")
@@ -48,24 +48,26 @@ class Entry:
 
     @property
     def work(self) -> Path:
-        """Where it is made."""
+        """The folder in which it is made."""
         return self.cache / ".work" / self.name
 
     @contextmanager
     def locked(self, report: Report) -> Iterator[int]:
-        """Hold the entry alone, waiting for whoever has it; gives the lock's file descriptor.
+        """Hold the exclusive lock of the entry; waits for another holder. Yields the lock's file descriptor.
 
-        The lock goes with the last process that has the descriptor, so a killed holder leaves nothing behind.
+        The lock ends with the last process that has the descriptor, so a killed holder leaves nothing behind.
         """
         self.work.parent.mkdir(parents=True, exist_ok=True)
         with self.work.with_name(f"{self.name}.lock").open("a") as file:
             while not _try_lock(file.fileno()):
                 report(Progress(Phase.WAITING))
-                time.sleep(_LOCK_POLL_SECONDS)  # flock has no wait that a report could end
+                time.sleep(
+                    _LOCK_POLL_SECONDS
+                )  # a blocking flock could not be interrupted by an exception of the report
             yield file.fileno()
 
     def publish(self, folder: Path) -> None:
-        """Give the finished `folder` its name, readable for all, and drop what is left of the work."""
+        """Move the finished `folder` to its name, readable for all users, and remove the working files."""
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         folder.rename(self.model)
@@ -77,8 +79,8 @@ def need_room(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if size + SPARE_BYTES > free:
         raise WeightsError(
-            f"{what}: {_gigabytes(size + SPARE_BYTES)} are needed in {folder}, {_gigabytes(free)} are free:"
-            " make room, or choose another cache folder"
+            f"{what}: needs {_gigabytes(size + SPARE_BYTES)} in {folder}, but only {_gigabytes(free)} are free:"
+            " free disk space, or choose another cache folder"
         )
 
 
@@ -97,7 +99,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Have a file's content on the disk before its name is changed."""
+    """Flush the content of a file to the disk, before it is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

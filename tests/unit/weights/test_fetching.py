@@ -182,8 +182,8 @@ def test_what_is_no_model_is_refused_and_leaves_none(tmp_path: Path, shelf: type
     for content, told in [
         ({"weights.bin": b"neither", "model.safetensors": b"x"}, "no folder with weights and a config.json"),
         ({"one.safetensors": b"x"}, "is no GGUF file"),
-        ({"readme.md": b"x", "b.md": b""}, "holds no weights"),
-        ({"../x.bin": b"x"}, "leads out of the model"),
+        ({"readme.md": b"x", "b.md": b""}, "has no weights"),
+        ({"../x.bin": b"x"}, "outside of the model"),
     ]:
         shelf.content = content
         with pytest.raises(WeightsError, match=told):
@@ -198,7 +198,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, shelf: type[Shel
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"model: .* are needed in .*: make room, or choose another cache folder"):
+    with pytest.raises(WeightsError, match=r"model: needs .* in .*: free disk space, or choose another cache folder"):
         need_room(tmp_path, 1 << 60, "model")
 
 
@@ -229,5 +229,7 @@ def test_the_smallest_set_that_an_engine_loads_is_wanted(names: list[str], expec
 
 
 def test_a_folder_of_several_gguf_files_asks_for_one() -> None:
-    with pytest.raises(WeightsError, match=r"several models: name one of its files \(a\.gguf, b\.gguf\)"):
+    with pytest.raises(
+        WeightsError, match=r"several models: add the name of one file to the address \(a\.gguf, b\.gguf\)"
+    ):
         wanted("x://m", [RemoteFile("a.gguf", 1), RemoteFile("b.gguf", 1)])

@@ -85,6 +85,6 @@ def test_an_interrupted_write_leaves_no_shard_half_and_goes_on(tmp_path: Path) -
 
 def test_a_tensor_that_comes_short_is_an_error(tmp_path: Path) -> None:
     short = Tensor("a", (3,), lambda: iter([memoryview(b"ab")]))
-    with pytest.raises(ValueError, match="tensor a: 2 bytes came for a shape of 6 bytes"):
+    with pytest.raises(ValueError, match="tensor a: got 2 bytes for a shape of 6 bytes"):
         write(plan([short]), tmp_path, lambda _: None)
     assert not list(tmp_path.glob("*.safetensors"))
