@@ -21,8 +21,8 @@ from routing import table
 from routing_serving import CHANGES
 from scipy import stats
 
-from pilotfish.calibrate.log import Entry, read_log
-from pilotfish.calibrate.recording import read_prompts, sample
+from pilotfish.calibration.log import Entry, read_log
+from pilotfish.calibration.recording import read_prompts, sample
 
 PLAIN = "plain"
 

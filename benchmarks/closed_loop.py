@@ -20,7 +20,7 @@ import openai
 import orjson
 from scipy import stats
 
-from pilotfish.calibrate.recording import Check, Prompt, read_prompts, sample
+from pilotfish.calibration.recording import Check, Prompt, read_prompts, sample
 
 HEAD = ("model", "right", "escalated", "seconds, mean", "seconds, median", "questions")
 

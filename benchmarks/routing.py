@@ -24,16 +24,17 @@ from scipy import stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from pilotfish.calibrate.train import Outcomes, train_embedding, train_linear
-from pilotfish.plugin_api.scorers import Settings, TokenLogprobs
-from pilotfish.routing.calibration.choose import Goal, Verdict, Wish, choose
-from pilotfish.routing.calibration.control import learn_then_test, path_of
-from pilotfish.routing.calibration.metrics import apgr, bootstrap_places, cpt
-from pilotfish.routing.calibration.table import Table, losses, play, play_one
+from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish, choose
+from pilotfish.calibration.statistics.control import learn_then_test, path_of
+from pilotfish.calibration.statistics.metrics import apgr, bootstrap_places, cpt
+from pilotfish.calibration.statistics.table import Table, losses, play, play_one
+from pilotfish.calibration.train import Outcomes, train_embedding, train_linear
+from pilotfish.plugin_api.scorers import TokenLogprobs
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.builtin.scorers.features import features
+from pilotfish.plugins.builtin.scorers.linear import LinearModel
+from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer
 from pilotfish.routing.objective import NEVER
-from pilotfish.routing.scorers.features import features
-from pilotfish.routing.scorers.linear import LinearModel
-from pilotfish.routing.scorers.logprob import LogprobScorer
 
 FOLDS, SEED, DRAWS, RESAMPLES = 5, 0, 500, 300
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"

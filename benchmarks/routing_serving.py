@@ -10,19 +10,20 @@ from typing import Any, ClassVar
 import numpy as np
 from routing_data import Floats, Pairs
 
-from pilotfish.plugin_api.scorers import Answer, JudgeScorer, Question, Settings, TokenLogprobs
-from pilotfish.routing.calibration.table import Played, Table, play
+from pilotfish.calibration.statistics.table import Played, Table, play
+from pilotfish.plugin_api.artifacts import write_artifact
+from pilotfish.plugin_api.scorers import Answer, JudgeScorer, Question, TokenLogprobs
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.builtin.scorers.agreement import AgreementScorer
+from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
+from pilotfish.plugins.builtin.scorers.embedding import EmbeddingModel
+from pilotfish.plugins.builtin.scorers.features import features
+from pilotfish.plugins.builtin.scorers.heads import LogisticHead
+from pilotfish.plugins.builtin.scorers.linear import LinearModel
+from pilotfish.plugins.builtin.scorers.logprob import SIGNAL_NAMES, LogprobScorer, Statistic
+from pilotfish.plugins.builtin.scorers.selfcheck import SelfCheckScorer
+from pilotfish.plugins.builtin.scorers.verifier import VerifierScorer
 from pilotfish.routing.objective import NEVER, Limits, Reading, Scores, begin, spend_step
-from pilotfish.routing.scorers.agreement import AgreementScorer
-from pilotfish.routing.scorers.combined import CombinedScorer
-from pilotfish.routing.scorers.embedding import EmbeddingModel
-from pilotfish.routing.scorers.features import features
-from pilotfish.routing.scorers.heads import LogisticHead
-from pilotfish.routing.scorers.linear import LinearModel
-from pilotfish.routing.scorers.logprob import SIGNAL_NAMES, LogprobScorer, Statistic
-from pilotfish.routing.scorers.selfcheck import SelfCheckScorer
-from pilotfish.routing.scorers.support import write_artifact
-from pilotfish.routing.scorers.verifier import VerifierScorer
 
 WINDOW_SECONDS = 600
 STEP_SECONDS = 2.0

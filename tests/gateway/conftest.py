@@ -12,7 +12,7 @@ import yaml
 
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.validation import parse_resource
-from pilotfish.calibrate.train import Outcomes, train_linear
+from pilotfish.calibration.train import Outcomes, train_linear
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot

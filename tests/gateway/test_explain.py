@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 from typer.testing import CliRunner
 
-from pilotfish.calibrate.train import Outcomes, train_embedding
+from pilotfish.calibration.train import Outcomes, train_embedding
 from pilotfish.cli.main import application
 
 from .conftest import ADDRESS, ARTIFACT, House, pool, predictive

@@ -11,11 +11,11 @@ from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.mirror import Key
 from pilotfish.gateway.objectives import PERIOD_SECONDS
 from pilotfish.gateway.server import GatewayServer
+from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.served import Served
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.routing.objective import Limits, Range, Scores
-from pilotfish.routing.scorers.support import write_artifact
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
 from pilotfish.telemetry.tracing import Tracing

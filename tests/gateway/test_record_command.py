@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from typer.testing import CliRunner
 
-from pilotfish.calibrate.log import Entry, read_log, write_jsonl
+from pilotfish.calibration.log import Entry, read_log, write_jsonl
 from pilotfish.cli.main import application
 from pilotfish.testing.stand_in_engine import Script
 

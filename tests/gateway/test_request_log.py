@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotfish.calibrate.log import Entry, read_log
+from pilotfish.calibration.log import Entry, read_log
 from pilotfish.routing.snapshot import PoolState
 from pilotfish.testing.stand_in_engine import Fault, Script
 

@@ -14,8 +14,8 @@ from pilotfish.manifests import Loaded
 from pilotfish.plugins.registry import Registry
 
 if TYPE_CHECKING:
-    from pilotfish.calibrate.calibration import Calibrated
-    from pilotfish.routing.calibration.choose import Goal
+    from pilotfish.calibration.calibrate import Calibrated
+    from pilotfish.calibration.statistics.choose import Goal
 
 NO_PACKAGES = "calibration needs more packages: pip install 'pilotfish[calibrate]'"
 
@@ -62,7 +62,7 @@ def calibrate(
 
 def _goal(loss: str | None, spend: float | None, share: str | None, confidence: str | None) -> "Goal":
     try:
-        from pilotfish.routing.calibration.choose import Goal, Wish  # noqa: PLC0415 - scipy takes a second to load
+        from pilotfish.calibration.statistics.choose import Goal, Wish  # noqa: PLC0415 - scipy takes a second to load
     except ModuleNotFoundError as error:
         raise ConfigError("calibrate", f"{NO_PACKAGES} ({error})") from error
     given = [value is not None for value in (loss, spend, share)]
@@ -103,8 +103,8 @@ def _calibrated(
     log: Path, loaded: Loaded, router: ModelRouter, goal: "Goal", today: Path | None, *, relearn: bool
 ) -> "Calibrated":
     try:
-        from pilotfish.calibrate.calibration import calibrate as run  # noqa: PLC0415 - as above, scikit-learn too
-        from pilotfish.calibrate.log import read_log  # noqa: PLC0415
+        from pilotfish.calibration.calibrate import calibrate as run  # noqa: PLC0415 - as above, scikit-learn too
+        from pilotfish.calibration.log import read_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError("calibrate", f"{NO_PACKAGES} ({error})") from error
     artifacts = scorer_artifacts(router, loaded)
@@ -124,7 +124,7 @@ def _router(loaded: Loaded, name: str | None) -> ModelRouter:
 
 
 def _write(found: "Calibrated", out: Path, console: Console) -> None:
-    from pilotfish.calibrate import manifest, report  # noqa: PLC0415 - matplotlib takes a second to load
+    from pilotfish.calibration import manifest, report  # noqa: PLC0415 - matplotlib takes a second to load
 
     out.mkdir(parents=True, exist_ok=True)
     written = manifest.rewrite(found, out)

@@ -17,7 +17,7 @@ from pilotfish.gateway.server import GatewayServer
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.credentials import find_credentials
 from pilotfish.kube.snapshots import ClusterSnapshots
-from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.settings import ClusterGatewaySettings

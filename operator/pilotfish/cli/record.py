@@ -29,7 +29,7 @@ COLUMNS = (
 )
 
 if TYPE_CHECKING:
-    from pilotfish.calibrate.recording import Outcome
+    from pilotfish.calibration.recording import Outcome
 
 
 def record(
@@ -89,7 +89,7 @@ def _routers(manifests: Sequence[Path], names: Sequence[str] | None) -> list[Mod
 
 async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _Way, console: Console) -> "Outcome":
     try:
-        from pilotfish.calibrate import judges, recording, resuming  # noqa: PLC0415 - need the packages of calibration
+        from pilotfish.calibration import judges, recording, resuming  # noqa: PLC0415 - need the packages of calibration
     except ModuleNotFoundError as error:
         raise ConfigError("record", f"{NO_PACKAGES} ({error})") from error
     before = resuming.log_so_far(out)

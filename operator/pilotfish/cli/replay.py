@@ -74,9 +74,9 @@ def _routers(paths: Sequence[Path], names: Sequence[str] | None) -> list[_Router
 
 def _rows(log: Path, routers: Sequence[_Router], *, off_policy: bool) -> list[dict[str, Any]]:
     try:
-        from pilotfish.calibrate import replay as replays  # noqa: PLC0415 - scipy takes a second to load
-        from pilotfish.calibrate.learning import unseen  # noqa: PLC0415
-        from pilotfish.calibrate.log import read_log  # noqa: PLC0415
+        from pilotfish.calibration import replay as replays  # noqa: PLC0415 - scipy takes a second to load
+        from pilotfish.calibration.learning import unseen  # noqa: PLC0415
+        from pilotfish.calibration.log import read_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError("replay", f"{NO_PACKAGES} ({error})") from error
     entries, registry = read_log(log), Registry.installed()

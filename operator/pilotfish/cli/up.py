@@ -39,7 +39,7 @@ from pilotfish.local.run import LocalRun, RunOptions, wanted_of
 from pilotfish.local.secrets import parse_volumes
 from pilotfish.local.sizes import sizes_of
 from pilotfish.manifests import Loaded, load
-from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.local_plan import LocalPlan, Wanted, plan
 from pilotfish.routing.snapshot import PoolState, Snapshot

@@ -14,8 +14,9 @@ from pilotfish.gateway.wire import logprobs
 from pilotfish.gateway.wire.assembly import Assembly
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.gateway.wire.upstream import Chunk, Piece, choice_text
-from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Models
-from pilotfish.routing.boundaries import boundaries_of
+from pilotfish.plugin_api.boundaries import boundaries_of
+from pilotfish.plugin_api.models import Models
+from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer
 from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, judge_whole
 
 ModelsFor = Callable[[Mapping[str, str]], Models]

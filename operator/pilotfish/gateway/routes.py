@@ -12,7 +12,8 @@ from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.gateway.judges import Judge, judge_of
 from pilotfish.gateway.usage_counters import UsageCounters
-from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer, Settings
+from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
+from pilotfish.plugin_api.settings import Settings
 from pilotfish.routing.plan import Plan, Step, fixed_plan
 from pilotfish.routing.snapshot import RouterView, Snapshot, Target
 

@@ -18,7 +18,7 @@ from pilotfish.gateway.pool_calls import PoolCall, PoolCaller
 from pilotfish.gateway.records import RequestRecord, StageRecord
 from pilotfish.gateway.routes import Route
 from pilotfish.gateway.wire.request import ClientRequest
-from pilotfish.plugin_api.scorers import Models
+from pilotfish.plugin_api.models import Models
 from pilotfish.routing.cascade import Decision, Verdict, explored
 from pilotfish.routing.plan import Plan
 

@@ -10,7 +10,7 @@ from pilotfish.api.strategy import Cascade, Scorer, Streaming
 from pilotfish.api.validation import Fault
 from pilotfish.api.validation import Path as FieldPath
 from pilotfish.base.errors import ConfigError, PluginError
-from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.registry import ADAPTATIONS, SCORERS, SOURCES, Registry
 
 Holds = Callable[[str, str], bool]

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
+import numpy as np
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a manifest says of a scorer: `config` as it stands, and the bytes of its artifact."""
+from pilotfish.plugin_api.models import Models
+from pilotfish.plugin_api.settings import Settings
 
-    config: Mapping[str, Any] = field(default_factory=dict)
-    artifact: bytes | None = None
+LEAST_LOGPROB = -100.0
+"""What -inf (and anything below this) counts as, so that one impossible token does not make a mean meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +60,6 @@ class Answer:
 
     text: str
     tokens: tuple[TokenLogprobs, ...] = ()
-
-
-class Models(Protocol):
-    """The pools that a scorer may ask, by the role that the manifest gives them; "self" is the stage's own pool.
-
-    Every call counts towards the request's cost and is cancelled with it. Raises RequestError where none answers.
-    """
-
-    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Mapping[str, Any]:
-        """One chat completion, as the model server answers it; `parameters` are OpenAI's."""
-
-    async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """Vectors, one for each text."""
-
-    async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Relevance of each text to the query, by a pool with task Score."""
 
 
 class RunningScore(Protocol):
@@ -133,3 +117,28 @@ class Explaining(Protocol):
 
     def explain(self, *, question: Question) -> Mapping[str, Any]:
         """What to add to the score's details, when somebody asks why."""
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """The text of one chat message; parts that are no text count for nothing."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return ""
+
+
+def question_text(question: Question) -> str:
+    """What users said in the conversation, joined by newlines."""
+    return "\n".join(message_text(message) for message in question.messages if message.get("role", "user") == "user")
+
+
+def permille(probability: float) -> int:
+    """A probability on the scale of scores; whatever is outside 0 to 1 is put to its nearer end."""
+    return round(1000 * min(1.0, max(0.0, probability)))
+
+
+def sigmoid(value: float) -> float:
+    """1 / (1 + exp(-value)), without overflow."""
+    return float(np.exp(-np.logaddexp(0.0, -value)))

@@ -9,10 +9,10 @@ from pilotfish.api.modelpool import Pricing
 from pilotfish.api.objective import LatencyObjective, Objective, QualityObjective, SpendObjective
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.errors import ConfigError
-from pilotfish.plugin_api.scorers import Settings
+from pilotfish.plugin_api.artifacts import read_artifact
+from pilotfish.plugin_api.settings import Settings
 from pilotfish.routing.figures import Totals
 from pilotfish.routing.objective import Control, Range, Reading, Why, begin, latency_step, spend_step
-from pilotfish.routing.scorers.support import read_artifact
 
 HOUR = 3600.0
 SHOWN_DIGITS = 3

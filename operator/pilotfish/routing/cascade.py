@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from pilotfish.plugin_api.boundaries import Boundaries
 from pilotfish.plugin_api.scorers import AnswerScorer, Bounds, RunningScore, Score, TokenLogprobs
-from pilotfish.routing.boundaries import Boundaries
 
 
 class Verdict(StrEnum):

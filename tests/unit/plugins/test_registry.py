@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pilotfish.base.errors import PluginError
+from pilotfish.plugins.builtin.sources.local import FileSource
 from pilotfish.plugins.registry import SCORERS, SOURCES, Installed, Registry
-from pilotfish.plugins.sources.local import FileSource
 
 
 def installed(name: str, value: str, *, group: str = SOURCES, distribution: str = "acme") -> Installed:
@@ -33,13 +33,13 @@ def test_listing_imports_nothing() -> None:
 
 
 def test_a_name_that_is_not_there_names_those_that_are() -> None:
-    registry = Registry([installed("file", "pilotfish.plugins.sources.local:FileSource")])
+    registry = Registry([installed("file", "pilotfish.plugins.builtin.sources.local:FileSource")])
     with pytest.raises(PluginError, match="'ftp': install one, or name one of: file"):
         registry.source("ftp")
 
 
 def test_two_distributions_of_one_name_are_refused_when_it_is_used() -> None:
-    value = "pilotfish.plugins.sources.local:FileSource"
+    value = "pilotfish.plugins.builtin.sources.local:FileSource"
     registry = Registry(
         [installed("file", value), installed("file", value, distribution="other"), installed("b", value)]
     )

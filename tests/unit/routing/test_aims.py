@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from resource_builders import CASCADE, a_router
 
 from pilotfish.api.modelpool import Pricing
+from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.routing.aims import aim_of, moved, threshold_of
 from pilotfish.routing.figures import Totals
 from pilotfish.routing.objective import NEVER, Limits, Range, Scores, Why
-from pilotfish.routing.scorers.support import write_artifact
 
 LIMITS = Limits(300, 900, 600)
 LEARNED = write_artifact("logprob", Range(Scores.of(range(1000)), LIMITS).to_arrays())

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.plugin_api.scorers import Settings, TokenLogprobs
-from pilotfish.routing.boundaries import Boundaries
+from pilotfish.plugin_api.boundaries import Boundaries
+from pilotfish.plugin_api.scorers import TokenLogprobs
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer
 from pilotfish.routing.cascade import AcceptancePolicy, Decision, Ground, StageJudge, Verdict
-from pilotfish.routing.scorers.logprob import LogprobScorer
 
 PROBABILITY = {"scale": "probability"}
 configs = st.one_of(

@@ -53,7 +53,7 @@ def shelf() -> type[Shelf]:
 
 @pytest.fixture
 def registry() -> Registry:
-    points = {"shelf": f"{__name__}:Shelf", "file": "pilotfish.plugins.sources.local:FileSource"}
+    points = {"shelf": f"{__name__}:Shelf", "file": "pilotfish.plugins.builtin.sources.local:FileSource"}
     return Registry(
         Installed(SOURCES, name, "tests", "1", _Here(name, value, SOURCES)) for name, value in points.items()
     )

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pilotfish.gateway.wire.request import ClientRequest, Task
-from pilotfish.plugin_api.scorers import TokenLogprobs
-from pilotfish.routing.scorers.logprob import LEAST_LOGPROB
+from pilotfish.plugin_api.scorers import LEAST_LOGPROB, TokenLogprobs
 
 
 def ask_for(request: ClientRequest, top: int) -> dict[str, Any]:

@@ -1,0 +1,236 @@
+"""From a log and a router to a table of outcomes: every request scored by the router's own scorers, as in the
+gateway.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pilotfish.api import ModelRouter
+from pilotfish.api.strategy import Accept, Scorer, Streaming
+from pilotfish.base.arrays import Integers
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibration.log import Entry, Stage
+from pilotfish.calibration.scores import asked_of, holds, lacking
+from pilotfish.calibration.statistics.table import Judging, Table
+from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
+from pilotfish.plugins.registry import Registry
+
+AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A router's table, the ids of its requests, the pools in order, and how many requests of the log did not fit."""
+
+    table: Table
+    ids: tuple[str, ...]
+    pools: tuple[str, ...]
+    left_out: int
+
+
+class RecordedVectors:
+    """The pools of a scorer, as a log knows them: the prompt's vector, and no more."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """The recorded vector for the one text. Raises ConfigError where there is none."""
+        if self._entry.vector is None or len(texts) != 1:
+            raise ConfigError(
+                "log", f"request {self._entry.id!r} has no vector of the pool of role {role!r}: record it"
+            )
+        return [self._entry.vector]
+
+    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **_: Any) -> Mapping[str, Any]:
+        """Raises ConfigError: a log cannot be asked anew."""
+        raise ConfigError("log", f"a scorer asks role {role!r}, whose answers are not in the log")
+
+    async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Raises ConfigError: a log cannot be asked anew."""
+        raise ConfigError("log", f"a scorer asks role {role!r}, whose answers are not in the log")
+
+
+def evaluate(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> Evaluated:
+    """Score every request in which all pools of the router answered and were judged.
+
+    `artifacts`: bytes by the place of the scorer among the router's. Raises ConfigError where the strategy has no
+    scores, the log lacks what a scorer needs, or is of requests that only some of the pools were asked.
+    """
+    pools = router.strategy_pools
+    check_sample(entries, pools)
+    kept = [entry for entry in entries if _complete(entry, pools)]
+    if not kept:
+        raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
+    scores = score_all(kept, router, registry, artifacts)
+    stages = [[_of(entry, pool) for pool in pools] for entry in kept]
+    table = Table(
+        scores=scores,
+        quality=np.array([[stage.quality for stage in row] for row in stages], np.float64),
+        cost=np.array([[stage.cost or 0.0 for stage in row] for row in stages], np.float64),
+        seconds=np.array([[stage.seconds or 0.0 for stage in row] for row in stages], np.float64),
+        cumulative=router.spec.strategy.cascade is not None,
+        judging=_judging(kept, router, registry, artifacts),
+    )
+    return Evaluated(table, tuple(entry.id for entry in kept), pools, len(entries) - len(kept))
+
+
+def score_all(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> Integers:
+    """Permille [n, pools - 1] of every request by the router's scorers; 0 where a stage did not answer."""
+    strategy, early = router.spec.strategy, exits_early(router)
+    if strategy.cascade:
+        columns = [
+            _Judged.of(accept, registry, artifacts.get(place), early=early).scores(entries, pool)
+            for place, (pool, accept) in enumerate(accepts_of(router))
+        ]
+        return np.array(columns, np.int64).T
+    if strategy.predictive:
+        scorer = make_scorer(strategy.predictive.scorer, registry, artifacts.get(0))
+        if not isinstance(scorer, PromptScorer):
+            raise ConfigError("spec.strategy.predictive.scorer", "does not score prompts: name linear or embedding")
+        column = asyncio.run(_predictions(entries, scorer))
+        return np.repeat(np.array(column, np.int64)[:, None], len(strategy.predictive.candidates) - 1, axis=1)
+    raise ConfigError("spec.strategy", f"router {router.name!r} is neither Cascade nor Predictive: it has no scores")
+
+
+def scored(entries: Sequence[Entry]) -> list[Entry]:
+    """Requests with those of their answers that have scores, or tokens to score. A gateway writes neither of a verdict
+    that fell early, nor of a pool that failed.
+    """
+    return [
+        entry.model_copy(
+            update={"stages": tuple(stage for stage in entry.stages if stage.scores or stage.logprobs is not None)}
+        )
+        for entry in entries
+    ]
+
+
+def accepts_of(router: ModelRouter) -> list[tuple[str, Accept]]:
+    """The pools of a cascade whose answers are judged, and by what; of another strategy none."""
+    cascade = router.spec.strategy.cascade
+    return [(stage.pool_ref.name, stage.accept) for stage in cascade.stages if stage.accept] if cascade else []
+
+
+def exits_early(router: ModelRouter) -> bool:
+    """Whether a rejected answer is not made to its end."""
+    cascade = router.spec.strategy.cascade
+    return cascade is not None and cascade.streaming is Streaming.EARLY_EXIT
+
+
+def make_scorer(scorer: Scorer, registry: Registry, artifact: bytes | None) -> AnyScorer:
+    """The scorer that a manifest names. Raises ConfigError or PluginError."""
+    return registry.scorer(scorer.name).from_settings(Settings(scorer.config, artifact))
+
+
+def judged_tokens(accept: Accept, *, early: bool) -> int | None:
+    """How many tokens of an answer are judged; None: all."""
+    return accept.decide_within_tokens if early else None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What judges one stage: the scorer, its manifest, the scorers whose scores a log holds for it, and how many tokens
+    of an answer are judged (None: all).
+    """
+
+    scorer: AnyScorer
+    named: Scorer
+    asked: tuple[Scorer, ...]
+    most: int | None
+
+    @classmethod
+    def of(cls, accept: Accept, registry: Registry, artifact: bytes | None, *, early: bool) -> "_Judged":
+        named = accept.scorer
+        scorer = make_scorer(named, registry, artifact)
+        return cls(scorer, named, asked_of(named, artifact), judged_tokens(accept, early=early))
+
+    def scores(self, entries: Sequence[Entry], pool: str) -> list[int]:
+        return [
+            _answer_score(entry.id, stage, self) if (stage := entry.stage(pool)) is not None else 0 for entry in entries
+        ]
+
+
+def _answer_score(request: str, stage: Stage, judged: _Judged) -> int:
+    scorer, named, asked, most = judged.scorer, judged.named, judged.asked, judged.most
+    if isinstance(scorer, AnswerScorer) and stage.logprobs is not None:
+        running = scorer.start()
+        running.add(stage.tokens(most))
+        return running.score().permille
+    if isinstance(scorer, CombinedScorer) and all(holds(stage, member) for member in asked):
+        return scorer.recorded(stage.scores).permille
+    if holds(stage, named):
+        return stage.scores[named.name]
+    lacks = "logprobs" if isinstance(scorer, AnswerScorer) else lacking(stage, asked)
+    raise ConfigError(
+        "log",
+        f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"
+        " (a gateway knows it with streaming Hold)",
+    )
+
+
+async def _predictions(entries: Sequence[Entry], scorer: PromptScorer) -> list[int]:
+    return [
+        (await scorer.predict(question=entry.question, models=RecordedVectors(entry))).permille for entry in entries
+    ]
+
+
+def check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
+    """Raises ConfigError for requests that a router served, of which all pools answered the escalated ones: those stand
+    for no others.
+    """
+    served = sum(entry.action is not None and any(entry.stage(pool) is None for pool in pools) for entry in entries)
+    if served:
+        raise ConfigError(
+            "log",
+            f"{served} requests with an `action` have no answer of some of the pools {', '.join(pools)}, and those that"
+            " have all are no sample: ask every pool (`pilotfish record`) or `pilotfish replay --off-policy`",
+        )
+
+
+def _complete(entry: Entry, pools: Sequence[str]) -> bool:
+    stages = [entry.stage(pool) for pool in pools]
+    return all(stage is not None and stage.quality is not None for stage in stages)
+
+
+def _of(entry: Entry, pool: str) -> Stage:
+    stage = entry.stage(pool)
+    if stage is None:
+        raise AssertionError(f"{entry.id} was checked to have {pool}")
+    return stage
+
+
+def _judging(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> Judging:
+    """What asking the judges took; of a rejected answer an early exit has no more made than is judged."""
+    judging = Judging.free((len(entries), len(router.strategy_pools)))
+    for place, (pool, accept) in enumerate(accepts_of(router)):
+        stages = [_of(entry, pool) for entry in entries]
+        asked = [scorer.name for scorer in asked_of(accept.scorer)]
+        judging.cost[:, place] = [sum(stage.score_costs.get(name, 0.0) for name in asked) for stage in stages]
+        judging.seconds[:, place] = [sum(stage.score_seconds.get(name, 0.0) for name in asked) for stage in stages]
+        within = judged_tokens(accept, early=exits_early(router))
+        if within and isinstance(make_scorer(accept.scorer, registry, artifacts.get(place)), AnswerScorer):
+            judging.due[:, place] = [_made(stage, within) for stage in stages]
+    return judging
+
+
+def _made(stage: Stage, within: int) -> float:
+    """The share of all tokens that was there after the answer's first `within`; 1 where the log does not tell.
+
+    A token of the prompt counts as much as one of the answer: where it costs less, a rejection costs less still.
+    """
+    if not stage.logprobs or stage.input_tokens is None:
+        return 1.0
+    whole = stage.output_tokens or len(stage.logprobs)
+    return (stage.input_tokens + min(within, whole)) / (stage.input_tokens + whole)

@@ -1,0 +1,64 @@
+"""Who judges recorded answers: the scorers of routers' cascades, each once for a pool."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pilotfish.api import ModelRouter
+from pilotfish.api.strategy import Scorer
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibration.evaluate import AnyScorer, make_scorer
+from pilotfish.calibration.learning import trainable
+from pilotfish.calibration.log import Stage
+from pilotfish.calibration.scores import asked_of, digest_of, holds
+from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer
+from pilotfish.plugins.registry import Registry
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A scorer of one stage of a router that has something to add to a row."""
+
+    pool: str
+    named: Scorer
+    scorer: AnyScorer
+
+    @property
+    def name(self) -> str:
+        """Under which the log holds its scores."""
+        return self.named.name
+
+    @property
+    def roles(self) -> Mapping[str, str]:
+        """The pools that it may ask."""
+        return {"self": self.pool, **{ref.role: ref.name for ref in self.named.pool_refs}}
+
+    def has_judged(self, stage: Stage) -> bool:
+        """Whether there is nothing left to ask: another pool's answer, or its score is there."""
+        return stage.pool != self.pool or holds(stage, self.named)
+
+    def lacks(self, stage: Stage) -> str:
+        """What of the answer it cannot do without and the stage does not have; empty where it can judge."""
+        scorer = self.scorer
+        if isinstance(scorer, JudgeScorer) and stage.answer is None:
+            return "answer"
+        reads_tokens = isinstance(scorer, AnswerScorer | JudgeScorer) and scorer.top_logprobs is not None
+        return "logprobs" if reads_tokens and stage.logprobs is None else ""
+
+
+def judges_of(routers: Sequence[ModelRouter], registry: Registry) -> list[Judge]:
+    """Scorers that need no artifact, and the members of combinations. Raises ConfigError where two of one name differ
+    in config, or in the pools that they ask.
+    """
+    found: dict[tuple[str, str], Judge] = {}
+    for router in routers:
+        cascade = router.spec.strategy.cascade
+        for stage in cascade.stages if cascade else ():
+            for named in asked_of(stage.accept.scorer) if stage.accept else ():
+                if trainable(named):
+                    continue
+                pool = stage.pool_ref.name
+                known = found.setdefault((pool, named.name), Judge(pool, named, make_scorer(named, registry, None)))
+                if digest_of(known.named) != digest_of(named):
+                    text = f"scorer {named.name!r} has another config elsewhere: record it apart"
+                    raise ConfigError(f"router {router.name!r}", text)
+    return list(found.values())

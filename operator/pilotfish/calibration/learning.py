@@ -1,0 +1,126 @@
+"""What scorers learn from a log."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pilotfish.api import ModelRouter
+from pilotfish.api.strategy import Scorer
+from pilotfish.base.arrays import Floats, Integers
+from pilotfish.base.errors import ConfigError
+from pilotfish.calibration.log import Entry, Stage
+from pilotfish.calibration.scores import asked_of, holds, lacking
+from pilotfish.calibration.statistics.diagnose import Finding, Note
+from pilotfish.calibration.train import LinearFit, Outcomes, train_embedding, train_head, train_linear
+from pilotfish.plugin_api.artifacts import read_artifact, write_artifact
+from pilotfish.plugin_api.scorers import question_text
+from pilotfish.plugin_api.settings import Settings, read_config
+from pilotfish.plugins.builtin.scorers import combined, embedding, linear, logprob
+from pilotfish.plugins.builtin.scorers.heads import LogisticHead
+
+TAUGHT = "taught"
+"""The array of an artifact that names the requests it was learned from, by `marks`."""
+
+
+def marks(entries: Sequence[Entry]) -> Integers:
+    """A number for each request [n], the same wherever the request is recorded: of its id and of what was asked."""
+    texts = (f"{entry.id}\n{question_text(entry.question)}" for entry in entries)
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], np.int64)
+
+
+def unseen(entries: Sequence[Entry], router: ModelRouter, artifacts: Mapping[int, bytes]) -> list[Entry]:
+    """The requests that taught none of the artifacts: only these show what a scorer is worth. Raises ConfigError where
+    there are none.
+    """
+    taught: set[int] = set()
+    for place, scorer in enumerate(router.scorers):
+        if place in artifacts and trainable(scorer):
+            arrays = read_artifact(Settings(scorer.config, artifacts[place]), scorer.name)
+            taught.update(arrays.get(TAUGHT, np.array([], np.int64)).tolist())
+    left = [entry for entry, mark in zip(entries, marks(entries).tolist(), strict=True) if mark not in taught]
+    if not left:
+        raise ConfigError(
+            "log", "every request of it taught the router's scorer: give another log, or calibrate with --relearn"
+        )
+    return left
+
+
+def trainable(scorer: Scorer) -> bool:
+    """Whether the scorer is one of those that this module can teach and that cannot do without."""
+    if scorer.name == logprob.KIND:
+        return scorer.config.get("statistic") == logprob.Statistic.COMBINATION.value
+    return scorer.name in (linear.KIND, embedding.KIND, combined.KIND)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The artifact of a scorer, and what its training showed."""
+
+    artifact: bytes
+    notes: tuple[Note, ...] = ()
+
+
+def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> Learned:
+    """The scorer at `place`, learned from the log. Raises ConfigError where it cannot be."""
+    scorer = router.scorers[place]
+    pools = router.strategy_pools
+    candidate = pools[place] if router.spec.strategy.cascade else pools[0]
+    pairs = [(entry, entry.stage(candidate), entry.stage(pools[-1])) for entry in entries]
+    known = [
+        (entry, small, large.quality)
+        for entry, small, large in pairs
+        if small is not None and large is not None and small.quality is not None and large.quality is not None
+    ]
+    outcomes = Outcomes(
+        np.array([small.quality for _, small, _ in known], np.float64),
+        np.array([quality for _, _, quality in known], np.float64),
+    )
+    if scorer.name == linear.KIND:
+        fit = train_linear([question_text(entry.question) for entry, _, _ in known], outcomes)
+        return Learned(fit.model.to_bytes(), () if fit.beats_mean else (_no_better_than_the_mean(fit, len(known)),))
+    if scorer.name == embedding.KIND:
+        recorded = [entry for entry, _, _ in known]
+        ids = [entry.id for entry in recorded]
+        return Learned(train_embedding(_vectors(recorded), outcomes, ids).to_bytes())
+    head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
+    return Learned(write_artifact(kind, {**head.to_arrays(), **logprob.scale_arrays()}))
+
+
+def _no_better_than_the_mean(fit: LinearFit, count: int) -> Note:
+    text = (
+        f"scorer linear predicts prompts that it did not learn from no better than their mean (squared error"
+        f" {fit.error:.4f} against {fit.mean_error:.4f}, {count} requests): its scores are close to one another;"
+        " record more requests, or judge answers with a cascade"
+    )
+    return Note(Finding.NOTHING_LEARNED, text)
+
+
+def _vectors(entries: Sequence[Entry]) -> Floats:
+    width = len(entries[0].vector or ()) if entries else 0
+    for entry in entries:
+        if not entry.vector:
+            raise ConfigError("log", f"request {entry.id!r} has no vector: scorer embedding learns from recorded ones")
+        if len(entry.vector) != width:
+            found = f"a vector of {len(entry.vector)} numbers, and {entries[0].id!r} one of {width}"
+            raise ConfigError("log", f"request {entry.id!r} has {found}: record both with the same pool")
+    return np.array([entry.vector for entry in entries], np.float64)
+
+
+def _train_head(scorer: Scorer, stages: Sequence[Stage], outcomes: Outcomes) -> tuple[LogisticHead, str]:
+    if scorer.name == logprob.KIND:
+        rows = [logprob.signals(stage.tokens()) for stage in stages if stage.logprobs]
+        good = np.array([value for stage, value in zip(stages, outcomes.as_good, strict=True) if stage.logprobs])
+        return train_head(logprob.SIGNAL_NAMES, np.array(rows), good), logprob.KIND
+    config = read_config(combined.Config, Settings(scorer.config))
+    asked = asked_of(scorer)
+    incomplete = [stage for stage in stages if not all(holds(stage, member) for member in asked)]
+    if incomplete:
+        raise ConfigError(
+            "log",
+            f"{len(incomplete)} answers lack {lacking(incomplete[0], asked)}: record them with `pilotfish record`",
+        )
+    rows = [[stage.scores[member.name] / 1000 for member in asked] for stage in stages]
+    return train_head(combined.signal_names(config), np.array(rows), outcomes.as_good), combined.KIND

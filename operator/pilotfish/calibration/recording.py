@@ -1,0 +1,325 @@
+"""Prompts through every pool of some routers, by way of a gateway, into a log that `calibrate` and `replay` read.
+
+Each row is written when its request is done: a recording that was cut off goes on where it stopped, and one that is
+asked for more pools or scorers adds what rows lack.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+import orjson
+from pydantic import ConfigDict, Field, ValidationError
+
+from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable, PilotfishError, RequestError
+from pilotfish.calibration.checks import Check, parse_check
+from pilotfish.calibration.judges import Judge
+from pilotfish.calibration.log import Entry, Row, Stage, line_of
+from pilotfish.calibration.resuming import log_so_far
+from pilotfish.calibration.scores import digest_of
+from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Question, TokenLogprobs, question_text
+
+ALTERNATIVES = 5
+"""Likeliest tokens recorded at each place."""
+
+
+class Prompt(Row):
+    """One line of a file of prompts. `check`: how to tell whether an answer is right."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    id: Annotated[str, Field(min_length=1)]
+    prompt: str | None = None
+    messages: tuple[dict[str, Any], ...] | None = None
+    category: str | None = None
+    check: dict[str, Any] | None = None
+
+    @property
+    def conversation(self) -> list[dict[str, Any]]:
+        """What is sent."""
+        return list(self.messages) if self.messages else [{"role": "user", "content": self.prompt or ""}]
+
+
+def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
+    """Prompts and their checks. Raises ConfigError with the line for one that does not fit, or two of one id."""
+    found: dict[str, tuple[Prompt, Check | None]] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
+        try:
+            prompt = Prompt.model_validate(orjson.loads(line))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            raise ConfigError(where, f"is no prompt with an id: {error}") from error
+        if (prompt.prompt is None) == (prompt.messages is None):
+            raise ConfigError(where, "give exactly one of prompt, messages")
+        if prompt.id in found:
+            raise ConfigError(where, f"id {prompt.id!r} is there twice")
+        found[prompt.id] = prompt, parse_check(prompt.check, where) if prompt.check is not None else None
+    return list(found.values())
+
+
+def sample(prompts: Sequence[tuple[Prompt, Check | None]], most: int | None) -> list[tuple[Prompt, Check | None]]:
+    """The prompts in an order that depends on their ids alone, at most so many: the first of them are like the rest."""
+    ordered = sorted(prompts, key=lambda each: hashlib.blake2b(each[0].id.encode()).digest())
+    return ordered if most is None else ordered[:most]
+
+
+@dataclass
+class Gateway:
+    """The gateway's API, as far as a recording needs it."""
+
+    http: aiohttp.ClientSession
+    url: str
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer's object. Raises ModelUnavailable for a refusal, BadUpstream for what is cut off or no object."""
+        try:
+            async with self.http.post(f"{self.url}/v1{path}", data=orjson.dumps(body)) as response:
+                raw = await response.read()
+        except aiohttp.ClientPayloadError as error:
+            raise BadUpstream(f"{self.url} did not finish its answer: {error}") from error
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise BadUpstream(f"{self.url} answered what is no JSON: {raw[:200]!r}") from error
+        if response.status != 200 or not isinstance(value, dict):
+            said = value.get("error", {}).get("message") if isinstance(value, dict) else None
+            raise ModelUnavailable(f"{self.url} answered {response.status}: {said or repr(raw[:200])}")
+        return value
+
+
+@dataclass
+class Asked:
+    """The pools that a scorer may ask, by way of the gateway; adds up what that costs."""
+
+    gateway: Gateway
+    roles: Mapping[str, str]
+    cost: float = 0.0
+
+    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Mapping[str, Any]:
+        """One chat completion."""
+        body = {**parameters, "model": self._pool(role), "messages": list(messages)}
+        answer = await self.gateway.post("/chat/completions", body)
+        self.cost += cost_of(answer) or 0.0
+        return answer
+
+    async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Vectors, one for each text."""
+        answer = await self.gateway.post("/embeddings", {"model": self._pool(role), "input": list(texts)})
+        return [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
+
+    async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Relevance of each text to the query."""
+        body = {"model": self._pool(role), "text_1": query, "text_2": list(texts)}
+        answer = await self.gateway.post("/score", body)
+        return [float(row["score"]) for row in sorted(answer["data"], key=lambda row: row["index"])]
+
+    def _pool(self, role: str) -> str:
+        if role not in self.roles:
+            raise ConfigError("poolRefs", f"names no pool in the role {role!r}")
+        return self.roles[role]
+
+
+def cost_of(answer: Mapping[str, Any]) -> float | None:
+    """What the gateway says that an answer cost."""
+    cost = (answer.get("pilotfish") or {}).get("cost") or {}
+    return float(cost["amount"]) if "amount" in cost else None
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Asks every pool of every router about a prompt, and every judge about the answers."""
+
+    gateway: Gateway
+    pools: tuple[str, ...]
+    judges: tuple[Judge, ...]
+    max_tokens: int
+    vectors_from: str | None = None
+
+    def waiting(
+        self, prompts: Sequence[tuple[Prompt, Check | None]], before: Mapping[str, Entry]
+    ) -> list[tuple[Prompt, Check | None]]:
+        """Prompts of which the log lacks something. Raises ConfigError where a row of that id is another prompt's, or a
+        pool whose answer has a quality would have to be asked anew, and nothing would judge the new answer.
+        """
+        found = []
+        for prompt, check in prompts:
+            entry = before.get(prompt.id)
+            if entry is not None and entry.question.messages != tuple(prompt.conversation):
+                raise ConfigError("--out", f"request {prompt.id!r} of the log asks something else: name another file")
+            if entry is not None and check is None:
+                self._keep_judged(entry)
+            if entry is None or self._lacks(entry):
+                found.append((prompt, check))
+        return found
+
+    def _keep_judged(self, entry: Entry) -> None:
+        for stage in entry.stages:
+            if stage.quality is not None and (lacks := self._unreadable(stage)):
+                text = (
+                    f"request {entry.id!r} lacks {lacks} of pool {stage.pool!r}, to ask which anew would lose `quality`"
+                )
+                raise ConfigError("--out", f"{text}: give the prompt a `check`, or name another file")
+
+    def _unreadable(self, stage: Stage) -> str:
+        """What the stage lacks for those who have not judged it yet; empty where nothing is."""
+        missing = (judge for judge in self.judges if not judge.has_judged(stage))
+        return next((lacks for judge in missing if (lacks := judge.lacks(stage))), "")
+
+    def _lacks(self, entry: Entry) -> bool:
+        held = {stage.pool for stage in entry.stages}
+        judged = all(judge.has_judged(stage) for stage in entry.stages for judge in self.judges)
+        return not held.issuperset(self.pools) or not judged or (self.vectors_from is not None and entry.vector is None)
+
+    async def entry(self, prompt: Prompt, check: Check | None, before: Entry | None = None) -> Entry:
+        """The finished row, with all that it held before. Raises RequestError where a pool cannot answer."""
+        held = {stage.pool: stage for stage in before.stages} if before else {}
+        stages = {pool: await self._stage(pool, prompt, check, held.get(pool)) for pool in self.pools}
+        vector = before.vector if before else None
+        if self.vectors_from is not None and vector is None:
+            embedder = Asked(self.gateway, {"embedder": self.vectors_from})
+            (embedded,) = await embedder.embed("embedder", [question_text(Question(tuple(prompt.conversation)))])
+            vector = tuple(embedded)
+        if before:
+            update: dict[str, Any] = {"stages": tuple({**held, **stages}.values()), "vector": vector}
+            if any(stages[pool].answer != stage.answer for pool, stage in held.items() if pool in stages):
+                # These are the odds of what the old answer led to.
+                update |= {"action": None, "propensity": None}
+            return before.model_copy(update=update)
+        return Entry(
+            id=prompt.id,
+            prompt=prompt.prompt,
+            messages=prompt.messages,
+            category=prompt.category,
+            stages=tuple(stages.values()),
+            vector=vector,
+        )
+
+    async def _stage(self, pool: str, prompt: Prompt, check: Check | None, held: Stage | None) -> Stage:
+        """What was held, and the scores that it lacks. A judge who cannot read it has the pool asked anew."""
+        readable = held is not None and not self._unreadable(held)
+        stage = held if held is not None and readable else await self._answered(pool, prompt, check)
+        for judge in self.judges:
+            if not judge.has_judged(stage):
+                stage = await self._judged(stage, prompt, judge)
+        return stage
+
+    async def _answered(self, pool: str, prompt: Prompt, check: Check | None) -> Stage:
+        body = {
+            "model": pool,
+            "messages": prompt.conversation,
+            "max_tokens": self.max_tokens,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": ALTERNATIVES,
+        }
+        started = time.perf_counter()
+        answer = await self.gateway.post("/chat/completions", body)
+        seconds = time.perf_counter() - started
+        text, tokens = _read(answer)
+        usage = answer.get("usage") or {}
+        return Stage(
+            pool=pool,
+            answer=text,
+            logprobs=tuple(token.logprob for token in tokens),
+            top_logprobs=tuple(token.top for token in tokens),
+            quality=None if check is None else float(check.holds(text)),
+            cost=cost_of(answer),
+            seconds=seconds,
+            input_tokens=usage.get("prompt_tokens"),
+            output_tokens=usage.get("completion_tokens"),
+        )
+
+    async def _judged(self, stage: Stage, prompt: Prompt, judge: Judge) -> Stage:
+        """The stage with the judge's score, and what asking it took."""
+        tokens, name = stage.tokens(), judge.name
+        update: dict[str, Any] = {"score_configs": {**stage.score_configs, name: digest_of(judge.named)}}
+        if isinstance(judge.scorer, JudgeScorer):
+            started = time.perf_counter()
+            question = Question(tuple(prompt.conversation), max_tokens=self.max_tokens, temperature=0.0)
+            models = Asked(self.gateway, judge.roles)
+            answer = Answer(stage.answer or "", tokens)
+            score = await judge.scorer.judge(question=question, answer=answer, models=models)
+            update["score_costs"] = {**stage.score_costs, name: models.cost}
+            update["score_seconds"] = {**stage.score_seconds, name: time.perf_counter() - started}
+        elif isinstance(judge.scorer, AnswerScorer):
+            running = judge.scorer.start()
+            running.add(tokens)
+            score = running.score()
+        else:
+            raise ConfigError("scorer", f"{name!r} scores prompts, not answers: it cannot judge pool {stage.pool!r}")
+        return stage.model_copy(update={**update, "scores": {**stage.scores, name: score.permille}})
+
+
+def _read(answer: Mapping[str, Any]) -> tuple[str, tuple[TokenLogprobs, ...]]:
+    try:
+        choice = answer["choices"][0]
+        text = choice["message"]["content"] or ""
+        content = (choice.get("logprobs") or {}).get("content") or ()
+        tokens = tuple(
+            TokenLogprobs(float(token["logprob"]), tuple(float(other["logprob"]) for other in token["top_logprobs"]))
+            for token in content
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise BadUpstream(f"the model server's answer is of no known shape: {error!r}") from error
+    return text, tokens
+
+
+@dataclass
+class Outcome:
+    """What became of a recording: rows written, and what was said of the prompts that failed."""
+
+    written: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+async def record(
+    recorder: Recorder,
+    prompts: Sequence[tuple[Prompt, Check | None]],
+    out: Path,
+    *,
+    before: Mapping[str, Entry],
+    at_once: int,
+    told: Callable[[Outcome], None],
+) -> Outcome:
+    """Record prompts, `at_once` at a time, appending to `out`; `told` hears of each that is done.
+
+    `before`: what `out` holds already, by id. A prompt that fails is told and left out, so that a later run tries it
+    again. Raises ModelUnavailable if the gateway is gone.
+    """
+    outcome = Outcome()
+    waiting = iter(prompts)
+    fault: ExceptionGroup[PilotfishError] | None = None
+    with out.open("ab") as file:
+
+        async def work() -> None:
+            for prompt, check in waiting:
+                try:
+                    entry = await recorder.entry(prompt, check, before.get(prompt.id))
+                except RequestError as error:
+                    outcome.failed[prompt.id] = str(error)
+                except aiohttp.ClientConnectionError as error:
+                    raise ModelUnavailable(f"{recorder.gateway.url} does not answer: {error}") from error
+                else:
+                    file.write(line_of(entry))
+                    file.flush()
+                    outcome.written += 1
+                told(outcome)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(at_once):
+                    group.create_task(work())
+        except* PilotfishError as faults:
+            fault = faults
+        finally:
+            # Rows that were added to stand there twice.
+            log_so_far(out)
+    if fault is not None:
+        raise fault.exceptions[0]
+    return outcome

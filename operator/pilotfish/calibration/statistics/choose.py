@@ -1,0 +1,311 @@
+"""From recorded outcomes and a wish to thresholds and a plain verdict."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import takewhile
+
+import numpy as np
+
+from pilotfish.base.arrays import Floats
+from pilotfish.calibration.statistics.bounds import (
+    betting_upper,
+    clopper_pearson,
+    examples_needed,
+    examples_needed_in_expectation,
+    mean_interval,
+)
+from pilotfish.calibration.statistics.control import (
+    Spread,
+    Tested,
+    Thresholds,
+    conformal,
+    conformal_spread,
+    learn_then_test,
+    path_of,
+    path_of_many,
+    saving,
+)
+from pilotfish.calibration.statistics.diagnose import Finding, Note, blind, signal, spread
+from pilotfish.calibration.statistics.table import Played, Table, losses, play, play_one
+
+SPLIT_SEED = 20_240_402
+
+
+class Wish(StrEnum):
+    """What the user sets; the rest is made as good as it can be."""
+
+    QUALITY_LOSS = "QualityLoss"
+    SPEND = "Spend"
+    LARGE_SHARE = "LargeShare"
+
+    @property
+    def words(self) -> str:
+        """As it reads in a sentence."""
+        return {Wish.QUALITY_LOSS: "quality loss", Wish.SPEND: "spend", Wish.LARGE_SHARE: "share of large calls"}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`limit`: mean quality lost against the last pool alone (0 to 1), spend per 1,000 requests, or share of large
+    calls.
+
+    `confidence` of the promise; None promises the expected value (conformal risk control; quality loss alone).
+    """
+
+    wish: Wish
+    limit: float
+    confidence: float | None = 0.95
+
+    @property
+    def error(self) -> float:
+        """Probability with which a promise may fail; of decisions beside it where none is given."""
+        return 0.05 if self.confidence is None else 1.0 - self.confidence
+
+
+class Verdict(StrEnum):
+    """What the router should be."""
+
+    ROUTE = "Route"
+    """Small and large together, at the thresholds."""
+    LARGE_ALONE = "LargeAlone"
+    """Do not cascade."""
+    SMALL_ALONE = "SmallAlone"
+    """The first pool keeps the promise without help, or a budget leaves no more."""
+    COIN = "Coin"
+    """Small and large by chance: a budget buys more quality, and the score does not say where."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The verdict, the thresholds where it is ROUTE, the reason in words, and what was noticed on the way.
+
+    `large_permille`: of requests, how many the last pool gets by chance where the verdict is COIN. `kept`: whether the
+    goal is; a budget may be less than the first pool alone takes. `spread`: of a promise in expectation, what single
+    calibrations lose.
+    """
+
+    verdict: Verdict
+    reason: str
+    thresholds: Thresholds = ()
+    tested: tuple[Tested, ...] = ()
+    notes: tuple[Note, ...] = ()
+    examples: int = 0
+    examples_needed: int | None = None
+    large_permille: int | None = None
+    kept: bool = True
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a choice rests on: all examples, those that a promise is tested on, and the thresholds to try, most cautious
+    first. `left`: what thresholds have to keep, so that the goal is kept.
+    """
+
+    table: Table
+    goal: Goal
+    left: Goal
+    tested_on: Table
+    path: Sequence[Thresholds]
+    notes: tuple[Note, ...] = ()
+
+    @classmethod
+    def of(cls, table: Table, goal: Goal, left: Goal) -> "_Case":
+        """Of two pools every threshold is tried on every example, of more on one half what the other half suggests."""
+        tested_on, path = table, path_of(table) if table.scores.shape[1] == 1 else []
+        if not path:
+            order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
+            half = len(table) // 2
+            most = left.limit if left.wish is Wish.QUALITY_LOSS else 1.0
+            tested_on, path = table.rows(order[half:]), path_of_many(table.rows(order[:half]), most)
+        return cls(table, goal, left, tested_on, path, tuple(_notes(table, goal, len(tested_on))))
+
+    @property
+    def without_signal(self) -> bool:
+        """Whether no stage's score is shown to tell good answers from bad ones."""
+        bad = (Finding.NO_SIGNAL, Finding.INVERTED)
+        without = {note.text.split(":")[0] for note in self.notes if note.finding in bad}
+        return len(without) == int(self.table.scores.shape[1])
+
+    def choice(
+        self,
+        verdict: Verdict,
+        reason: str,
+        thresholds: Thresholds = (),
+        tested: tuple[Tested, ...] = (),
+        large_permille: int | None = None,
+    ) -> Choice:
+        """The choice, with what is the same whatever the verdict."""
+        needed = _needed(self.goal) if self.goal.wish is Wish.QUALITY_LOSS else None
+        spread = None
+        if self.left.confidence is None and (thresholds or verdict is Verdict.SMALL_ALONE):
+            spread = conformal_spread(self.tested_on, self.path, limit=self.left.limit)
+        count = len(self.tested_on)
+        return Choice(verdict, reason, thresholds, tested, self.notes, count, needed, large_permille, spread=spread)
+
+
+def choose(table: Table, goal: Goal, *, left: Goal | None = None) -> Choice:
+    """Thresholds for the goal, or the reason why there are none. Raises ValueError for a goal that cannot be meant.
+
+    `left`: what thresholds have to keep where stopping boundaries take the rest of the goal (None: all of it). A coin,
+    which has none, may use the whole.
+    """
+    if goal.confidence is None and goal.wish is not Wish.QUALITY_LOSS:
+        raise ValueError("only a quality loss can be promised in expectation: give a confidence")
+    case = _Case.of(table, goal, left or goal)
+    return _by_quality(case) if goal.wish is Wish.QUALITY_LOSS else _by_budget(case)
+
+
+def _notes(table: Table, goal: Goal, tested: int) -> list[Note]:
+    found: list[Note] = []
+    for stage in range(table.scores.shape[1]):
+        scores = table.scores[:, stage].astype(np.float64)
+        name = f"stage {stage + 1}"
+        found += signal(scores, _good_enough(table, stage), error=goal.error, name=name)
+        if goal.wish is Wish.QUALITY_LOSS and table.cumulative:
+            found += blind(scores, table.quality[:, stage], error=goal.error, name=name)
+        found += spread(scores, name=name)
+    if goal.wish is Wish.QUALITY_LOSS:
+        needed = _needed(goal)
+        if tested < needed:
+            text = f"{tested} examples; a promise of {goal.limit:.2%} needs {needed}, even where nothing is lost"
+            found.append(Note(Finding.TOO_FEW, text))
+    return found
+
+
+def _needed(goal: Goal) -> int:
+    if goal.confidence is None:
+        return examples_needed_in_expectation(goal.limit)
+    return examples_needed(goal.limit, goal.error)
+
+
+def _good_enough(table: Table, stage: int) -> Floats:
+    """1 where the stage's answer is as good as the last pool's. That, not being right, is what accepting it risks."""
+    return (table.quality[:, stage] >= table.quality[:, -1]).astype(np.float64)
+
+
+def _by_quality(case: _Case) -> Choice:
+    table, goal, left, tested_on = case.table, case.goal, case.left, case.tested_on
+    if left.confidence is None:
+        passed = tuple(conformal(tested_on, case.path, limit=left.limit))
+    else:
+        passed = tuple(learn_then_test(tested_on, case.path, limit=left.limit, error=left.error))
+
+    def large_alone(reason: str) -> Choice:
+        return case.choice(Verdict.LARGE_ALONE, f"do not cascade: {reason}", tested=passed)
+
+    if not passed:
+        return large_alone("no threshold keeps the promise on these examples")
+    # The first pool alone is a point of the same path: to test it with the whole goal would use up the error twice.
+    if any(_accepts_all(table, entry.thresholds) for entry in passed):
+        reason = "the first pool alone keeps the promise: nothing needs to be escalated"
+        return case.choice(Verdict.SMALL_ALONE, reason, tested=passed)
+    if case.without_signal:
+        return large_alone("the score does not tell good answers from bad ones")
+    best = max(passed, key=lambda entry: float(saving(table, play(table, entry.thresholds)).mean()))
+    played = play(tested_on, best.thresholds)
+    saved = saving(tested_on, played)
+    low, _ = mean_interval(saved, 1 - 2 * goal.error)
+    reference = float(table.cost[:, -1].mean())
+    share = float(saved.mean()) / reference if reference > 0 else 0.0
+    if low <= 0:
+        return large_alone(f"what keeps the promise is not shown to be cheaper than the last pool (saves {share:.1%})")
+    coin = _coin_saving(tested_on, goal)
+    if share <= coin:
+        return large_alone(
+            f"within the promise it saves {share:.1%}, and a coin would save {coin:.1%};"
+            " use strategy Weighted if that is worth it"
+        )
+    gain, surely = _over_chance(tested_on, played, goal)
+    if surely <= 0:
+        return large_alone(
+            f"what it saves ({share:.1%}) is not shown to be the score's doing: a coin at the same cost"
+            f" may do as well (gain {gain:+.3f}, may be none); more examples would tell"
+        )
+    reason = f"saves {share:.1%} of the last pool's cost within the promise"
+    return case.choice(Verdict.ROUTE, reason, best.thresholds, passed)
+
+
+def _coin_saving(table: Table, goal: Goal) -> float:
+    """The share of the last pool's cost that a coin saves which keeps the same promise: a score has to do better
+    than that.
+    """
+    lost = losses(table, play_one(table, 0))
+    if goal.confidence is None:
+        most = (float(np.maximum(lost, 0.0).sum()) + 1.0) / (len(lost) + 1)
+    else:
+        most = betting_upper(lost, low=-1.0, high=1.0, error=goal.error)
+    small, large = float(table.cost[:, 0].mean()), float(table.cost[:, -1].mean())
+    share = min(1.0, goal.limit / most) if most > 0 else 1.0
+    return share * (1 - small / large) if large > 0 else 0.0
+
+
+def _accepts_all(table: Table, thresholds: Thresholds) -> bool:
+    return bool((table.scores[:, 0] >= thresholds[0]).all())
+
+
+def _by_budget(case: _Case) -> Choice:
+    """Thresholds are tried from the cheapest on, until one is not within the budget (fixed-sequence testing)."""
+    tested_on, goal, left = case.tested_on, case.goal, case.left
+    last = tested_on.quality.shape[1] - 1
+
+    def within(each: tuple[Thresholds, Played]) -> bool:
+        if left.wish is Wish.SPEND:
+            return _spend(each[1].cost, left) <= left.limit
+        large = int((each[1].pool == last).sum())
+        return clopper_pearson(large, len(tested_on), left.error)[1] <= left.limit
+
+    cheapest_first = ((thresholds, play(tested_on, thresholds)) for thresholds in reversed(case.path))
+    passed = list(takewhile(within, cheapest_first))
+    if passed and not case.without_signal:
+        best, played = max(passed, key=lambda each: float(each[1].quality.mean()))
+        gain, surely = _over_chance(tested_on, played, goal)
+        if surely > 0:
+            return case.choice(Verdict.ROUTE, f"gains {gain:+.3f} quality over a coin at the same cost", best)
+    return _by_chance(case)
+
+
+def _by_chance(case: _Case) -> Choice:
+    """Where a score gains nothing: as much of the last pool as the budget allows, if that pool is the better one."""
+    table, wanted = case.tested_on, case.goal.wish.words
+    large = _large_permille(table, case.goal)
+    if large is None:
+        reason = f"do not cascade: nothing keeps to the {wanted} wished for; the first pool alone comes closest"
+        return replace(case.choice(Verdict.SMALL_ALONE, reason), kept=False)
+    if table.quality[:, -1].mean() <= table.quality[:, 0].mean():
+        return case.choice(Verdict.SMALL_ALONE, "do not cascade: the last pool is not better than the first")
+    reason = f"do not cascade: the {wanted} wished for allows that, and the score is not shown to do better"
+    if 0 < large < 1000:
+        return case.choice(Verdict.COIN, reason, large_permille=large)
+    return case.choice(Verdict.LARGE_ALONE if large else Verdict.SMALL_ALONE, reason)
+
+
+def _large_permille(table: Table, goal: Goal) -> int | None:
+    """Of 1,000 requests, how many a coin may send to the last pool within the budget, the first taking the others;
+    None where not even the first pool alone keeps to it.
+    """
+    if goal.wish is Wish.LARGE_SHARE:
+        return min(1000, math.floor(1000 * goal.limit + 1e-9))
+    small, dearer = table.cost[:, 0], (table.cost[:, -1] - table.cost[:, 0]) / 1000
+    return max((large for large in range(1001) if _spend(small + large * dearer, goal) <= goal.limit), default=None)
+
+
+def _spend(cost: Floats, goal: Goal) -> float:
+    """An upper bound of what 1,000 requests cost."""
+    return 1000 * mean_interval(cost, 1 - 2 * goal.error)[1]
+
+
+def _over_chance(table: Table, played: Played, goal: Goal) -> tuple[float, float]:
+    """Quality gained over a coin between first and last pool of the same mean cost: the mean and its lower bound."""
+    cheap, dear = float(table.cost[:, 0].mean()), float(table.cost[:, -1].mean())
+    chance = 1.0 if dear <= cheap else min(1.0, max(0.0, (float(played.cost.mean()) - cheap) / (dear - cheap)))
+    coin = (1 - chance) * table.quality[:, 0] + chance * table.quality[:, -1]
+    gains = played.quality - coin
+    return float(gains.mean()), mean_interval(gains, 1 - 2 * goal.error)[0]
+
+
+def mean_loss(table: Table, thresholds: Thresholds) -> float:
+    """Mean quality lost against the last pool alone at these thresholds."""
+    return float(losses(table, play(table, thresholds)).mean())

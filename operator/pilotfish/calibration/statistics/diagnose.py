@@ -1,0 +1,100 @@
+"""What can be wrong with scores, told before a threshold rests on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import stats
+
+from pilotfish.base.arrays import Floats
+from pilotfish.calibration.statistics.metrics import discrimination
+
+
+class Finding(StrEnum):
+    """Faults that change what a threshold is worth."""
+
+    NO_SIGNAL = "NoSignal"
+    INVERTED = "Inverted"
+    NOT_FINITE = "NotFinite"
+    TIES = "Ties"
+    SHIFT = "Shift"
+    TOO_FEW = "TooFew"
+    BLIND = "Blind"
+    TAUGHT = "Taught"
+    UNSCORED = "Unscored"
+    NOTHING_LEARNED = "NothingLearned"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A finding in words, with the number it rests on."""
+
+    finding: Finding
+    text: str
+
+
+MOST_TIED = 0.2
+SHIFT_ERROR = 0.01
+
+
+def signal(scores: Floats, good: Floats, *, error: float, name: str) -> list[Note]:
+    """Does the score tell good answers from bad ones at all?"""
+    found = discrimination(scores, good, confidence=1 - 2 * error)
+    if found is None:
+        return [Note(Finding.NO_SIGNAL, f"{name}: answers are all good or all bad, so no score can tell them apart")]
+    shown = (
+        f"area under the ROC curve {found.area:.3f}, {1 - 2 * error:.0%} interval {found.low:.3f} to {found.high:.3f}"
+    )
+    if found.high < 0.5:
+        return [Note(Finding.INVERTED, f"{name}: surer answers are worse ones ({shown})")]
+    if found.low <= 0.5:
+        return [Note(Finding.NO_SIGNAL, f"{name}: the score is not shown to be better than chance ({shown})")]
+    return []
+
+
+def blind(scores: Floats, quality: Floats, *, error: float, name: str) -> list[Note]:
+    """Does the score tell the stage's own right answers from wrong ones, whatever the last pool says?"""
+    found = discrimination(scores, quality, confidence=1 - 2 * error)
+    if found is None or found.low > 0.5:
+        return []
+    shown = (
+        f"area under the ROC curve {found.area:.3f}, {1 - 2 * error:.0%} interval {found.low:.3f} to {found.high:.3f}"
+    )
+    return [Note(Finding.BLIND, f"{name}: right answers are not shown to score above wrong ones ({shown})")]
+
+
+def spread(scores: Floats, *, name: str) -> list[Note]:
+    """Do so many requests share one score that a threshold cannot part them?"""
+    _, counts = np.unique(scores, return_counts=True)
+    share = float(counts.max() / len(scores))
+    if share <= MOST_TIED:
+        return []
+    text = f"{name}: {share:.0%} of the scores are one and the same; a threshold takes all of these requests or none"
+    return [Note(Finding.TIES, text)]
+
+
+def not_finite(logprobs: Sequence[float], *, name: str) -> list[Note]:
+    """Were there log-probabilities that are no finite number?"""
+    bad = int(np.count_nonzero(~np.isfinite(np.asarray(logprobs, np.float64))))
+    if not bad:
+        return []
+    return [
+        Note(
+            Finding.NOT_FINITE,
+            f"{name}: {bad} of {len(logprobs)} log-probabilities are not finite; they count as impossible",
+        )
+    ]
+
+
+def shift(before: Floats, after: Floats, *, name: str) -> list[Note]:
+    """Are scores distributed otherwise than when they were calibrated? Two-sample Kolmogorov-Smirnov test."""
+    if len(before) < 20 or len(after) < 20:
+        return []
+    result = stats.ks_2samp(before, after)
+    if result.pvalue >= SHIFT_ERROR:
+        return []
+    text = (
+        f"{name}: scores have moved ({result.statistic:.2f} Kolmogorov-Smirnov, p {result.pvalue:.1g}): calibrate again"
+    )
+    return [Note(Finding.SHIFT, text)]
