@@ -29,6 +29,7 @@ from bare_proxies import NEEDS, installed
 
 from pilotfish.api.validation import parse_resource
 from pilotfish.gateway.server import GatewayServer
+from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
@@ -121,7 +122,7 @@ async def serve_gateway(port: int, engine: int) -> None:
     registry = Registry.installed()
     server = GatewayServer(
         GatewaySettings(port=port),
-        lambda name, settings: registry.scorer(name).from_settings(settings),
+        lambda name, settings: registry.load(SCORERS, name).from_settings(settings),
         Tracing.from_environment(os.environ, "gateway"),
     )
     await server.start()

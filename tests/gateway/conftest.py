@@ -14,6 +14,7 @@ from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.validation import parse_resource
 from pilotfish.calibration.train import Outcomes, train_linear
 from pilotfish.gateway.server import GatewayServer
+from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
@@ -137,7 +138,7 @@ class House:
         if self.gateway is None:
             registry = Registry.installed()
             self.gateway = GatewayServer(
-                self.settings, lambda name, given: registry.scorer(name).from_settings(given), self.tracing
+                self.settings, lambda name, given: registry.load(SCORERS, name).from_settings(given), self.tracing
             )
             self.url = f"http://127.0.0.1:{await self.gateway.start()}"
             self.session = aiohttp.ClientSession()

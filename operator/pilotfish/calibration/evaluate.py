@@ -19,6 +19,7 @@ from pilotfish.calibration.statistics.table import Judging, Table
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
+from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 
 AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
@@ -129,7 +130,7 @@ def exits_early(router: ModelRouter) -> bool:
 
 def make_scorer(scorer: Scorer, registry: Registry, artifact: bytes | None) -> AnyScorer:
     """The scorer that a manifest names. Raises ConfigError or PluginError."""
-    return registry.scorer(scorer.name).from_settings(Settings(scorer.config, artifact))
+    return registry.load(SCORERS, scorer.name).from_settings(Settings(scorer.config, artifact))
 
 
 def judged_tokens(accept: Accept, *, early: bool) -> int | None:

@@ -18,6 +18,7 @@ from pilotfish.kube.client import KubeClient
 from pilotfish.kube.credentials import find_credentials
 from pilotfish.kube.snapshots import ClusterSnapshots
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.settings import ClusterGatewaySettings
@@ -49,7 +50,7 @@ async def _serve(settings: ClusterGatewaySettings) -> None:
     registry = Registry.installed()
 
     def load_scorer(name: str, scorer: Settings) -> AnyScorer:
-        return registry.scorer(name).from_settings(scorer)
+        return registry.load(SCORERS, name).from_settings(scorer)
 
     async with Peers(PERIOD_SECONDS) as peers:
 

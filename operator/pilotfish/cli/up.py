@@ -40,6 +40,7 @@ from pilotfish.local.secrets import parse_volumes
 from pilotfish.local.sizes import sizes_of
 from pilotfish.manifests import Loaded, load
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.local_plan import LocalPlan, Wanted, plan
 from pilotfish.routing.snapshot import PoolState, Snapshot
@@ -95,7 +96,7 @@ def _refuse_second_run(port: int) -> None:
 
 def load_scorer(registry: Registry, name: str, settings: Settings) -> AnyScorer:
     """A scorer by its entry-point name. Raises PluginError and ConfigError."""
-    return registry.scorer(name).from_settings(settings)
+    return registry.load(SCORERS, name).from_settings(settings)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pilotfish.api import ModelPool
 from pilotfish.base.errors import PilotfishError
 from pilotfish.plugin_api.sources import Access, Location
+from pilotfish.plugins.extension_points import SOURCES
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Key, namespace_of
 
@@ -31,7 +32,7 @@ def _size(pool: ModelPool, registry: Registry) -> int | None:
         return None
     location = Location(model.uri, model.revision)
     try:
-        source = registry.source(location.scheme)
+        source = registry.load(SOURCES, location.scheme)()
         files = source.files(source.resolve(location, Access()))
     except PilotfishError:
         return None  # whoever fetches the weights says what is wrong with them

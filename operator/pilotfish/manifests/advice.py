@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
 from pilotfish.api.engine import ModelSource
@@ -11,7 +12,8 @@ from pilotfish.api.validation import Fault
 from pilotfish.api.validation import Path as FieldPath
 from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.plugins.registry import ADAPTATIONS, SCORERS, SOURCES, Registry
+from pilotfish.plugins.extension_points import ADAPTATIONS, SCORERS, SOURCES, ExtensionPoint
+from pilotfish.plugins.registry import Registry
 
 Holds = Callable[[str, str], bool]
 """Whether an object of that kind (first) and name (second) is in the same namespace and in the files."""
@@ -77,7 +79,7 @@ class Advisor:
     def _judges_whole(self, scorer: str) -> bool:
         """Not so of one that cannot be loaded, which is told elsewhere."""
         try:
-            return hasattr(self.registry.scorer(scorer), "judge")
+            return hasattr(self.registry.load(SCORERS, scorer), "judge")
         except PluginError:
             return False
 
@@ -100,7 +102,7 @@ class Advisor:
             yield Fault((*path, "name"), self._not_installed("scorer", SCORERS, scorer.name))
             return
         try:
-            plugin = self.registry.scorer(scorer.name)
+            plugin = self.registry.load(SCORERS, scorer.name)
             if scorer.artifact is None:
                 plugin.from_settings(Settings(config=scorer.config))
         except PluginError as error:
@@ -112,8 +114,8 @@ class Advisor:
         if not self.holds(kind.__name__, name):
             yield Fault(path, f"there is no {kind.__name__} {name!r} in these files")
 
-    def _not_installed(self, what: str, group: str, name: str) -> str:
-        installed = ", ".join(self.registry.names(group)) or "none"
+    def _not_installed(self, what: str, point: ExtensionPoint[Any], name: str) -> str:
+        installed = ", ".join(self.registry.names(point)) or "none"
         return f"no installed {what} is called {name}; installed: {installed}"
 
 

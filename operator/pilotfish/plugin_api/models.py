@@ -7,24 +7,25 @@ from pilotfish.base.errors import BadUpstream
 
 
 class Models(Protocol):
-    """The pools that a scorer may ask, by the role that the manifest gives them; "self" is the stage's own pool.
+    """The pools that a plugin may ask, by the role that the manifest gives them in `poolRefs`.
 
-    Every call counts towards the request's cost and is cancelled with it. Raises RequestError where none answers.
+    For a scorer, the role "self" is the pool whose answer it scores. Every call counts towards the request's cost and
+    is cancelled with the request. Every method raises RequestError if no replica of the pool answers.
     """
 
     async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Mapping[str, Any]:
-        """One chat completion, as the model server answers it; `parameters` are OpenAI's."""
+        """One chat completion, as the model server returned it; `parameters` are those of OpenAI's API."""
 
     async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """Vectors, one for each text."""
+        """One vector for each text, in order, by a pool with task Embed."""
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Relevance of each text to the query, by a pool with task Score."""
+        """The relevance of each text to the query, in order, by a pool with task Score."""
 
 
 def completions(response: Mapping[str, Any]) -> list[str]:
     """The texts of a chat completion's choices. Raises BadUpstream if it holds none."""
     choices = response.get("choices")
     if not isinstance(choices, Sequence) or not choices:
-        raise BadUpstream("the model server's answer to a scorer has no choices")
+        raise BadUpstream("the model server's response to a plugin has no `choices`")
     return [str((choice.get("message") or {}).get("content") or "") for choice in choices]

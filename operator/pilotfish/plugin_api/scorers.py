@@ -10,12 +10,12 @@ An entry point names a class that has `from_settings` and is one of
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from pilotfish.plugin_api.models import Models
-from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugin_api.settings import FromSettings
 
 LEAST_LOGPROB = -100.0
 """What -inf (and anything below this) counts as, so that one impossible token does not make a mean meaningless."""
@@ -73,14 +73,6 @@ class RunningScore(Protocol):
 
     def bounds(self, remaining: int | None) -> Bounds:
         """What the final score can still be, whatever tokens follow, `remaining` at most (None: unknown)."""
-
-
-class FromSettings(Protocol):
-    """How every scorer is made."""
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Validate config and artifact. Raises ConfigError with the field's path below `config`."""
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,16 +14,24 @@ ConfigT = TypeVar("ConfigT", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a manifest says of a scorer: `config` as it stands, and the bytes of its artifact."""
+    """What a manifest sets: `config`, unchanged, and the bytes of the artifact that it names."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     artifact: bytes | None = None
 
 
 def read_config(model: type[ConfigT], settings: Settings) -> ConfigT:
-    """The scorer's config. Raises ConfigError with the path, below `config`, of the first fault."""
+    """The config as a `model`. Raises ConfigError with the path of the first invalid field."""
     try:
         return model.model_validate(dict(settings.config))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError("config" + "".join(f".{part}" for part in first["loc"]), first["msg"]) from error
+
+
+class FromSettings(Protocol):
+    """How a plugin that a manifest configures is made."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Validate config and artifact. Raises ConfigError with the field's path below `config`."""

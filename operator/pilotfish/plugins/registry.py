@@ -1,39 +1,23 @@
-"""What is installed: entry points by group and name, listed without importing, loaded by name, checked when loaded."""
+"""What is installed: entry points by group and name, listed without import, loaded and checked once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, distributions
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pilotfish.base.errors import PluginError
 from pilotfish.plugin_api import PLUGIN_API_VERSION
-from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
-from pilotfish.plugin_api.sources import Source
+from pilotfish.plugins.extension_points import EXTENSION_POINTS, ExtensionPoint
 
-SCORERS = "pilotfish.scorers"
-SOURCES = "pilotfish.sources"
-ADAPTATIONS = "pilotfish.adaptations"
-LOGITS = "pilotfish.logits"
+T = TypeVar("T")
 
-GROUPS = (SCORERS, SOURCES, ADAPTATIONS, LOGITS)
-
-_MEMBERS: Mapping[str, tuple[frozenset[str], ...]] = {
-    SCORERS: (
-        frozenset({"from_settings", "start"}),
-        frozenset({"from_settings", "judge"}),
-        frozenset({"from_settings", "predict"}),
-    ),
-    SOURCES: (frozenset({"resolve", "files", "read"}),),
-}
-"""Members that a plugin of a group must have: all of one of the sets."""
-
-ScorerType = type[AnswerScorer] | type[JudgeScorer] | type[PromptScorer]
+GROUPS = tuple(point.group for point in EXTENSION_POINTS)
 
 
 @dataclass(frozen=True)
 class Installed:
-    """One entry point, and the distribution that brings it."""
+    """One entry point, and the distribution that it comes from."""
 
     group: str
     name: str
@@ -42,11 +26,11 @@ class Installed:
     entry_point: EntryPoint
 
     def __str__(self) -> str:
-        return f"{self.group} {self.name!r} of {self.distribution} {self.version}"
+        return f"{self.group} {self.name!r} of {self.distribution} {self.version} ({self.entry_point.value})"
 
 
 class Registry:
-    """The plugins of one environment. Two distributions that bring one name are a fault of that name alone."""
+    """The plugins of one environment. Two distributions with one name are a fault of that name alone."""
 
     def __init__(self, entries: Iterable[Installed]) -> None:
         self._entries: dict[str, dict[str, list[Installed]]] = {group: defaultdict(list) for group in GROUPS}
@@ -73,47 +57,42 @@ class Registry:
             key=lambda entry: (GROUPS.index(entry.group), entry.name, entry.distribution),
         )
 
-    def names(self, group: str) -> Sequence[str]:
+    def names(self, point: ExtensionPoint[Any]) -> Sequence[str]:
         """Names installed in a group, in order."""
-        return sorted(self._entries[group])
+        return sorted(self._entries[point.group])
 
-    def load(self, group: str, name: str) -> Any:
-        """What the entry point names, imported and checked. Raises PluginError, caused by the import error."""
-        if (group, name) not in self._loaded:
-            self._loaded[group, name] = _load(self._only(group, name))
-        return self._loaded[group, name]
+    def load(self, point: ExtensionPoint[T], name: str) -> T:
+        """What the entry point names, imported and checked.
 
-    def scorer(self, name: str) -> ScorerType:
-        """The scorer of that name. Raises PluginError."""
-        return cast("ScorerType", self.load(SCORERS, name))
+        Raises PluginError, which names the distribution, the entry point and what is missing.
+        """
+        key = (point.group, name)
+        if key not in self._loaded:
+            self._loaded[key] = _load(point, self._only(point, name))
+        return cast("T", self._loaded[key])
 
-    def source(self, scheme: str) -> Source:
-        """The source of that scheme. Raises PluginError."""
-        return cast("Source", self.load(SOURCES, scheme)())
-
-    def _only(self, group: str, name: str) -> Installed:
-        entries = self._entries[group].get(name, [])
+    def _only(self, point: ExtensionPoint[Any], name: str) -> Installed:
+        entries = self._entries[point.group].get(name, [])
         if not entries:
-            installed = ", ".join(self.names(group)) or "none"
-            raise PluginError(f"no {group} plugin is called {name!r}: install one, or name one of: {installed}")
+            installed = ", ".join(self.names(point)) or "none"
+            raise PluginError(f"no {point.group} plugin is named {name!r}: install it, or use one of: {installed}")
         if len(entries) > 1:
             owners = " and ".join(f"{entry.distribution} {entry.version}" for entry in entries)
-            raise PluginError(f"{group} {name!r} is brought by {owners}: uninstall all but one")
+            raise PluginError(f"{point.group} {name!r} is provided by {owners}: uninstall all but one")
         return entries[0]
 
 
-def _load(entry: Installed) -> Any:
+def _load(point: ExtensionPoint[T], entry: Installed) -> T:
     try:
         plugin = entry.entry_point.load()
     except (ImportError, AttributeError) as error:
-        raise PluginError(f"{entry} cannot be loaded: {entry.entry_point.value}: {error}") from error
+        raise PluginError(f"{entry} cannot be loaded: {error}") from error
     wanted = getattr(plugin, "plugin_api_version", PLUGIN_API_VERSION)
     if wanted != PLUGIN_API_VERSION:
         raise PluginError(
-            f"{entry} is written for plugin API {wanted}, this is {PLUGIN_API_VERSION}: install a version that fits"
+            f"{entry} requires plugin API {wanted}, this is {PLUGIN_API_VERSION}: install a version for this API"
         )
-    alternatives = _MEMBERS.get(entry.group, ())
-    missing = [sorted(member for member in members if not hasattr(plugin, member)) for members in alternatives]
-    if missing and all(missing):
-        raise PluginError(f"{entry} lacks {' or '.join(', '.join(names) for names in missing)}")
-    return plugin
+    try:
+        return point.check(plugin)
+    except TypeError as error:
+        raise PluginError(f"{entry} {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from pilotfish.api.engine import ModelSource
 from pilotfish.base.errors import WeightsError
 from pilotfish.plugin_api.sources import Access, Location, RemoteFile, Resolved, Source
+from pilotfish.plugins.extension_points import SOURCES
 from pilotfish.plugins.registry import Registry
 from pilotfish.weights.convert import convert, is_gguf
 from pilotfish.weights.copying import copy, verify
@@ -35,7 +36,7 @@ def ensure(
     Blocks, for minutes perhaps; safe with other threads and processes that want the same model. Whatever interrupts it,
     the next call goes on from there. Raises WeightsError, PluginError, and what `report` raises.
     """
-    plugin = (registry or Registry.installed()).source(source.uri.partition("://")[0])
+    plugin = (registry or Registry.installed()).load(SOURCES, source.uri.partition("://")[0])()
     work = _Work(source, plugin, cache, report)
     try:
         resolved = plugin.resolve(Location(source.uri, source.revision), Access(credential, volumes or {}))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pilotfish.api.engine import ModelSource
 from pilotfish.base.errors import WeightsError
 from pilotfish.plugin_api.sources import Access, Location, RemoteFile, Resolved
-from pilotfish.plugins.registry import SOURCES, Installed, Registry
+from pilotfish.plugins.extension_points import SOURCES
+from pilotfish.plugins.registry import Installed, Registry
 from pilotfish.weights import Phase, Progress, ensure, revision_of
 from pilotfish.weights.selection import wanted
 from pilotfish.weights.store import Entry, need_room
@@ -55,7 +56,8 @@ def shelf() -> type[Shelf]:
 def registry() -> Registry:
     points = {"shelf": f"{__name__}:Shelf", "file": "pilotfish.plugins.builtin.sources.local:FileSource"}
     return Registry(
-        Installed(SOURCES, name, "tests", "1", _Here(name, value, SOURCES)) for name, value in points.items()
+        Installed(SOURCES.group, name, "tests", "1", _Here(name, value, SOURCES.group))
+        for name, value in points.items()
     )
 
 
@@ -90,7 +92,7 @@ def test_another_revision_is_another_folder(tmp_path: Path, shelf: type[Shelf], 
 @given(budgets=st.lists(st.integers(0, 6000), max_size=6))
 def test_a_copy_that_breaks_off_goes_on_where_it_was(budgets: list[int]) -> None:
     Shelf.content, Shelf.read_from = dict(MODEL), []
-    registry = Registry([Installed(SOURCES, "shelf", "tests", "1", _Here("shelf", "x:y", SOURCES))])
+    registry = Registry([Installed(SOURCES.group, "shelf", "tests", "1", _Here("shelf", "x:y", SOURCES.group))])
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name)
         for budget in budgets:
