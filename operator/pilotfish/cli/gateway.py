@@ -11,6 +11,7 @@ import typer
 import uvloop
 
 from pilotfish.base.errors import PilotfishError
+from pilotfish.concurrency import first_done
 from pilotfish.gateway.objectives import PERIOD_SECONDS
 from pilotfish.gateway.routes import AnyScorer
 from pilotfish.gateway.server import GatewayServer
@@ -62,17 +63,10 @@ async def _serve(settings: ClusterGatewaySettings) -> None:
 
 
 async def _until_stopped(settings: ClusterGatewaySettings, server: GatewayServer, stopping: asyncio.Event) -> None:
-    following = asyncio.create_task(_follow(settings, server))
-    stopped = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if following.done():
-            following.result()
+        await first_done(stopping.wait(), _follow(settings, server))
     finally:
-        # Requests in progress finish with the last snapshot, so the watches can stop first.
-        following.cancel()
-        stopped.cancel()
-        await asyncio.wait({following, stopped})
+        # Requests in progress finish with the last snapshot, so the watches have stopped first.
         await server.stop()
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import uvloop
@@ -31,6 +31,7 @@ from pilotfish.cli.local_options import (
     traces_endpoint,
 )
 from pilotfish.cli.welcome import welcome
+from pilotfish.concurrency import first_done
 from pilotfish.gateway.routes import AnyScorer
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.local import state
@@ -127,14 +128,14 @@ class _Up:
             announcer.url = f"http://{self.settings.host}:{port}"
             self.display.say(f"gateway at {announcer.url}/v1")
             with _recorded(run, announcer.url, port, self.paths):
-                await _first(self._work(run, loaded), told.wait())
+                await first_done(told.wait(), self._work(run, loaded))
 
     async def _work(self, run: LocalRun, loaded: Loaded) -> None:
         self.display.say("starting Ray")
         await run.start()
         self.display.say("Ray started")
         await run.apply(loaded)
-        await _first(run.serve(), self._follow(run) if self.watch else asyncio.Event().wait())
+        await first_done(run.serve(), self._follow(run) if self.watch else asyncio.Event().wait())
 
     async def _follow(self, run: LocalRun) -> None:
         """Apply the manifests again whenever a file changes. Faulty ones are told, and what runs is kept."""
@@ -183,19 +184,6 @@ async def _start(server: GatewayServer, settings: GatewaySettings) -> int:
         raise MachineError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: choose another --port"
         ) from error
-
-
-async def _first(*works: Coroutine[Any, Any, object]) -> None:
-    """Wait for the first of several; the others are cancelled. What one raises comes out of here."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import kopf
 
+from pilotfish.concurrency import first_done
 from pilotfish.controller.audit import Audit
 from pilotfish.controller.figures import ServedBook
 from pilotfish.controller.instruments import Instruments
@@ -61,20 +62,15 @@ class Operator:
                 ready_flag=ready,
             )
         )
-        acting = asyncio.create_task(self._act(ready))
-        told = asyncio.create_task(self.stopping.wait())
-        outdated = asyncio.create_task(self._outdated())
         try:
-            await asyncio.wait({watching, acting, told, outdated}, return_when=asyncio.FIRST_COMPLETED)
+            # what acts stops first, and Kopf's watches, which its own flag ends, after it
+            await first_done(self.stopping.wait(), self._outdated(), self._act(ready), _end_of(watching))
+        except BaseExceptionGroup as group:
+            raise _alone(group) from None
         finally:
-            for task in (told, outdated, acting):
-                task.cancel()
-            await asyncio.wait({told, outdated, acting})
             stop.set()
             await asyncio.wait({watching})
-        for task in (outdated, acting, watching):
-            if not task.cancelled() and (error := task.exception()):
-                raise _alone(error)
+        watching.result()
 
     async def _contact(self) -> None:
         """Wait until the API server serves our kinds: before that there is nothing to watch."""
@@ -115,6 +111,11 @@ class Operator:
             await self.lease.release()
         except KubeError as error:
             logger.warning("the lease was not released, it will expire: %s", error)
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for a task that goes on when the wait is cancelled."""
+    await asyncio.wait({task})
 
 
 def _alone(error: BaseException) -> BaseException:

@@ -11,6 +11,7 @@ from aiohttp import web
 from watchfiles import awatch
 
 from pilotfish.base.errors import MachineError, PilotfishError
+from pilotfish.concurrency import first_done
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +65,9 @@ async def serve(answer: Answer, certificate: Certificate, host: str, port: int, 
     app.add_routes([web.post("/validate", validate), web.get("/healthz", healthz)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
     await runner.setup()
-    following = asyncio.create_task(certificate.follow())
-    told = asyncio.create_task(stopping.wait())
     try:
         await web.TCPSite(runner, host, port, ssl_context=certificate.context).start()
         logger.info("answering at port %d", port)
-        await asyncio.wait({following, told}, return_when=asyncio.FIRST_COMPLETED)
-        if following.done():
-            following.result()
+        await first_done(stopping.wait(), certificate.follow())
     finally:
-        following.cancel()
-        told.cancel()
-        await asyncio.wait({following, told})
         await runner.cleanup()

@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 from aiohttp import web
 
 from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import RuntimeFailure
+from pilotfish.concurrency import first_done
 from pilotfish.engine.health import Judgement, Verdict, judge
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
@@ -87,21 +88,10 @@ class PoolPod:
             await health.cleanup()
 
     async def _until_stopped(self, http: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
-        following = asyncio.create_task(self._follow(http))
-        ended = asyncio.create_task(self._ray.ended())
-        told = asyncio.create_task(stopping.wait())
-        tasks = {following, ended, told}
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        if not told.cancelled():
-            return
-        if not ended.cancelled():
-            raise RuntimeFailure(ended.result())
-        following.result()
+        await first_done(stopping.wait(), self._fail_with_ray(), self._follow(http))
+
+    async def _fail_with_ray(self) -> NoReturn:
+        raise RuntimeFailure(await self._ray.ended())
 
     async def _follow(self, http: aiohttp.ClientSession) -> None:
         """Keep `ready` true to the engine's state. Raises RuntimeFailure when the engine does not come up."""

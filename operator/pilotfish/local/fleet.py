@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import aiohttp
 
@@ -114,7 +114,7 @@ class Fleet:
             await self._deploy()
         return todo
 
-    async def watch(self) -> None:
+    async def watch(self) -> NoReturn:
         """Follow what Serve says until cancelled. Raises RuntimeFailure when Ray stops answering altogether."""
         while True:
             self._surface_crashes()

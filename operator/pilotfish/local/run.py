@@ -1,6 +1,5 @@
 """One run of local mode: a Ray, a fleet of pools on it, and a snapshot for the gateway whenever anything changes."""
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
 from pilotfish.base.errors import RuntimeFailure
+from pilotfish.concurrency import first_done
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
 from pilotfish.local.artifacts import artifacts_of
@@ -128,21 +128,10 @@ class LocalRun:
         return RayHead({**os.environ, **tracing}, self._options.gpus)
 
     async def _until_ray_ends(self) -> str:
-        watching = asyncio.create_task(self._fleet.watch())
-        ending = asyncio.create_task(self._head.ended())
         try:
-            done, _ = await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.cancel()
-            ending.cancel()
-            await asyncio.wait({watching, ending})
-        if ending in done:
-            return ending.result()
-        try:
-            watching.result()
+            return await first_done(self._head.ended(), self._fleet.watch())
         except RuntimeFailure as failure:
             return str(failure)
-        return "Ray is no longer watched"
 
     async def _explain(self, message: str, replicas: tuple[Replica, ...]) -> str:
         return await explain(self._head.logs, message, replicas)
