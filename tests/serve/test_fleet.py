@@ -9,8 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pilotfish.api import ModelPool
+from pilotfish.base.errors import EngineFailed, Unavailable, WeightsError
 from pilotfish.local import fleet as fleet_module
 from pilotfish.local.fleet import Fleet
+from pilotfish.reconcile.engine_reason import is_transient
 from pilotfish.reconcile.local_plan import Wanted
 from pilotfish.render.names import engine_deployment
 from pilotfish.render.serve_application import EngineContext
@@ -51,6 +53,10 @@ class StandInServe:
         self.deployed: dict[str, dict] = {}
         self.deployments: list[list[str]] = []
         self.fate: dict[str, str] = {}
+        self.deploy_faults = 0
+        """Times that a deployment is still to be answered 500."""
+        self.answer_faults = 0
+        """Times that an engine is still to answer 500."""
         self.answers: Counter[str] = Counter()
         self._server: TestServer | None = None
 
@@ -65,10 +71,16 @@ class StandInServe:
         await self._server.close()
 
     async def _answer(self, request: web.Request) -> web.Response:
+        if self.answer_faults:
+            self.answer_faults -= 1
+            return web.Response(status=500, text="the proxy has no replica")
         self.answers[request.match_info["name"]] += 1
         return web.json_response({"choices": []})
 
     async def deploy(self, applications):
+        if self.deploy_faults:
+            self.deploy_faults -= 1
+            raise Unavailable("the dashboard answered 500: proxy late", "the whole traceback")
         self.deployed = {entry["name"]: entry for entry in applications}
         self.deployments.append(sorted(self.deployed))
         self.changes.tell()
@@ -95,19 +107,29 @@ class Harness:
 
     def __init__(self, serve: StandInServe) -> None:
         self._changes = serve.changes
+        self.unreadable: set[str] = set()
+        self.files = asyncio.Event()
         self.fleet = Fleet(
             serve,
             prepare=self._prepare,
             explain=self._explain,
+            files_changed=self._files_changed,
             on_event=lambda event: None,
             on_change=serve.changes.tell,
         )
 
     async def _prepare(self, manifest, policy):
+        if manifest.name in self.unreadable:
+            raise WeightsError("cannot be read")
         return EngineContext(weights=f"/{manifest.name}", route_prefix=f"/{manifest.name}", policy=policy)
 
     async def _explain(self, message, replicas):
-        return message.splitlines()[-1]
+        reason = message.splitlines()[-1].removeprefix("RuntimeError: ")
+        return EngineFailed(reason, transient=is_transient(reason), details=message)
+
+    async def _files_changed(self, manifest):
+        await self.files.wait()
+        self.files.clear()
 
     async def apply(self, *pools):
         return await self.fleet.apply(Wanted.of(pools, []), lambda external: None)
@@ -125,6 +147,7 @@ class Harness:
 @pytest.fixture
 async def serve(monkeypatch) -> AsyncIterator[StandInServe]:
     monkeypatch.setattr(fleet_module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(fleet_module, "FIRST_RETRY_SECONDS", 0.01)
     async with StandInServe() as serve:
         yield serve
 
@@ -153,27 +176,63 @@ async def test_pools_start_one_after_another_and_small_before_large(harness, ser
 
 
 async def test_a_hopeless_pool_is_withdrawn_and_makes_way_for_the_next(harness, serve):
-    serve.fate = {"first": "bad argument"}
+    serve.fate = {"first": "ValueError: bad argument"}
     await harness.apply(pool("first"), pool("second"))
     await harness.until("second", PoolState.READY)
-    assert (harness.state("first"), harness.reason("first")) == (PoolState.FAILED, "RuntimeError: bad argument")
+    assert (harness.state("first"), harness.reason("first")) == (PoolState.FAILED, "ValueError: bad argument")
     assert sorted(serve.deployed) == ["second"]
 
 
-async def test_a_pool_without_memory_is_told_and_tried_again(harness, serve):
+async def test_a_pool_without_memory_is_tried_again_and_does_not_keep_others_waiting(harness, serve):
     serve.fate = {"small": "killed due to memory pressure"}
-    await harness.apply(pool())
-    await harness.until("small", PoolState.FAILED)
-    assert "small" in serve.deployed
+    await harness.apply(pool(), pool("second"))
+    await harness.until("second", PoolState.READY)
+    await serve.changes.until(lambda: "memory pressure" in harness.reason("small"))
+    assert harness.state("small") is PoolState.LOADING
     serve.fate["small"] = "runs"
     await harness.until("small", PoolState.READY)
+
+
+async def test_an_unclear_failure_is_lasting_once_it_came_twice(harness, serve):
+    serve.fate = {"small": "something odd"}
+    await harness.apply(pool())
+    await harness.until("small", PoolState.FAILED)
+    assert len([names for names in serve.deployments if names]) == 2
+
+
+async def test_a_late_dashboard_and_a_late_proxy_are_tried_again_with_the_tries_in_the_log(harness, serve, caplog):
+    serve.deploy_faults, serve.answer_faults = 2, 2
+    await harness.apply(pool())
+    await harness.until("small", PoolState.READY)
+    assert serve.deployments[0] == ["small"]
+    tries = [record.getMessage() for record in caplog.records if "failed" in record.getMessage()]
+    assert [line.split(":")[1].strip() for line in tries] == [f"try {number} failed" for number in (1, 2, 3, 4)]
+    assert "the whole traceback" in tries[0]
+    assert "500" in tries[2]
+
+
+async def test_a_failed_pool_is_tried_again_when_its_files_or_its_manifest_change(harness, serve):
+    harness.unreadable.add("small")
+    serve.fate = {"other": "ValueError: bad argument"}
+    await harness.apply(pool(), pool("other"))
+    await harness.until("small", PoolState.FAILED)
+    await harness.until("other", PoolState.FAILED)
+    harness.unreadable.clear()
+    harness.files.set()
+    await harness.until("small", PoolState.READY)
+    serve.fate["other"] = "runs"
+    await harness.apply(pool(), pool("other"))
+    assert harness.state("other") is PoolState.FAILED
+    await harness.apply(pool(), pool("other", tier="Large"))
+    await harness.until("other", PoolState.READY)
 
 
 async def test_an_engine_that_dies_is_told_and_warmed_again(harness, serve):
     await harness.apply(pool())
     await harness.until("small", PoolState.READY)
     serve.fate["small"] = "dies"
-    await harness.until("small", PoolState.FAILED)
+    await harness.until("small", PoolState.LOADING)
+    assert "health check" in harness.reason("small")
     serve.fate["small"] = "runs"
     await harness.until("small", PoolState.READY)
     assert serve.answers["small"] == 2
@@ -191,7 +250,7 @@ async def test_a_pool_that_is_still_loading_can_be_removed(harness, serve):
 async def test_a_new_ray_gets_every_pool_again(harness, serve):
     await harness.apply(pool())
     await harness.until("small", PoolState.READY)
-    harness.fleet.fail_all("Ray stopped")
+    harness.fleet.interrupt("Ray stopped")
     assert harness.reason("small") == "Ray stopped"
     serve.deployed = {}
     await harness.fleet.begin_again()

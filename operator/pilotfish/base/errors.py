@@ -7,6 +7,8 @@ PilotfishError
 ├── WeightsError         weights cannot be found, read, verified or converted
 ├── MachineError         this machine lacks what is needed
 ├── RuntimeFailure       Ray or an engine does not start, or stopped
+│   ├── Unavailable      Ray, Serve or an engine does not answer now
+│   └── EngineFailed     an engine ended while it started
 └── RequestError         a request cannot be answered; knows its HTTP status
     ├── BadRequest                400
     ├── Unauthorized              401
@@ -25,7 +27,12 @@ from typing import Any, ClassVar
 
 
 class PilotfishError(Exception):
-    """A fault that a user can mend. The text says what is wrong and what to do."""
+    """A fault that a user can mend. The message says in one line what is wrong and what to do."""
+
+    details: str = ""
+    """Everything that is known of the fault, for a log."""
+    transient: bool | None = False
+    """Whether another try may succeed though nothing was changed. None: not known before the fault has come twice."""
 
 
 class ManifestError(PilotfishError):
@@ -55,6 +62,27 @@ class MachineError(PilotfishError):
 
 class RuntimeFailure(PilotfishError):
     """Ray or an engine does not start, or stopped."""
+
+    transient: bool | None = None
+
+
+class Unavailable(RuntimeFailure):
+    """Ray, Serve or an engine does not answer now, or answers with a fault of its own (5xx)."""
+
+    transient = True
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class EngineFailed(RuntimeFailure):
+    """An engine ended while it started."""
+
+    def __init__(self, reason: str, *, transient: bool | None, details: str = "") -> None:
+        super().__init__(reason)
+        self.transient = transient
+        self.details = details
 
 
 class RequestError(PilotfishError):

@@ -1,8 +1,11 @@
 """Progress of `pilotfish up`: a live table on a terminal, one line for each change elsewhere."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -17,6 +20,8 @@ from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key
 MEGABYTE = 1_000_000
 BYTES_LINE_SECONDS = 10.0
 """Seconds between two lines about the progress of a phase, without a terminal."""
+AWAITED_LINE_SECONDS = 20.0
+"""Seconds without a line after which a line reports what is awaited, without a terminal."""
 
 _STYLES = {Phase.READY: "green", Phase.FAILED: "red", Phase.REMOVED: "dim", Phase.AT_ZERO: "dim"}
 _AT_REST = {Phase.READY, Phase.FAILED, Phase.REMOVED, Phase.AT_ZERO}
@@ -40,9 +45,14 @@ class _Row:
 class Display:
     """Shows events of pools. A live table is drawn if `console` is a terminal."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console, clock: Callable[[], float] = time.monotonic, *, log: Path | None = None
+    ) -> None:
+        """`log` is the file that has the details of failures."""
         self._console = console
         self._clock = clock
+        self._log = log
+        self._said = clock()
         self._rows: dict[Key, _Row] = {}
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8, transient=True)
 
@@ -61,7 +71,27 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print one line."""
+        self._said = self._clock()
         self._console.print(text, markup=False)
+
+    async def say_what_is_awaited(self) -> NoReturn:
+        """Without a terminal: say now and then what is awaited while nothing else is said."""
+        while True:
+            await asyncio.sleep(max(0.0, self._said + AWAITED_LINE_SECONDS - self._clock()))
+            self.awaited()
+
+    def awaited(self) -> None:
+        """Say what is awaited, if anything is and no line came for long."""
+        now = self._clock()
+        if now - self._said < AWAITED_LINE_SECONDS:
+            return
+        self._said = now
+        if self._rows and not self._console.is_terminal:
+            waits = [
+                f"{pool_name(key)} ({row.event.phase} for {now - row.phase_began:.0f} s)"
+                for key, row in self._rows.items()
+            ]
+            self.say(f"waiting for {', '.join(waits)}")
 
     def on_event(self, event: PoolEvent) -> None:
         """Show one event."""
@@ -75,7 +105,7 @@ class Display:
             row.event = event
             return
         row.event, row.said = event, now
-        if not self._console.is_terminal or event.phase in _AT_REST:
+        if not self._console.is_terminal or event.phase in _AT_REST or event.phase is Phase.RETRYING:
             self.say(self._line(row, now))
         if event.phase in _AT_REST:
             self._rows.pop(event.key, None)
@@ -94,6 +124,8 @@ class Display:
             parts.append(event.text)
         if event.phase in {Phase.READY, Phase.FAILED}:
             parts.append(f"after {now - row.began:.1f} s")
+        if event.phase in {Phase.FAILED, Phase.RETRYING} and self._log:
+            parts.append(f"details in {self._log}")
         return ", ".join(parts)
 
     def _table(self) -> Table:

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +35,7 @@ from pilotfish.concurrency import first_done
 from pilotfish.gateway.routes import AnyScorer
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.local import state
+from pilotfish.local.logfile import write_log
 from pilotfish.local.machine import examine
 from pilotfish.local.run import LocalRun, RunOptions, wanted_of
 from pilotfish.local.secrets import parse_volumes
@@ -79,8 +80,9 @@ def up(
         settings = replace(
             GatewaySettings.from_environment(os.environ), host=host, port=port, drain_seconds=DRAIN_SECONDS
         )
-        with Display(console) as display:
-            uvloop.run(_Up(options, settings, display, tuple(paths), watch).until_told(loaded))
+        log = write_log(os.environ, port)
+        with Display(console, log=log) as display:
+            uvloop.run(_Up(options, settings, display, tuple(paths), watch, log).until_told(loaded))
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
@@ -107,6 +109,7 @@ class _Up:
     display: Display
     paths: tuple[Path, ...]
     watch: bool
+    log: Path
 
     async def until_told(self, loaded: Loaded) -> None:
         """Run until a signal, then end everything. Raises PilotfishError when the run cannot go on."""
@@ -122,20 +125,22 @@ class _Up:
             server.apply(snapshot)
             announcer.on_snapshot(snapshot)
 
-        run = LocalRun(self.options, self.display.on_event, on_snapshot)
+        record = _Record(self.paths)
+
+        def on_ray(line: str) -> None:
+            self.display.say(line)
+            record.write(announcer.url, run.metrics_url)
+
+        run = LocalRun(self.options, self.display.on_event, on_snapshot, on_ray)
         async with _told_to_end() as told, _ended(run, server, self.display):
             port = await _start(server, self.settings)
             announcer.url = f"http://{self.settings.host}:{port}"
-            self.display.say(f"gateway at {announcer.url}/v1")
-            with _recorded(run, announcer.url, port, self.paths):
-                await first_done(told.wait(), self._work(run, loaded))
-
-    async def _work(self, run: LocalRun, loaded: Loaded) -> None:
-        self.display.say("starting Ray")
-        await run.start()
-        self.display.say("Ray started")
-        await run.apply(loaded)
-        await first_done(run.serve(), self._follow(run) if self.watch else asyncio.Event().wait())
+            self.display.say(f"gateway at {announcer.url}/v1, log in {self.log}")
+            with record:
+                record.write(announcer.url)
+                await run.apply(loaded)
+                following = [self._follow(run)] if self.watch else []
+                await first_done(told.wait(), run.serve(), self.display.say_what_is_awaited(), *following)
 
     async def _follow(self, run: LocalRun) -> None:
         """Apply the manifests again whenever a file changes. Faulty ones are told, and what runs is kept."""
@@ -200,18 +205,26 @@ async def _told_to_end() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-@contextmanager
-def _recorded(run: LocalRun, url: str, port: int, paths: tuple[Path, ...]) -> Iterator[None]:
-    """Let other processes of the user find this run while it lasts."""
-    pid, started = state.this_process()
-    given = tuple(str(path) for path in paths)
-    written = state.write(
-        state.state_folder(os.environ), state.RunState(pid, started, url, port, run.head.metrics_url, given)
-    )
-    try:
-        yield
-    finally:
-        state.remove(written)
+class _Record:
+    """Lets other processes of the user find this run until the context ends."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self._paths = tuple(str(path) for path in paths)
+        self._written: Path | None = None
+
+    def write(self, url: str, ray_metrics: str = "") -> None:
+        """Write what is known now."""
+        pid, started = state.this_process()
+        port = int(url.rpartition(":")[2])
+        record = state.RunState(pid, started, url, port, ray_metrics, self._paths)
+        self._written = state.write(state.state_folder(os.environ), record)
+
+    def __enter__(self) -> "_Record":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._written:
+            state.remove(self._written)
 
 
 @asynccontextmanager

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pilotfish.reconcile.engine_reason import reason_from_log
+from pilotfish.reconcile.engine_reason import cause_from_log
 
 
-def logged_reason() -> str | None:
-    """The first exception in what this process and its children wrote; None where there is none, or no file to read.
+def logged_exception() -> str | None:
+    """The first exception in what this process and its children wrote, with its type; None where there is none.
 
     vLLM's engine runs in a child, and the parent learns no more than that it ended. Ray gives a worker files for what
     it writes, and its children inherit them.
@@ -16,8 +16,8 @@ def logged_reason() -> str | None:
         try:
             if written.is_file():
                 with written.open(errors="replace") as lines:
-                    if reason := reason_from_log(lines):
-                        return reason
+                    if cause := cause_from_log(lines):
+                        return cause.exception
         except OSError:  # the failure that is being explained must not be lost for want of words
             continue
     return None

@@ -6,17 +6,17 @@ asked for whenever the engine comes up anew. All of Ray but Serve's port stays o
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 from aiohttp import web
 
 from pilotfish.api.modelpool import Task
-from pilotfish.base.errors import RuntimeFailure
+from pilotfish.base.errors import RuntimeFailure, Unavailable
 from pilotfish.concurrency import first_done
-from pilotfish.engine.health import Judgement, Verdict, judge
+from pilotfish.engine.health import Verdict, judge
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
 from pilotfish.upstream.engine_load import requests_in_engine
@@ -24,7 +24,13 @@ from pilotfish.upstream.probe import probe
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 POLL_SECONDS = 1.0
+PATIENCE = 20
+"""Times in a row that Serve may fail to report its applications."""
+DEPLOY_TRIES = 300
+"""To hand Serve the application, a second or more apart; then the pod ends, and is started again."""
 DRAIN_POLL_SECONDS = 5.0
 ANSWER_SECONDS = 300.0
 """For the first answer: an engine that just came up may have to compile or warm up first."""
@@ -78,7 +84,7 @@ class PoolPod:
         health = await self._serve_health()
         try:
             await self._ray.start()
-            await self._ray.deploy([self._settings.application])
+            await _patiently(lambda: self._ray.deploy([self._settings.application]), DEPLOY_TRIES)
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as http:
                 await self._until_stopped(http, stopping)
                 await self._drain(http)
@@ -97,7 +103,8 @@ class PoolPod:
         """Keep `ready` true to the engine's state. Raises RuntimeFailure when the engine does not come up."""
         ever = False
         while True:
-            judgement = judge((await self._ray.applications()).get(self._settings.application["name"]), self._engine)
+            known = await _patiently(self._ray.applications, PATIENCE)
+            judgement = judge(known.get(self._settings.application["name"]), self._engine)
             if judgement.verdict is Verdict.RUNNING:
                 if not self._answered:
                     await self._ask(http)
@@ -108,15 +115,12 @@ class PoolPod:
                     logger.warning("not ready: %s", judgement.message or judgement.verdict)
                 self._answered = False
                 if judgement.verdict is Verdict.BROKEN and (judgement.final or not ever):
-                    raise RuntimeFailure(await self._reason(judgement))
+                    raise await explain(self._ray.logs, judgement.message, judgement.replicas)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _ask(self, http: aiohttp.ClientSession) -> None:
         settings = self._settings
         await probe(http, f"http://127.0.0.1:{self._ray.ports.serve}/v1", settings.task, settings.model)
-
-    async def _reason(self, judgement: Judgement) -> str:
-        return await explain(self._ray.logs, judgement.message, judgement.replicas)
 
     async def _drain(self, http: aiohttp.ClientSession) -> None:
         """Wait until the engine has no request, as its metrics say, which lag by a few seconds: so twice in a row."""
@@ -148,3 +152,13 @@ class PoolPod:
         await runner.setup()
         await web.TCPSite(runner, self._settings.host, self._settings.health_port).start()
         return runner
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]], tries: int) -> T:
+    for _ in range(tries - 1):
+        try:
+            return await ask()
+        except Unavailable as error:
+            logger.warning("%s\n%s", error, error.details)
+        await asyncio.sleep(POLL_SECONDS)
+    return await ask()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ray.serve.llm.deployment import LLMServer
 
-from pilotfish.engine.own_log import logged_reason
+from pilotfish.engine.own_log import logged_exception
 
 ADAPTERS = "pilotfish_adapters"
 """Key in the experimental part of Ray's configuration: folders of LoRA adapters, by the name that clients write."""
@@ -35,8 +35,8 @@ class PoolServer(LLMServer):  # type: ignore[misc]  # Ray is not typed
         try:
             await self.engine.start()
         except RuntimeError as failure:
-            if reason := logged_reason():
-                raise RuntimeError(reason) from failure
+            if exception := logged_exception():
+                raise RuntimeError(exception) from failure
             raise
         for name, folder in self._llm_config.experimental_configs.get(ADAPTERS, {}).items():
             await self.engine.resolve_lora(_LocalAdapter(name, folder))

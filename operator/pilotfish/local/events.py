@@ -17,6 +17,7 @@ class Phase(StrEnum):
     CONVERTING = "converting weights"
     LOADING = "engine loading"
     WARMING = "warming up"
+    RETRYING = "trying again"
     READY = "ready"
     AT_ZERO = "at zero"
     FAILED = "failed"

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pilotfish.render.serve_application import EngineContext
 from pilotfish.routing.snapshot import Key, namespace_of
 from pilotfish.weights import progress
 from pilotfish.weights.fetching import ensure
+
+FILES_POLL_SECONDS = 2.0
 
 _PHASES = {
     progress.Phase.FOUND: Phase.FOUND,
@@ -85,6 +88,27 @@ class Fetcher:
             await asyncio.gather(running, return_exceptions=True)
             raise
 
+    async def files_changed(self, pool: ModelPool) -> None:
+        """Wait until a file of this machine that the pool names came, went, or has another content or mode.
+
+        Looks, as a change of the mode is reported by no file watcher.
+        """
+        paths = tuple(self._local_paths(pool))
+        before = await asyncio.to_thread(_stamps, paths)
+        while await asyncio.to_thread(_stamps, paths) == before:  # noqa: ASYNC110 - there is nothing to wait for
+            await asyncio.sleep(FILES_POLL_SECONDS)
+
+    def _local_paths(self, pool: ModelPool) -> Iterator[Path]:
+        speculative = pool.engine.speculative
+        adapters = (adapter.model for adapter in pool.spec.adapters or ())
+        for source in (pool.spec.model, speculative.draft_model if speculative else None, *adapters):
+            scheme, _, rest = source.uri.partition("://") if source else ("", "", "")
+            volume, _, below = rest.partition("/")
+            if scheme == "file":
+                yield Path(rest)
+            elif scheme == "pvc" and volume in self.volumes:
+                yield self.volumes[volume] / below
+
     def _environment(self, pool: ModelPool, key: Key) -> dict[str, str]:
         variables = pool.spec.pod.env if pool.spec.pod else ()
         return {
@@ -92,3 +116,19 @@ class Fetcher:
             for variable in variables
             if variable.secret_key_ref
         }
+
+
+def _stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
+    """What changes when a file does, of each path that exists and of what is directly in it where it is a folder."""
+    stamps = {}
+    for path in paths:
+        with suppress(OSError):
+            stamps[path] = _stamp(path)
+            for file in path.iterdir() if path.is_dir() else ():
+                stamps[file] = _stamp(file)
+    return stamps
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_mode, stat.st_uid

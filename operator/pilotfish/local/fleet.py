@@ -1,17 +1,17 @@
 """All pools of a run: brought up in order, watched while they serve, updated in place when their manifests change."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
 import aiohttp
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
-from pilotfish.base.errors import PilotfishError, RuntimeFailure
+from pilotfish.base.errors import EngineFailed, PilotfishError, RuntimeFailure, Unavailable
 from pilotfish.engine.health import Judgement, Verdict, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
-from pilotfish.reconcile.engine_reason import worth_retrying
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
 from pilotfish.render.names import engine_deployment, served_model
 from pilotfish.render.serve_application import EngineContext, serve_application
@@ -19,12 +19,21 @@ from pilotfish.routing.snapshot import Endpoint, Key, PoolState, PoolView
 from pilotfish.upstream.probe import probe
 from pilotfish.upstream.ray_serve import Application, Replica
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 1.0
 """Between two looks at what Serve says."""
 PATIENCE = 20
 """Times in a row that Serve may fail to say anything."""
 PROBE_SECONDS = 180.0
 """The first answer of a cold engine on a busy machine takes long."""
+FIRST_RETRY_SECONDS = 2.0
+"""Before the second try; twice as long before each one after it."""
+MOST_RETRY_SECONDS = 60.0
+CORES_PER_START = 4
+"""Cores that one more engine needs to start beside another."""
+UNKNOWN_LOOKS = 30
+"""Looks in a row at which Serve may not know an application that it was given."""
 
 
 class Engines(Protocol):
@@ -53,12 +62,18 @@ class Member:
     context: EngineContext | None = None
     application: dict[str, Any] | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+    tries: int = 0
+    """That failed since the engine last answered."""
+    failure: str = ""
+    """Why the last of them did."""
 
 
 Prepare = Callable[[ModelPool, AutoscalingPolicy | None], Awaitable[EngineContext]]
 """Fetches a pool's weights and resolves its secrets."""
-Explain = Callable[[str, tuple[Replica, ...]], Awaitable[str]]
-"""One line that says why an engine failed, from Serve's message and the logs of replicas."""
+Explain = Callable[[str, tuple[Replica, ...]], Awaitable[EngineFailed]]
+"""Why an engine failed, from Serve's message and the logs of replicas."""
+FilesChanged = Callable[[ModelPool], Awaitable[None]]
+"""Returns once files of this machine that a pool names are others than now."""
 
 
 class Fleet:
@@ -70,19 +85,23 @@ class Fleet:
         *,
         prepare: Prepare,
         explain: Explain,
+        files_changed: FilesChanged,
         on_event: OnEvent,
         on_change: Callable[[], None],
-        starting: int = 1,
+        cores: int = 1,
     ) -> None:
+        """One engine loads at a time for every `CORES_PER_START` of `cores`, and no weights are converted meanwhile."""
         self._engines = engines
         self._prepare = prepare
         self._explain = explain
+        self._files_changed = files_changed
         self._on_event = on_event
         self._on_change = on_change
         self._members: dict[Key, Member] = {}
         self._wanted = Wanted({}, {})
-        self._fetching = asyncio.Lock()
-        self._starting = asyncio.Semaphore(starting)
+        self._starting = asyncio.Semaphore(max(1, cores // CORES_PER_START))
+        # on few cores the conversion of one pool's weights would starve the start of another's engine
+        self._fetching = asyncio.Semaphore(1) if cores > CORES_PER_START else self._starting
         self._deploying = asyncio.Lock()
         self._states: dict[str, Application] = {}
         self._looked = asyncio.Condition()
@@ -99,6 +118,7 @@ class Fleet:
         Returns once everything is under way; events tell the rest.
         """
         todo = plan(wanted, self._wanted)
+        todo = LocalPlan(tuple(self._again_if_failed(step) for step in todo.pools))
         self._wanted = wanted
         for step in todo.pools:
             if step.action in {Action.REMOVE, Action.RESTART, Action.RESCALE, Action.REST, Action.REACH}:
@@ -111,8 +131,16 @@ class Fleet:
                 self._on_event(PoolEvent(step.key, Phase.REMOVED))
         self._on_change()
         if any(member.application for member in gone) or any(step.action is Action.REST for step in todo.pools):
-            await self._deploy()
+            await self._redeploy()
         return todo
+
+    def _again_if_failed(self, step: PoolPlan) -> PoolPlan:
+        """A failed pool is tried again when its manifest changed, or anything did if its files were at fault."""
+        member = self._members.get(step.key)
+        if member is None or step.action is not Action.KEEP or member.view.state is not PoolState.FAILED:
+            return step
+        changed = member.context is None or (member.pool, member.policy) != (step.pool, step.policy)
+        return replace(step, action=Action.RESTART) if changed else step
 
     async def watch(self) -> NoReturn:
         """Follow what Serve says until cancelled. Raises RuntimeFailure when Ray stops answering altogether."""
@@ -136,8 +164,9 @@ class Fleet:
         for _ in range(PATIENCE):
             try:
                 return await self._engines.applications()
-            except RuntimeFailure as error:
+            except Unavailable as error:
                 failure = error
+                logger.warning("%s\n%s", error, error.details)
                 await asyncio.sleep(POLL_SECONDS)
         raise failure
 
@@ -156,11 +185,11 @@ class Fleet:
                 member.application = None
                 member.task = asyncio.create_task(self._tend(key, member), name=f"tend {key}")
 
-    def fail_all(self, reason: str) -> None:
-        """Mark every pool that has an engine as failed: the Ray below them is gone."""
+    def interrupt(self, reason: str) -> None:
+        """Let no pool with an engine count as ready: the Ray below them is gone, and another one starts."""
         for key, member in self._members.items():
             if member.application:
-                self._set(key, member, PoolState.FAILED, Phase.FAILED, reason)
+                self._set(key, member, PoolState.LOADING, Phase.WAITING, reason)
 
     def _take(self, step: PoolPlan, pool: ModelPool, reach: Callable[[ModelPool], Endpoint]) -> None:
         member = self._members.get(step.key)
@@ -187,64 +216,93 @@ class Fleet:
         member.task = None
 
     async def _tend(self, key: Key, member: Member) -> None:
-        """Bring one pool up, then follow its engine for as long as the pool is wanted as it is."""
-        try:
-            async with self._fetching:
-                member.context = await self._prepare(member.pool, member.policy)
-            async with self._starting:
-                member.application = serve_application(member.pool, member.context)
-                if member.view.state is not PoolState.READY:
-                    self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is loading")
-                await self._deploy()
-                await self._follow(key, member, until_settled=True)
-            await self._follow(key, member, until_settled=False)
-        except PilotfishError as error:
-            self._set(key, member, PoolState.FAILED, Phase.FAILED, str(error))
-            if member.application:
-                member.application = None
-                await self._deploy()
-
-    async def _follow(self, key: Key, member: Member, *, until_settled: bool) -> None:
-        """Mirror what Serve says into the pool's view; `until_settled` returns once the engine answers or is retried.
-
-        Raises RuntimeFailure with the reason when a first start failed and another try cannot help.
-        """
-        explained = ""
-        looks = self._looks + 2  # a look that is under way now may be older than the deployment
+        """Keep one pool up for as long as it is wanted as it is: a start that failed is tried again, with backoff."""
         while True:
-            judgement = judge(await self._look(member, looks), engine_deployment(member.pool))
-            looks = self._looks + 1
-            ready = member.view.state is PoolState.READY
-            if judgement.verdict is Verdict.RUNNING and (until_settled or not ready):
-                await self._warm(key, member, must=until_settled)
-            elif judgement.verdict is Verdict.BROKEN and judgement.message != explained:
-                explained = judgement.message
-                await self._broken(key, member, judgement, final=judgement.final or until_settled)
-            elif judgement.verdict is Verdict.STARTING and ready and not judgement.running:
-                self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is starting again")
-            else:
-                continue
-            if until_settled:
+            try:
+                await self._run(key, member)
+            except PilotfishError as error:
+                await self._recover(key, member, error)
+
+    async def _run(self, key: Key, member: Member) -> NoReturn:
+        """Bring one pool up, then follow its engine. Raises PilotfishError when that failed."""
+        async with self._fetching:
+            member.context = None
+            member.context = await self._prepare(member.pool, member.policy)
+        async with self._starting:
+            member.application = serve_application(member.pool, member.context)
+            if member.view.state is not PoolState.READY:
+                self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is loading")
+            await self._deploy()
+            await self._until_ready(key, member)
+        await self._follow(key, member)
+
+    async def _recover(self, key: Key, member: Member, error: PilotfishError) -> None:
+        """Return when the pool is to be tried again: after a while, or when its files changed if time mends nothing."""
+        reason = str(error)
+        lasting = error.transient is False or (error.transient is None and reason == member.failure)
+        member.tries, member.failure = member.tries + 1, reason
+        logger.warning("%s: try %d failed: %s\n%s", member.pool.name, member.tries, reason, error.details)
+        if member.application and (lasting or isinstance(error, EngineFailed)):
+            # what failed makes way for the next
+            member.application = None
+            await self._redeploy()
+        if lasting:
+            self._set(key, member, PoolState.FAILED, Phase.FAILED, reason)
+            await self._files_changed(member.pool)
+            member.tries = 0
+            self._set(key, member, PoolState.LOADING, Phase.WAITING, "its files have changed")
+            return
+        seconds = min(FIRST_RETRY_SECONDS * 2 ** (member.tries - 1), MOST_RETRY_SECONDS)
+        again = f"try {member.tries + 1} in {seconds:.0f} s: {reason}"
+        self._set(key, member, PoolState.LOADING, Phase.RETRYING, again)
+        await asyncio.sleep(seconds)
+
+    async def _until_ready(self, key: Key, member: Member) -> None:
+        """Return once the engine has answered. Raises RuntimeFailure when it failed."""
+        async for judgement in self._judgements(member):
+            if judgement.verdict is Verdict.BROKEN:
+                raise await self._explain(judgement.message, judgement.replicas)
+            if judgement.verdict is Verdict.RUNNING:
+                await self._warm(key, member)
                 return
 
-    async def _broken(self, key: Key, member: Member, judgement: Judgement, *, final: bool) -> None:
-        reason = await self._explain(judgement.message, judgement.replicas)
-        if judgement.final or (final and not worth_retrying(reason)):
-            raise RuntimeFailure(reason)
-        self._set(key, member, PoolState.FAILED, Phase.FAILED, reason)
+    async def _follow(self, key: Key, member: Member) -> NoReturn:
+        """Mirror what Serve reports into the view of a pool that was ready. Raises EngineFailed when Serve gave up."""
+        explained = ""
+        async for judgement in self._judgements(member):
+            ready = member.view.state is PoolState.READY
+            if judgement.verdict is Verdict.RUNNING and not ready:
+                await self._warm(key, member)
+            elif judgement.verdict is Verdict.BROKEN and judgement.message != explained:
+                explained = judgement.message
+                failure = await self._explain(judgement.message, judgement.replicas)
+                if judgement.final:
+                    raise failure
+                logger.warning("%s: %s\n%s", member.pool.name, failure, failure.details)
+                self._set(key, member, PoolState.LOADING, Phase.LOADING, f"its engine is starting again: {failure}")
+            elif judgement.verdict is Verdict.STARTING and ready and not judgement.running:
+                self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is starting again")
+        raise AssertionError("judgements do not end")
 
-    async def _warm(self, key: Key, member: Member, *, must: bool) -> None:
-        """Ask the engine for one token, then call the pool ready. Raises RuntimeFailure if it `must` and does not."""
+    async def _judgements(self, member: Member) -> AsyncIterator[Judgement]:
+        """What Serve reports of the pool's engine, at every look. Raises Unavailable when Serve does not know it."""
+        unknown = 0
+        look = self._looks + 2  # a look that is under way now may be older than the deployment
+        while True:
+            application = await self._look(member, look)
+            look = self._looks + 1
+            unknown = 0 if application else unknown + 1
+            if unknown > UNKNOWN_LOOKS:
+                raise Unavailable("Serve does not know the application that it was given")
+            yield judge(application, engine_deployment(member.pool))
+
+    async def _warm(self, key: Key, member: Member) -> None:
+        """Ask the engine for one token, then call the pool ready. Raises RuntimeFailure when no answer comes."""
         self._on_event(PoolEvent(key, Phase.WARMING))
         base_url = self._engines.base_url(member.context.route_prefix if member.context else "/")
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS)) as http:
-            try:
-                await probe(http, base_url, member.pool.spec.task, served_model(member.pool))
-            except RuntimeFailure as error:
-                if must:
-                    raise
-                self._set(key, member, PoolState.FAILED, Phase.FAILED, str(error))
-                return
+            await probe(http, base_url, member.pool.spec.task, served_model(member.pool))
+        member.tries, member.failure = 0, ""
         member.view = PoolView(member.pool, PoolState.READY, (Endpoint(base_url),))
         self._on_event(PoolEvent(key, Phase.READY))
         self._on_change()
@@ -259,6 +317,13 @@ class Fleet:
         """Tell Serve all applications; it leaves alone those that did not change."""
         async with self._deploying:
             await self._engines.deploy([m.application for m in self._members.values() if m.application])
+
+    async def _redeploy(self) -> None:
+        """Take out of Serve what is wanted no more. Where that fails, the next deployment of any pool does it."""
+        try:
+            await self._deploy()
+        except RuntimeFailure as error:
+            logger.warning("%s\n%s", error, error.details)
 
     def _set(self, key: Key, member: Member, state: PoolState, phase: Phase, reason: str) -> None:
         member.view = PoolView(member.pool, state, reason=reason)

@@ -1,12 +1,16 @@
 """One run of local mode: a Ray, a fleet of pools on it, and a snapshot for the gateway whenever anything changes."""
 
+import asyncio
+import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
-from pilotfish.base.errors import RuntimeFailure
+from pilotfish.base.errors import EngineFailed, RuntimeFailure
 from pilotfish.concurrency import first_done
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
@@ -21,12 +25,13 @@ from pilotfish.render.serve_application import serve_tracing_environment
 from pilotfish.routing.snapshot import Endpoint, RouterView, Snapshot, namespace_of, snapshot
 from pilotfish.upstream.ray_serve import Application, Replica
 
-MOST_RESTARTS = 3
-"""Times that Ray is started again in one run."""
-TIMED_OUT = "timed out during startup"
-"""What Ray says when it missed its own limit, which cannot be set."""
-CORES_PER_START = 4
-"""Cores that one more engine needs to start beside another."""
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 2.0
+"""Before Ray is started again; twice as long before each further try."""
+MOST_RETRY_SECONDS = 60.0
+STEADY_SECONDS = 600.0
+"""A Ray that lived as long owes nothing to the tries before it."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,22 @@ def wanted_of(loaded: Loaded) -> Wanted:
 
 
 class LocalRun:
-    """Start with `start`, hand it manifests with `apply`, keep `serve` running, end with `stop`."""
+    """Hand it manifests with `apply`, keep `serve` running, end with `stop`. Ray starts with the first engine.
 
-    def __init__(self, options: RunOptions, on_event: OnEvent, on_snapshot: Callable[[Snapshot], None]) -> None:
+    `on_ray` is called with a line for people whenever Ray starts, has started, or stopped.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        on_event: OnEvent,
+        on_snapshot: Callable[[Snapshot], None],
+        on_ray: Callable[[str], None],
+    ) -> None:
         self._options = options
+        self._on_ray = on_ray
+        self._ray_wanted = asyncio.Event()
+        self._ray_up = asyncio.Event()
         self._on_snapshot = on_snapshot
         self._loaded: Loaded | None = None
         self._secrets = Secrets()
@@ -62,27 +79,16 @@ class LocalRun:
             self,
             prepare=fetcher.prepare,
             explain=self._explain,
+            files_changed=fetcher.files_changed,
             on_event=on_event,
             on_change=self._publish,
-            starting=max(1, (os.cpu_count() or 1) // CORES_PER_START),
+            cores=len(os.sched_getaffinity(0)),
         )
 
     @property
-    def head(self) -> RayHead:
-        """The Ray of now."""
-        return self._head
-
-    async def start(self) -> None:
-        """Start Ray, again where a busy machine let it time out. Raises RuntimeFailure."""
-        for _ in range(MOST_RESTARTS - 1):
-            try:
-                return await self._head.start()
-            except RuntimeFailure as failure:
-                if TIMED_OUT not in str(failure):
-                    raise
-            await self._head.stop()
-            self._head = self._new_head()
-        return await self._head.start()
+    def metrics_url(self) -> str:
+        """Where the engines' metrics are; empty while there is no Ray."""
+        return self._head.metrics_url if self._ray_up.is_set() else ""
 
     async def apply(self, loaded: Loaded) -> LocalPlan:
         """Make these manifests what runs. Raises ConfigError where a Secret is missing; then nothing has changed."""
@@ -92,16 +98,39 @@ class LocalRun:
         self._loaded, self._secrets = loaded, secrets
         return await self._fleet.apply(wanted, lambda pool: reached[namespace_of(pool), pool.name])
 
-    async def serve(self) -> None:
-        """Watch engines, and Ray itself, which is started again when it dies. Raises RuntimeFailure after too many."""
-        for _ in range(MOST_RESTARTS):
-            reason = await self._until_ray_ends()
-            self._fleet.fail_all(reason)
+    async def serve(self) -> NoReturn:
+        """Watch engines, and Ray itself, which is started again, with backoff, whenever it does not start or dies."""
+        await first_done(self._ray_wanted.wait(), self._fleet.watch())
+        tries = 0
+        while True:
+            began = time.monotonic()
+            reason = await self._one_ray(again=tries > 0)
+            tries = 1 if time.monotonic() - began > STEADY_SECONDS else tries + 1
+            seconds = min(FIRST_RETRY_SECONDS * 2 ** (tries - 1), MOST_RETRY_SECONDS)
+            self._on_ray(f"{reason}; it is started again in {seconds:.0f} s")
+            self._fleet.interrupt(reason)
             await self._head.stop()
             self._head = self._new_head()
-            await self.start()
-            await self._fleet.begin_again()
-        raise RuntimeFailure(f"Ray stopped {MOST_RESTARTS} times: {await self._until_ray_ends()}")
+            await asyncio.sleep(seconds)
+
+    async def _one_ray(self, *, again: bool) -> str:
+        """Start Ray, bring all pools up on it, and watch both until it is gone: why, in one line."""
+        self._on_ray("starting Ray")
+        try:
+            await self._head.start()
+        except RuntimeFailure as failure:
+            logger.warning("%s\n%s", failure, failure.details)
+            return str(failure)
+        self._ray_up.set()
+        self._on_ray("Ray started")
+        try:
+            if again:
+                await self._fleet.begin_again()
+            return await first_done(self._head.ended(), self._fleet.watch())
+        except RuntimeFailure as failure:
+            return str(failure)
+        finally:
+            self._ray_up.clear()
 
     async def stop(self) -> None:
         """End everything that the run has started."""
@@ -111,11 +140,17 @@ class LocalRun:
     # what the fleet needs of a Ray: that of the moment
 
     async def deploy(self, applications: list[Mapping[str, object]]) -> None:
-        """Make these Serve's applications."""
+        """Make these Serve's applications, once Ray is up."""
+        if applications:
+            self._ray_wanted.set()
+        elif not self._ray_wanted.is_set():
+            return
+        await self._ray_up.wait()
         await self._head.deploy(applications)
 
     async def applications(self) -> dict[str, Application]:
-        """Every Serve application with its state."""
+        """Every Serve application with its state, once Ray is up."""
+        await self._ray_up.wait()
         return await self._head.applications()
 
     def base_url(self, route_prefix: str) -> str:
@@ -127,13 +162,7 @@ class LocalRun:
         tracing = serve_tracing_environment(endpoint) if endpoint else {}
         return RayHead({**os.environ, **tracing}, self._options.gpus)
 
-    async def _until_ray_ends(self) -> str:
-        try:
-            return await first_done(self._head.ended(), self._fleet.watch())
-        except RuntimeFailure as failure:
-            return str(failure)
-
-    async def _explain(self, message: str, replicas: tuple[Replica, ...]) -> str:
+    async def _explain(self, message: str, replicas: tuple[Replica, ...]) -> EngineFailed:
         return await explain(self._head.logs, message, replicas)
 
     def _publish(self) -> None:

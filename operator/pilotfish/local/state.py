@@ -19,7 +19,7 @@ class RunState:
     url: str
     port: int
     ray_metrics: str
-    """Where engines' metrics are, as Prometheus reads them."""
+    """Where engines' metrics are, as Prometheus reads them; empty while there is no Ray."""
     paths: tuple[str, ...]
 
 

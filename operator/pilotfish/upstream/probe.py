@@ -7,7 +7,7 @@ import aiohttp
 import orjson
 
 from pilotfish.api.modelpool import Task
-from pilotfish.base.errors import RuntimeFailure
+from pilotfish.base.errors import RuntimeFailure, Unavailable
 
 _PATHS = {Task.GENERATE: "/chat/completions", Task.EMBED: "/embeddings", Task.SCORE: "/score"}
 
@@ -25,7 +25,10 @@ def probe_body(task: Task, model: str) -> dict[str, Any]:
 async def probe(
     http: aiohttp.ClientSession, base_url: str, task: Task, model: str, headers: Mapping[str, str] | None = None
 ) -> None:
-    """Ask once and return when an answer came. Raises RuntimeFailure with the server's words when none does."""
+    """Ask once and return when an answer came.
+
+    Raises Unavailable when none comes or the server fails, RuntimeFailure when it refuses the request.
+    """
     url = base_url.rstrip("/") + _PATHS[task]
     body = probe_body(task, model)
     status, content = await _post(http, url, body, headers or {})
@@ -34,7 +37,9 @@ async def probe(
         completion = {"model": model, "prompt": "Hello", "max_tokens": 1, "logprobs": 1}
         status, content = await _post(http, base_url.rstrip("/") + "/completions", completion, headers or {})
     if status != 200:
-        raise RuntimeFailure(f"the probe of {model!r} was answered {status}: {content.decode(errors='replace')[:500]}")
+        text = content.decode(errors="replace").strip()
+        reason = f"the probe of {model!r} was answered {status}: {' '.join(text[:400].split())}"
+        raise Unavailable(reason, text) if status >= 500 else RuntimeFailure(reason)
 
 
 async def _post(
@@ -46,4 +51,4 @@ async def _post(
         ) as answer:
             return answer.status, await answer.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise RuntimeFailure(f"the probe of {url} got no answer: {error}") from error
+        raise Unavailable(f"the probe of {url} got no answer: {error or type(error).__name__}") from error

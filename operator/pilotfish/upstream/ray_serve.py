@@ -7,9 +7,12 @@ from typing import Any
 import aiohttp
 import orjson
 
-from pilotfish.base.errors import RuntimeFailure
+from pilotfish.base.errors import RuntimeFailure, Unavailable
+from pilotfish.reconcile.engine_reason import exception_in
 
 APPLICATIONS = "/api/serve/applications/"
+_LONGEST = 400
+"""Characters of a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class RayDashboard:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def applications(self) -> dict[str, Application]:
-        """Every application by its name. Raises RuntimeFailure when Ray does not answer."""
+        """Every application by its name. Raises Unavailable when Ray does not answer."""
         details = orjson.loads(await self._request("GET"))
         return {name: _application(name, value) for name, value in details.get("applications", {}).items()}
 
@@ -66,7 +69,7 @@ class RayDashboard:
     ) -> None:
         """Make these the applications, all of them: others go, those that did not change are left alone.
 
-        Raises RuntimeFailure with Serve's words when it refuses them or does not answer.
+        Raises RuntimeFailure with Serve's reason when it refuses them, Unavailable when it does not answer or fails.
         """
         body = {"proxy_location": proxies, "http_options": dict(http_options), "applications": list(applications)}
         await self._request("PUT", orjson.dumps(body))
@@ -77,11 +80,19 @@ class RayDashboard:
             async with self._http.request(method, self._url + APPLICATIONS, data=body, headers=headers) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise RuntimeFailure(f"Ray's dashboard at {self._url} does not answer: {error}") from error
-        if answer.status != 200:
-            text = content.decode(errors="replace").strip()
-            raise RuntimeFailure(f"Ray's dashboard at {self._url} answered {answer.status}: {text[-2000:]}")
-        return content
+            raise Unavailable(
+                f"Ray's dashboard at {self._url} does not answer: {error or type(error).__name__}"
+            ) from error
+        if answer.status == 200:
+            return content
+        text = content.decode(errors="replace").strip()
+        lines = text.splitlines() or ["no reason given"]
+        reason = (
+            f"Ray's dashboard at {self._url} answered {answer.status}: {exception_in(text) or lines[-1][:_LONGEST]}"
+        )
+        if answer.status >= 500:
+            raise Unavailable(reason, text)
+        raise RuntimeFailure(reason)
 
 
 def _application(name: str, value: Mapping[str, Any]) -> Application:

@@ -1,6 +1,7 @@
 """From what a manifest says of weights to a folder that an engine loads."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,17 @@ def revision_of(folder: Path, cache: Path) -> str | None:
     return revision if isinstance(revision, str) else None
 
 
+def _check_readable(path: Path, uri: str) -> None:
+    """Raise WeightsError with the fix for the first file or folder that this user may not read."""
+    for file in (path, *(path.rglob("*") if path.is_dir() else ())):
+        if not os.access(file, os.R_OK | (os.X_OK if file.is_dir() else 0)):
+            mode = file.stat().st_mode & 0o777
+            raise WeightsError(
+                f"{uri}: {file} (mode {mode:04o}) cannot be read by user id {os.geteuid()}:"
+                f" its owner must run chmod -R a+rX {path}"
+            )
+
+
 @dataclass(frozen=True)
 class _Work:
     source: ModelSource
@@ -71,6 +83,8 @@ class _Work:
     def in_place(self, resolved: Resolved) -> Path | None:
         """The folder on this machine that is a model as it stands, if it is one."""
         path = resolved.in_place
+        if path is not None:
+            _check_readable(path, self.source.uri)
         if path is None or not path.is_dir() or not is_model(file.name for file in path.iterdir()):
             return None
         if self.source.sha256 is not None:

@@ -3,11 +3,12 @@
 import io
 import json
 import shlex
+from pathlib import Path
 
 from rich.console import Console
 
 from pilotfish.api import ModelPool, ModelRouter
-from pilotfish.cli.display import BYTES_LINE_SECONDS, Display
+from pilotfish.cli.display import AWAITED_LINE_SECONDS, BYTES_LINE_SECONDS, Display
 from pilotfish.cli.welcome import welcome
 from pilotfish.local.events import Phase, PoolEvent
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
@@ -40,6 +41,25 @@ def test_a_failure_is_one_line_with_its_reason():
     assert shown([(0, PoolEvent(KEY, Phase.LOADING)), (5, PoolEvent(KEY, Phase.FAILED, "no such file"))])[-1] == (
         "small: failed, no such file, after 5.0 s"
     )
+
+
+def test_silence_ends_with_what_is_awaited():
+    written, now = io.StringIO(), [0.0]
+    with Display(Console(file=written, width=200), clock=lambda: now[0], log=Path("/l")) as display:
+        display.on_event(PoolEvent(KEY, Phase.LOADING))
+        for seconds in (AWAITED_LINE_SECONDS - 1, AWAITED_LINE_SECONDS + 1, AWAITED_LINE_SECONDS + 2):
+            now[0] = seconds
+            display.awaited()
+        display.on_event(PoolEvent(KEY, Phase.RETRYING, "try 2 in 2 s: proxy late"))
+        display.on_event(PoolEvent(KEY, Phase.READY))
+        now[0] = 10 * AWAITED_LINE_SECONDS
+        display.awaited()
+    assert written.getvalue().splitlines() == [
+        "small: engine loading",
+        "waiting for small (engine loading for 21 s)",
+        "small: trying again, try 2 in 2 s: proxy late, details in /l",
+        "small: ready, after 22.0 s",
+    ]
 
 
 def manifest(cls, name, spec):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 PARENT = """
 import subprocess, sys
-from pilotfish.engine.own_log import logged_reason
+from pilotfish.engine.own_log import logged_exception
 print("INFO starting", flush=True)
 line = "(EngineCore pid=9) ERROR 11-21 14:06:10 [core.py:99] ValueError: too small"
 child = f"import sys; print({{line!r}}, file=sys.{stream})"
 subprocess.run([sys.executable, "-c", child], check=True)
-raise SystemExit(0 if logged_reason() == "too small" else 1)
+raise SystemExit(0 if logged_exception() == "ValueError: too small" else 1)
 """
 
 

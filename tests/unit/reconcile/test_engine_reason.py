@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.reconcile.engine_reason import LONGEST, reason_from_log, reason_from_message, worth_retrying
+from pilotfish.reconcile.engine_reason import LONGEST, cause_in, is_transient, reason_from_log, reason_from_message
 
 REPLICA_FAULT = """\
 The deployment failed to start 1 times in a row. This may be due to a problem with its constructor. Error:
@@ -69,9 +69,26 @@ def test_other_shapes_of_a_cause(line):
     assert reason_from_log([line])
 
 
-def test_memory_may_be_free_again_an_argument_stays_wrong():
-    assert worth_retrying("The worker was killed due to memory pressure")
-    assert not worth_retrying("Unknown engine argument: x")
+@pytest.mark.parametrize(
+    ("exception", "transient"),
+    [
+        ("The worker was killed due to memory pressure", True),
+        ("TimeoutError: the engine core did not answer in time", True),
+        ("ValueError: Unknown engine argument: x", False),
+        # what the engine's own process raised, raised again by its parent
+        ("RuntimeError: ValueError: Unknown engine argument: x", False),
+        ("ValueError: Free memory on device (1/2 GiB) is less than desired", True),
+        ("RuntimeError: something else", None),
+    ],
+)
+def test_memory_may_be_free_again_an_argument_stays_wrong(exception, transient):
+    assert is_transient(exception) is transient
+
+
+def test_an_exception_that_was_raised_again_is_shown_without_types():
+    found = cause_in("Error:\nRuntimeError: ValueError: Unknown engine argument: x")
+    assert found.reason == "Unknown engine argument: x"
+    assert "ValueError" in found.exception
 
 
 @given(st.text(max_size=2000))

@@ -1,6 +1,9 @@
 """From an address to a model's folder: copied once, resumed, checked, and never half there."""
 
 import hashlib
+import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -235,3 +238,32 @@ def test_a_folder_of_several_gguf_files_asks_for_one() -> None:
         WeightsError, match=r"several models: add the name of one file to the address \(a\.gguf, b\.gguf\)"
     ):
         wanted("x://m", [RemoteFile("a.gguf", 1), RemoteFile("b.gguf", 1)])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
+def test_a_file_that_this_user_may_not_read_is_reported_with_the_fix(tmp_path: Path) -> None:
+    """PEFT writes adapters with mode 0600, and pods run as another user than the one who trained."""
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    weights = adapter / "adapter_model.safetensors"
+    weights.touch(mode=0o600)
+    for folder in (adapter, *adapter.parents[: len(adapter.parents) - 2]):
+        folder.chmod(0o755)
+    code = f"""
+import os
+from pathlib import Path
+from pilotfish.api.modelpool import ModelSource
+from pilotfish.weights import ensure
+from pilotfish.plugins.extension_points import SOURCES
+from pilotfish.plugins.registry import Registry
+registry = Registry.installed()
+registry.load(SOURCES, "file")
+os.setuid(65534)
+ensure(ModelSource(uri="file://{adapter}"), cache=Path("/nowhere"), registry=registry)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"pilotfish.base.errors.WeightsError: file://{adapter}: {weights} (mode 0600) cannot be read by user id 65534:"
+        f" its owner must run chmod -R a+rX {adapter}"
+    )
