@@ -11,7 +11,7 @@ PORT ?= 8080
 help: ## Print the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-env: $(STAMPS)/project ## Make the environment of users: engines for CPUs, weights of the quickstart, pilotfish
+env: $(STAMPS)/bytecode ## Make the environment of users: engines for CPUs, weights of the quickstart, pilotfish
 
 $(STAMPS)/bootstrap: requirements/bootstrap.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,12 @@ $(STAMPS)/packages: $(STAMPS)/bootstrap requirements/cpu.txt requirements/quicks
 
 $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Bytecode of what engines import: without it, each of their processes compiles it at the first start.
+$(STAMPS)/bytecode: $(STAMPS)/project
+	-env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c \
+		'import pilotfish.cli.main, pilotfish.engine.server, vllm.v1.engine.core, vllm.v1.worker.cpu_worker'
 	touch $@
 
 dev: $(STAMPS)/dev ## Make the environment of contributors: that of users, and tools

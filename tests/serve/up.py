@@ -9,12 +9,12 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
-START_SECONDS = 600
+START_SECONDS = 1200
 """Engines on a busy machine of two cores; a deadline, never a measure."""
 
 
@@ -27,13 +27,15 @@ def free_port() -> int:
 class Up:
     """The process, what it has said, and the processes that it had when it was last looked at."""
 
-    def __init__(self, *arguments: str | Path, port: int | None = None, **environ: str) -> None:
+    def __init__(
+        self, *arguments: str | Path, port: int | None = None, prefix: Sequence[str] = (), **environ: str
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self._said = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pilotfish", "up", *map(str, arguments), "--port", str(self.port)],
+            [*prefix, sys.executable, "-m", "pilotfish", "up", *map(str, arguments), "--port", str(self.port)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=os.environ | environ,

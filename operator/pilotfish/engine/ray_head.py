@@ -197,7 +197,12 @@ class RayHead:
         ]  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in self._environ.items() if not name.startswith("RAY_")}
+        kept = {
+            name: value
+            for name, value in self._environ.items()
+            # Without bytecode each process of an engine would compile all of vLLM again.
+            if not name.startswith("RAY_") and name != "PYTHONDONTWRITEBYTECODE"
+        }
         binaries = str(Path(sys.executable).parent)
         return (
             kept
