@@ -29,7 +29,6 @@ from bare_proxies import NEEDS, installed
 
 from pilotfish.api.validation import parse_resource
 from pilotfish.gateway.server import GatewayServer
-from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
@@ -119,12 +118,8 @@ async def serve_gateway(port: int, engine: int) -> None:
     limits = {"requestsPerMinute": 10_000_000, "tokensPerMinute": 10_000_000_000}
     strategy = {"type": "Direct", "direct": {"poolRef": {"name": "small"}}}
     router = made("ModelRouter", "assistant", {"strategy": strategy, "limits": limits})
-    registry = Registry.installed()
-    server = GatewayServer(
-        GatewaySettings(port=port),
-        lambda name, settings: registry.load(SCORERS, name).from_settings(settings),
-        Tracing.from_environment(os.environ, "gateway"),
-    )
+    tracing = Tracing.from_environment(os.environ, "gateway")
+    server = GatewayServer(GatewaySettings(port=port), Registry.installed(), tracing)
     await server.start()
     view = PoolView(pool, PoolState.READY, (Endpoint(f"http://127.0.0.1:{engine}/v1"),))
     server.apply(snapshot([view], [RouterView(router)]))

@@ -1,6 +1,6 @@
 """A gateway in this process, stand-in engines behind it, and a real client in front."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,11 +10,10 @@ import orjson
 import pytest
 import yaml
 
-from pilotfish.api import ModelPool, ModelRouter
+from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
 from pilotfish.api.validation import parse_resource
 from pilotfish.calibration.train import Outcomes, train_linear
 from pilotfish.gateway.server import GatewayServer
-from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
@@ -120,6 +119,7 @@ class House:
     upstream: str
     tracing: Tracing = field(default_factory=Tracing)
     settings: GatewaySettings = field(default_factory=lambda: GatewaySettings(port=0, drain_seconds=1))
+    registry: Registry = field(default_factory=Registry.installed)
     gateway: GatewayServer | None = None
     url: str = ""
     session: aiohttp.ClientSession | None = None
@@ -134,16 +134,14 @@ class House:
         routers: list[ModelRouter],
         pools: list[ModelPool] | None = None,
         artifacts: Mapping[str, bytes] | None = None,
+        plugins: Sequence[AdaptationPlugin] = (),
     ) -> None:
         if self.gateway is None:
-            registry = Registry.installed()
-            self.gateway = GatewayServer(
-                self.settings, lambda name, given: registry.load(SCORERS, name).from_settings(given), self.tracing
-            )
+            self.gateway = GatewayServer(self.settings, self.registry, self.tracing)
             self.url = f"http://127.0.0.1:{await self.gateway.start()}"
             self.session = aiohttp.ClientSession()
         views = [self.view(each) for each in pools or [pool("small"), pool("large", "Large")]]
-        self.gateway.apply(snapshot(views, [RouterView(each, artifacts or {}) for each in routers]))
+        self.gateway.apply(snapshot(views, [RouterView(each, artifacts or {}) for each in routers], plugins))
 
     def view(self, each: ModelPool) -> PoolView:
         state, reason = self.states.get(each.name, (PoolState.READY, ""))

@@ -12,7 +12,6 @@ from pilotfish.controller.mirror import Key
 from pilotfish.gateway.objectives import PERIOD_SECONDS
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugin_api.artifacts import write_artifact
-from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.served import Served
 from pilotfish.routing.figures import GatewayFigures
@@ -61,10 +60,9 @@ class Fleet:
         return await self.peers.figures(self.addresses)
 
     async def add(self) -> GatewayServer:
-        registry = Registry.installed()
         gateway = GatewayServer(
             GatewaySettings(port=0, drain_seconds=1),
-            lambda name, given: registry.load(SCORERS, name).from_settings(given),
+            Registry.installed(),
             Tracing(),
             hear=self.hear,
             clock=lambda: self.now,

@@ -11,11 +11,13 @@ PilotfishError
 │   └── EngineFailed     an engine ended while it started
 └── RequestError         a request cannot be answered; knows its HTTP status
     ├── BadRequest                400
+    ├── RequestRefused            400
     ├── Unauthorized              401
     ├── ModelNotFound             404
     ├── BodyTooLarge              413
     ├── TooManyRequests           429
     ├── ClientTimeout             408
+    ├── PluginFailed              500
     ├── UpstreamError             the model server's own answer, passed on
     ├── BadUpstream               502
     ├── ModelUnavailable          503
@@ -117,6 +119,22 @@ class BadRequest(RequestError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class RequestRefused(RequestError):
+    """An adaptation plugin refused the request or its answer. No other pool is asked."""
+
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="content_filter")
+
+
+class PluginFailed(RequestError):
+    """An adaptation plugin failed, and its failurePolicy is Fail. No other pool is asked."""
+
+    type = "plugin_error"
 
 
 class Unauthorized(RequestError):

@@ -13,13 +13,10 @@ import uvloop
 from pilotfish.base.errors import PilotfishError
 from pilotfish.concurrency import first_done
 from pilotfish.gateway.objectives import PERIOD_SECONDS
-from pilotfish.gateway.routes import AnyScorer
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.credentials import find_credentials
 from pilotfish.kube.snapshots import ClusterSnapshots
-from pilotfish.plugin_api.settings import Settings
-from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.settings import ClusterGatewaySettings
@@ -48,18 +45,14 @@ async def _serve(settings: ClusterGatewaySettings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    registry = Registry.installed()
-
-    def load_scorer(name: str, scorer: Settings) -> AnyScorer:
-        return registry.load(SCORERS, name).from_settings(scorer)
-
     async with Peers(PERIOD_SECONDS) as peers:
 
         async def hear() -> Sequence[GatewayFigures]:
             return await peers.figures(await resolved(settings.peers)) if settings.peers else ()
 
         tracing = Tracing.from_environment(os.environ, "pilotfish-gateway")
-        await _until_stopped(settings, GatewayServer(settings.gateway, load_scorer, tracing, hear=hear), stopping)
+        server = GatewayServer(settings.gateway, Registry.installed(), tracing, hear=hear)
+        await _until_stopped(settings, server, stopping)
 
 
 async def _until_stopped(settings: ClusterGatewaySettings, server: GatewayServer, stopping: asyncio.Event) -> None:

@@ -32,7 +32,6 @@ from pilotfish.cli.local_options import (
 )
 from pilotfish.cli.welcome import welcome
 from pilotfish.concurrency import first_done
-from pilotfish.gateway.routes import AnyScorer
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.local import state
 from pilotfish.local.logfile import write_log
@@ -41,8 +40,6 @@ from pilotfish.local.run import LocalRun, RunOptions, wanted_of
 from pilotfish.local.secrets import parse_volumes
 from pilotfish.local.sizes import sizes_of
 from pilotfish.manifests import Loaded, load
-from pilotfish.plugin_api.settings import Settings
-from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.local_plan import LocalPlan, Wanted, plan
 from pilotfish.routing.snapshot import PoolState, Snapshot
@@ -97,11 +94,6 @@ def _refuse_second_run(port: int) -> None:
             )
 
 
-def load_scorer(registry: Registry, name: str, settings: Settings) -> AnyScorer:
-    """A scorer by its entry-point name. Raises PluginError and ConfigError."""
-    return registry.load(SCORERS, name).from_settings(settings)
-
-
 @dataclass
 class _Up:
     options: RunOptions
@@ -113,12 +105,8 @@ class _Up:
 
     async def until_told(self, loaded: Loaded) -> None:
         """Run until a signal, then end everything. Raises PilotfishError when the run cannot go on."""
-        registry = Registry.installed()
-        server = GatewayServer(
-            self.settings,
-            lambda name, settings: load_scorer(registry, name, settings),
-            Tracing.from_environment(os.environ, "pilotfish-gateway"),
-        )
+        tracing = Tracing.from_environment(os.environ, "pilotfish-gateway")
+        server = GatewayServer(self.settings, Registry.installed(), tracing)
         announcer = _Announcer(self.display)
 
         def on_snapshot(snapshot: Snapshot) -> None:

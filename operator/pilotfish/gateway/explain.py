@@ -5,9 +5,10 @@ from itertools import zip_longest
 from typing import Any
 
 from pilotfish.base.errors import RequestError
+from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.judges import Judge
 from pilotfish.gateway.report import details, stage_object
-from pilotfish.gateway.stages import Exchange, Stage
+from pilotfish.gateway.stages import Stage
 from pilotfish.plugin_api.scorers import Explaining
 from pilotfish.routing.cascade import Verdict
 from pilotfish.routing.plan import Plan

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 from pilotfish.api.strategy import Accept
 from pilotfish.base.errors import BadUpstream, ConfigError
-from pilotfish.gateway.answer_stream import AnswerStream
+from pilotfish.gateway.answer_reader import AnswerReader
 from pilotfish.gateway.wire import logprobs
 from pilotfish.gateway.wire.assembly import Assembly
 from pilotfish.gateway.wire.request import ClientRequest
@@ -41,7 +41,7 @@ class Judge(Protocol):
         """What the pool is asked for besides what the client asks for."""
 
     async def decide(
-        self, answer: AnswerStream, request: ClientRequest, models_for: ModelsFor, *, early: bool
+        self, answer: AnswerReader, request: ClientRequest, models_for: ModelsFor, *, early: bool
     ) -> Decision:
         """The decision on the answer. `early`: it may be made on the beginning of a streamed answer."""
 
@@ -75,7 +75,7 @@ class TokenJudge:
         return logprobs.ask_for(request, self.scorer.top_logprobs)
 
     async def decide(
-        self, answer: AnswerStream, request: ClientRequest, _models_for: ModelsFor, *, early: bool
+        self, answer: AnswerReader, request: ClientRequest, _models_for: ModelsFor, *, early: bool
     ) -> Decision:
         """Read ahead until the decision is certain, or the answer has ended."""
         policy = AcceptancePolicy(
@@ -123,7 +123,7 @@ class WholeJudge:
         return {} if self.scorer.top_logprobs is None else logprobs.ask_for(request, self.scorer.top_logprobs)
 
     async def decide(
-        self, answer: AnswerStream, request: ClientRequest, models_for: ModelsFor, *, early: bool
+        self, answer: AnswerReader, request: ClientRequest, models_for: ModelsFor, *, early: bool
     ) -> Decision:
         """Read the whole answer ahead and score each choice."""
         pieces = []

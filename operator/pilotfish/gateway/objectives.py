@@ -15,7 +15,8 @@ from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import PilotfishError
-from pilotfish.gateway.routes import RouteTable, artifact_address
+from pilotfish.gateway.loading import artifact_address
+from pilotfish.gateway.routes import RouteTable
 from pilotfish.gateway.usage_counters import UsageCounters
 from pilotfish.routing.aims import Aim, aim_of, moved
 from pilotfish.routing.figures import GatewayFigures, Ledger, RouterFigures, Totals

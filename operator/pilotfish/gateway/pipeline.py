@@ -1,12 +1,14 @@
-"""The way of a request, from a parsed body to an answer that was sent: admit, plan, run, send, account."""
+"""The way of a request: admit -> plan -> on_request -> run (with on_answer) -> send -> account."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opentelemetry.trace import Span
 
 from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
+from pilotfish.gateway.answer_reader import AnswerReader, GivenPieces
+from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.explain import explanation
 from pilotfish.gateway.objectives import Objectives
 from pilotfish.gateway.planning import Planner
@@ -14,8 +16,9 @@ from pilotfish.gateway.pool_calls import PoolCaller, Pools
 from pilotfish.gateway.records import RequestRecord
 from pilotfish.gateway.request_log import RequestLog
 from pilotfish.gateway.routes import Route, RouteTable
-from pilotfish.gateway.stages import Exchange, Taken, Uniform, run
+from pilotfish.gateway.stages import Taken, Uniform, run
 from pilotfish.gateway.wire.request import ClientRequest
+from pilotfish.plugin_api.adaptations import Answered
 from pilotfish.routing.limits import RateLimit
 from pilotfish.routing.snapshot import Key, Snapshot
 from pilotfish.telemetry import genai
@@ -85,10 +88,10 @@ class Pipeline:
         exchange = self._exchange(request, route, incoming, parent)
         try:
             plan = await self.planner.plan(exchange)
-            taken = await run(exchange, plan, self.uniform)
-            with taken.stage:
+            given = await self._on_request(exchange)
+            with given or await run(exchange, plan, self.uniform) as taken:
                 await send(exchange, taken)
-            if self.request_log:
+            if self.request_log and exchange.record.stages:
                 self.request_log.write(request.question, exchange.record)
         finally:
             self._account(exchange, limit)
@@ -106,7 +109,9 @@ class Pipeline:
         limit = self._admit(route)
         exchange = self._exchange(request, route, incoming, parent)
         try:
-            return await explanation(exchange, await self.planner.plan(exchange, explore=False))
+            plan = await self.planner.plan(exchange, explore=False)
+            given = await self._on_request(exchange)
+            return await explanation(exchange, plan if given is None else replace(plan, steps=()))
         finally:
             self._account(exchange, limit)
             if route.counters:
@@ -119,6 +124,15 @@ class Pipeline:
                 f"{route.name!r} has reached its limit of requests or tokens per minute", retry_after_seconds=wait
             )
         return limit
+
+    async def _on_request(self, exchange: Exchange) -> Taken | None:
+        """Apply the route's adaptations to the request. Returns an answer where a plugin answered."""
+        result = await exchange.adaptations.on_request(exchange.request)
+        if isinstance(result, Answered):
+            answer = AnswerReader(GivenPieces(exchange.request, exchange.route.name, result.text))
+            return Taken(exchange.adaptations.on_answer(answer))
+        exchange.request = result
+        return None
 
     def _exchange(self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span) -> Exchange:
         caller = PoolCaller(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)

@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind
 
 from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.api.strategy import Predictive, Weighted
-from pilotfish.gateway.stages import Exchange
+from pilotfish.gateway.exchange import Exchange
 from pilotfish.routing.plan import (
     Plan,
     Step,

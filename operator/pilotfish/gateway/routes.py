@@ -1,25 +1,23 @@
 """Routes: how each served name is answered. Plugins are loaded and judges chosen here, once for each snapshot."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-import orjson
-
+from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.api.modelrouter import ModelRouter
-from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.gateway.adaptations import BoundAdaptation
 from pilotfish.gateway.judges import Judge, judge_of
+from pilotfish.gateway.loading import PluginLoader
 from pilotfish.gateway.usage_counters import UsageCounters
-from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
-from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugin_api.scorers import PromptScorer
+from pilotfish.plugins.registry import Registry
 from pilotfish.routing.plan import Plan, Step, fixed_plan
 from pilotfish.routing.snapshot import RouterView, Snapshot, Target
 
-AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
-LoadScorer = Callable[[str, Settings], AnyScorer]
-"""Makes a scorer, by its entry-point name. Raises PluginError or ConfigError."""
+logger = logging.getLogger(__name__)
 
 POOL_TIMEOUT_SECONDS = 600
 POOL_STRATEGY = "Direct"
@@ -41,6 +39,7 @@ class Route:
     judges: tuple[Judge | None, ...] = ()
     prompt_scorer: PromptScorer | None = None
     """The scorer of a strategy of type Predictive."""
+    adaptations: tuple[BoundAdaptation, ...] = ()
     fault: str = ""
     counters: UsageCounters | None = None
     """Counts the requests of a router."""
@@ -82,37 +81,25 @@ class Route:
         return replace(self, target=replace(self.target, router=view), plan=plan, judges=judges, counters=counters)
 
 
-def artifact_address(scorer: Scorer) -> str | None:
-    """The address of a scorer's artifact, the key of `RouterView.artifacts`."""
-    artifact = scorer.artifact
-    if artifact is None:
-        return None
-    if artifact.config_map_ref:
-        return f"configmap://{artifact.config_map_ref.name}/{artifact.config_map_ref.key}"
-    return artifact.uri
-
-
 class RouteTable:
     """Routes by served name. Scorers that did not change are kept from one snapshot to the next."""
 
-    def __init__(self, load_scorer: LoadScorer) -> None:
-        self._load_scorer = load_scorer
-        self._loaded: dict[str, AnyScorer] = {}
+    def __init__(self, registry: Registry) -> None:
+        self._loader = PluginLoader(registry)
         self.snapshot = Snapshot({}, {}, {}, {}, {})
         self.routes: Mapping[str, Route] = {}
 
     def apply(self, snapshot: Snapshot) -> None:
-        """Replace all routes. A router whose scorer cannot be made becomes a route with a fault."""
-        kept: dict[str, AnyScorer] = {}
-        self.routes = {name: self._route(target, kept) for name, target in snapshot.targets.items()}
+        """Replace all routes. A router whose plugins cannot be loaded becomes a route with a fault."""
+        self._loader.begin()
+        self.routes = {name: self._route(target, snapshot) for name, target in snapshot.targets.items()}
         self.snapshot = snapshot
-        self._loaded = kept
 
     def put(self, routes: Mapping[str, Route]) -> None:
         """Replace these routes. Open requests keep the route that they began with."""
         self.routes = {**self.routes, **routes}
 
-    def _route(self, target: Target, kept: dict[str, AnyScorer]) -> Route:
+    def _route(self, target: Target, snapshot: Snapshot) -> Route:
         if target.router is None:
             plan = Plan((Step(target.name),))
             return Route(target.name, target.namespace, target, POOL_STRATEGY, POOL_TIMEOUT_SECONDS, plan)
@@ -127,38 +114,35 @@ class RouteTable:
             fault=target.fault,
         )
         try:
-            return self._with_scorers(route, target.router, kept)
+            route = self._with_scorers(route, target.router)
+            return replace(route, adaptations=tuple(self._adaptations(route, snapshot)))
         except (ConfigError, PluginError) as error:
             return replace(route, fault=f"router {router.name!r}: {error}")
 
-    def _with_scorers(self, route: Route, view: RouterView, kept: dict[str, AnyScorer]) -> Route:
+    def _with_scorers(self, route: Route, view: RouterView) -> Route:
         predictive = view.router.spec.strategy.predictive
         if predictive:
-            scorer = self._scorer(predictive.scorer, view, kept)
+            scorer = self._loader.scorer(predictive.scorer, view)
             if not isinstance(scorer, PromptScorer):
                 raise ConfigError(
                     f"scorer {predictive.scorer.name}", "it scores answers, not prompts: use it in a cascade"
                 )
             return replace(route, prompt_scorer=scorer)
         judges = tuple(
-            judge_of(step.accept, step.pool, self._scorer(step.accept.scorer, view, kept)) if step.accept else None
+            judge_of(step.accept, step.pool, self._loader.scorer(step.accept.scorer, view)) if step.accept else None
             for step in (route.plan.steps if route.plan else ())
         )
         return replace(route, judges=judges)
 
-    def _scorer(self, scorer: Scorer, view: RouterView, kept: dict[str, AnyScorer]) -> AnyScorer:
-        address = artifact_address(scorer)
-        artifact = view.artifacts.get(address) if address else None
-        if address and artifact is None:
-            raise ConfigError(f"scorer {scorer.name}", f"its artifact {address} was not found")
-        key = _scorer_key(scorer, artifact)
-        loaded = kept.get(key) or self._loaded.get(key)
-        if loaded is None:
-            loaded = self._load_scorer(scorer.name, Settings(scorer.config, artifact))
-        kept[key] = loaded
-        return loaded
-
-
-def _scorer_key(scorer: Scorer, artifact: bytes | None) -> str:
-    manifest = orjson.dumps(scorer.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
-    return manifest + (hashlib.sha256(artifact).hexdigest() if artifact else "")
+    def _adaptations(self, route: Route, snapshot: Snapshot) -> Iterator[BoundAdaptation]:
+        """The router's adaptations. One that cannot be loaded is left out, unless its failurePolicy is Fail."""
+        for use in route.router.spec.plugins if route.router else ():
+            manifest = snapshot.plugins.get((route.namespace, use.plugin_ref.name))
+            if manifest is None:
+                continue  # a fault of the target already
+            try:
+                yield BoundAdaptation(manifest, self._loader.adaptation(manifest))
+            except (ConfigError, PluginError) as error:
+                if manifest.spec.failure_policy is FailurePolicy.FAIL:
+                    raise PluginError(f"plugin {manifest.name!r}: {error}") from error
+                logger.warning("router %s answers without plugin %s: %s", route.name, manifest.name, error)

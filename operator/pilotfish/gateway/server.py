@@ -23,14 +23,16 @@ from pilotfish.base.errors import (
     Unauthorized,
 )
 from pilotfish.gateway import report
+from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.objectives import Hear, Objectives, nobody
 from pilotfish.gateway.pipeline import Pipeline
 from pilotfish.gateway.pool_calls import Pools
 from pilotfish.gateway.request_log import RequestLog
-from pilotfish.gateway.routes import LoadScorer, Route, RouteTable
-from pilotfish.gateway.stages import Exchange, Taken, Uniform
+from pilotfish.gateway.routes import Route, RouteTable
+from pilotfish.gateway.stages import Taken, Uniform
 from pilotfish.gateway.wire.encoder import encoder_for
 from pilotfish.gateway.wire.request import ClientRequest, Task
+from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Snapshot
 from pilotfish.settings import GatewaySettings
 from pilotfish.telemetry import genai
@@ -56,7 +58,7 @@ class GatewayServer:
     def __init__(
         self,
         settings: GatewaySettings,
-        load_scorer: LoadScorer,
+        registry: Registry,
         tracing: Tracing,
         *,
         hear: Hear = nobody,
@@ -72,7 +74,7 @@ class GatewayServer:
         self._request_log = (
             RequestLog(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
         )
-        table = RouteTable(load_scorer)
+        table = RouteTable(registry)
         self.objectives = Objectives(table, clock, hear)
         """Thresholds that move while serving."""
         self._following: asyncio.Task[None] | None = None
@@ -313,7 +315,7 @@ class Sender:
             if ready := encoder.add(piece):
                 await self._write(headers, ready)
         # The record is complete only when the stage is closed, and the last bytes contain it.
-        taken.stage.close()
+        taken.close()
         rest = encoder.end(report.pilotfish_object(exchange.record))
         if not exchange.request.stream:
             self._answer = web.Response(body=rest, headers={**headers, "Content-Type": JSON})

@@ -5,20 +5,18 @@ the connection to the pool, which cancels the generation there, and the next sta
 The answer that is taken keeps its stage open, because the rest of it flows through the stage.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Self
 
 from pilotfish.api.strategy import Streaming
-from pilotfish.base.errors import ModelUnavailable, RequestError
-from pilotfish.gateway.answer_stream import AnswerStream, StreamedPieces, WholePiece
+from pilotfish.base.errors import ModelUnavailable, PluginFailed, RequestError, RequestRefused
+from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces, WholePiece
+from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.judges import Judge
-from pilotfish.gateway.pool_calls import PoolCall, PoolCaller
-from pilotfish.gateway.records import RequestRecord, StageRecord
-from pilotfish.gateway.routes import Route
-from pilotfish.gateway.wire.request import ClientRequest
-from pilotfish.plugin_api.models import Models
+from pilotfish.gateway.pool_calls import PoolCall
+from pilotfish.gateway.records import StageRecord
 from pilotfish.routing.cascade import Decision, Verdict, explored
 from pilotfish.routing.plan import Plan
 
@@ -27,34 +25,39 @@ Uniform = Callable[[], float]
 
 
 @dataclass(slots=True)
-class Exchange:
-    """One request on its way through the pipeline, and the record of it."""
-
-    request: ClientRequest
-    route: Route
-    caller: PoolCaller
-    record: RequestRecord
-
-    def scorer_models(self, roles: Mapping[str, str]) -> Models:
-        """What a scorer may ask, on this request's account."""
-        return self.caller.models(roles, self.record.scorer_calls)
-
-
-@dataclass(slots=True)
 class Taken:
-    """The answer that the client gets. The rest of it flows through `stage`, which is to be closed at its end."""
+    """The answer that the client gets. The rest of it flows through `stage`, which is to be closed at its end.
 
-    answer: AnswerStream
-    stage: "Stage"
+    `stage` is None where a plugin answered.
+    """
+
+    answer: AnswerReader
+    stage: "Stage | None" = None
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Stop what still runs at a pool, and complete the record."""
+        if self.stage:
+            self.stage.close(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.close(error)
 
 
 async def run(exchange: Exchange, plan: Plan, uniform: Uniform) -> Taken:
-    """The first answer that is taken. Raises the last stage's error when there is none."""
+    """The first answer that is taken, as the adaptations release it.
+
+    Raises the last stage's error when there is none, PluginFailed and RequestRefused at once.
+    """
     exchange.record.drawn = plan.propensity
     failure: RequestError | None = None
     for step, judge in zip_longest(plan.steps, exchange.route.judges):
         try:
             taken = await _visit(exchange, step.pool, judge, plan.streaming, uniform)
+        except (PluginFailed, RequestRefused):
+            raise
         except RequestError as error:
             failure = error
         else:
@@ -85,7 +88,7 @@ class Stage:
         self._exchange = exchange
         self._judge = judge
         self._call = call
-        self._answer: AnswerStream | None = None
+        self._answer: AnswerReader | None = None
         self.record = record
 
     @classmethod
@@ -107,7 +110,7 @@ class Stage:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close(error)
 
-    async def run(self, streaming: Streaming, uniform: Uniform) -> AnswerStream | None:
+    async def run(self, streaming: Streaming, uniform: Uniform) -> AnswerReader | None:
         """The answer, ready to be sent. None if it was rejected."""
         request, judge = self._exchange.request, self._judge
         early = streaming is Streaming.EARLY_EXIT
@@ -118,8 +121,9 @@ class Stage:
             self.record.decision = explored(decision, self._exchange.route.exploration_permille, uniform())
             if self.record.decision.verdict is Verdict.REJECTED:
                 return None
-        await answer.begin(whole=not request.stream)
-        return answer
+        adapted = self._exchange.adaptations.on_answer(answer)
+        await adapted.begin(whole=not request.stream)
+        return adapted
 
     async def explained(self) -> str:
         """The text of the whole answer. It is judged as a whole, and the decision is recorded."""
@@ -129,10 +133,11 @@ class Stage:
         await answer.begin(whole=True)
         return answer.text or ""
 
-    async def ask(self, *, streamed: bool) -> AnswerStream:
+    async def ask(self, *, streamed: bool) -> AnswerReader:
         """Send the request to the pool."""
         request, judge, view = self._exchange.request, self._judge, self._call.view
         extra = judge.parameters(request) if judge else {}
+        adapted = self._exchange.adaptations.handle_answers
         body = request.body_for(
             view.model,
             stream=streamed,
@@ -141,10 +146,10 @@ class Stage:
         )
         reply = await self._call.post(request.task.value, body)
         # A client that gets a whole answer from a stream needs it assembled, so it is parsed as for a judge.
-        parse = judge is not None or not request.stream
-        pieces = StreamedPieces(reply, parse=parse) if streamed else WholePiece(reply, altered=bool(extra))
-        self._answer = AnswerStream(pieces)
+        parse = judge is not None or adapted or not request.stream
+        pieces = StreamedPieces(reply, parse=parse) if streamed else WholePiece(reply, altered=bool(extra) or adapted)
+        self._answer = AnswerReader(pieces)
         return self._answer
 
-    async def _decide(self, judge: Judge, answer: AnswerStream, *, early: bool) -> Decision:
+    async def _decide(self, judge: Judge, answer: AnswerReader, *, early: bool) -> Decision:
         return await judge.decide(answer, self._exchange.request, self._exchange.scorer_models, early=early)

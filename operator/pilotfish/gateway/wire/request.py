@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from pilotfish.base.errors import BadRequest
+from pilotfish.plugin_api.adaptations import Conversation
 from pilotfish.plugin_api.scorers import Question
 
 MAX_CHOICES = 128
@@ -130,6 +131,35 @@ class ClientRequest:
         return Question(
             self._messages(), self.max_tokens, temperature if isinstance(temperature, int | float) else None
         )
+
+    @property
+    def conversation(self) -> Conversation:
+        """What an adaptation sees of the request."""
+        return Conversation(
+            messages=self._messages(),
+            tools=tuple(self.body.get("tools") or ()),
+            choices=self.choices,
+            stream=self.stream,
+            max_tokens=self.max_tokens,
+        )
+
+    def rewritten(
+        self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None
+    ) -> "ClientRequest":
+        """The request with other messages; `tools` None leaves its tools.
+
+        Raises BadRequest for a completion whose prompt is a list, because messages cannot stand for it.
+        """
+        body = dict(self.body)
+        if self.task is Task.CHAT:
+            body["messages"] = list(messages)
+            if tools is not None:
+                body["tools"] = list(tools)
+        elif isinstance(body["prompt"], str):
+            body["prompt"] = "\n\n".join(str(message.get("content") or "") for message in messages)
+        else:
+            raise BadRequest("`prompt` must be one string, because a plugin of this model rewrites it", param="prompt")
+        return ClientRequest(self.task, body)
 
     def _messages(self) -> tuple[dict[str, Any], ...]:
         if self.task is Task.CHAT:

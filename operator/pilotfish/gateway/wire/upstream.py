@@ -72,6 +72,18 @@ def choice_text(choice: Mapping[str, Any]) -> str:
     return str((message.get("content") if isinstance(message, dict) else choice.get("text")) or "")
 
 
+def set_choice_text(choice: dict[str, Any], text: str) -> None:
+    """Replace the text of a choice. Its log-probabilities are removed, because they belong to the old text."""
+    choice["logprobs"] = None
+    message = choice.get("delta") or choice.get("message")
+    if isinstance(message, dict):
+        message["content"] = text
+    elif "delta" in choice:
+        choice["delta"] = {"content": text}
+    else:
+        choice["text"] = text
+
+
 def first_text(answer: Mapping[str, Any]) -> str:
     """The text of a whole answer's first choice."""
     return choice_text(answer["choices"][0]) if answer["choices"] else ""

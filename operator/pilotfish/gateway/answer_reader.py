@@ -3,10 +3,13 @@
 Nobody needs to know whether the pool streams: a whole answer is a stream of one piece.
 """
 
+import time
+import uuid
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 from pilotfish.base.errors import BadUpstream
+from pilotfish.gateway.wire.request import ClientRequest, Task
 from pilotfish.gateway.wire.upstream import Chunk, Piece, choice_text, notable, parse_chunk, parse_whole, read_usage
 from pilotfish.routing.cost import Usage
 from pilotfish.upstream.client import Reply
@@ -78,7 +81,37 @@ class WholePiece:
         return Piece(b"" if self._altered else raw, [parse_whole(raw)], whole=True)
 
 
-class AnswerStream:
+class GivenPieces:
+    """An answer that no pool gave, such as a plugin's: the same text for every choice."""
+
+    parsed = True
+
+    def __init__(self, request: ClientRequest, model: str, text: str) -> None:
+        self._pieces = deque([Piece(b"", [_given(request, model, text)], whole=not request.stream)])
+
+    async def receive(self) -> Piece | None:
+        """The answer, once."""
+        return self._pieces.popleft() if self._pieces else None
+
+
+def _given(request: ClientRequest, model: str, text: str) -> Chunk:
+    chat = request.task is Task.CHAT
+    place = "delta" if request.stream else "message"
+    said: dict[str, Any] = {place: {"role": "assistant", "content": text}} if chat else {"text": text}
+    kind = "chat.completion" if chat else "text_completion"
+    return {
+        "id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}",
+        "object": f"{kind}.chunk" if chat and request.stream else kind,
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {"index": index, **said, "logprobs": None, "finish_reason": "stop"} for index in range(request.choices)
+        ],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    }
+
+
+class AnswerReader:
     """An answer, with its usage and text as far as they were read. What was read ahead is not lost to `next`."""
 
     def __init__(self, pieces: Pieces) -> None:

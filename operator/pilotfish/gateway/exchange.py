@@ -1,0 +1,29 @@
+"""One request on its way through the pipeline: what was asked, by which route, and the record of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pilotfish.gateway.adaptations import RequestAdaptations
+from pilotfish.gateway.pool_calls import PoolCaller
+from pilotfish.gateway.records import RequestRecord
+from pilotfish.gateway.routes import Route
+from pilotfish.gateway.wire.request import ClientRequest
+from pilotfish.plugin_api.models import Models
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request. `request` is what the client asked, until adaptations make it what pools are asked."""
+
+    request: ClientRequest
+    route: Route
+    caller: PoolCaller
+    record: RequestRecord
+    adaptations: RequestAdaptations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.adaptations = RequestAdaptations(self.route.adaptations, self.caller, self.record)
+
+    def scorer_models(self, roles: Mapping[str, str]) -> Models:
+        """What a scorer may ask, recorded as this request's calls."""
+        return self.caller.models(roles, self.record.scorer_calls)

@@ -1,0 +1,244 @@
+"""Adaptations of a router: what pools are asked, what the client gets, and what happens when a plugin fails."""
+
+import asyncio
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from typing import Any, Self
+
+import pytest
+
+from pilotfish.api import AdaptationPlugin
+from pilotfish.plugin_api.adaptations import (
+    Answered,
+    AnswerStream,
+    Conversation,
+    OnAnswer,
+    OnRequest,
+    Refused,
+    Release,
+    Rewritten,
+)
+from pilotfish.plugin_api.models import Models
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.extension_points import ADAPTATIONS
+from pilotfish.plugins.registry import Installed, Registry
+from pilotfish.testing.stand_in_engine import Script
+
+from .conftest import UNSURE, House, cascade, resource
+
+
+class Configured:
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls(settings.config)
+
+
+class Prefix(Configured):
+    """Puts a word before the last message, and asks a pool for it where a role is given."""
+
+    async def on_request(self, *, conversation: Conversation, models: Models) -> Rewritten:
+        word = self.config["word"]
+        if word == "asked":
+            word = (await models.complete("helper", [{"role": "user", "content": "word?"}]))["choices"][0]["message"][
+                "content"
+            ]
+        *before, last = conversation.messages
+        return Rewritten((*before, {**last, "content": f"{word} {last['content']}"}), notes={"word": word})
+
+
+class Canned(Configured):
+    """Answers or refuses by itself."""
+
+    async def on_request(self, *, conversation: Conversation, models: Models) -> Answered | Refused:
+        return Refused("not here") if self.config.get("refuse") else Answered("Forty-two.")
+
+
+class Failing(Configured):
+    """Raises, or never returns."""
+
+    async def on_request(self, *, conversation: Conversation, models: Models) -> None:
+        if self.config.get("hang"):
+            await asyncio.Event().wait()
+        raise ValueError("broken")
+
+
+class Upper:
+    """Releases words in capitals, whole words only. Can refuse or fail at a word."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.rest = ""
+
+    async def push(self, text: str) -> Release | Refused:
+        self.rest += text
+        if self.config.get("refuse_at", "\0") in self.rest:
+            return Refused("not this word")
+        if self.config.get("fail_at", "\0") in self.rest:
+            raise ValueError("broken")
+        words, _, self.rest = self.rest.rpartition(" ")
+        return Release(f"{words} ".upper() if words else "")
+
+    async def end(self, finish_reason: str | None) -> Release:
+        return Release(self.rest.upper(), notes={"finish": finish_reason})
+
+
+class Capitals(Configured):
+    """An adaptation of answers."""
+
+    def on_answer(self, *, conversation: Conversation, state: Any, models: Models) -> AnswerStream:
+        return Upper(self.config)
+
+
+PLUGINS: Mapping[str, type[OnRequest] | type[OnAnswer]] = {
+    "prefix": Prefix, "canned": Canned, "failing": Failing, "capitals": Capitals,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def installed(house: House) -> None:
+    points = [EntryPoint(name, f"{__name__}:{each.__name__}", ADAPTATIONS.group) for name, each in PLUGINS.items()]
+    own = [Installed(ADAPTATIONS.group, point.name, "tests", "1", point) for point in points]
+    house.registry = Registry([*Registry.installed().entries(), *own])
+
+
+def plugin(kind: str, policy: str = "Fail", timeout: int = 5, **config: Any) -> AdaptationPlugin:
+    text = "\n".join(f"    {name}: {value!r}" for name, value in config.items()) or "    {}"
+    return resource(f"""
+apiVersion: pilotfish.dev/v1alpha1
+kind: AdaptationPlugin
+metadata: {{name: {kind}}}
+spec:
+  type: {kind}
+  poolRefs: [{{role: helper, name: large}}]
+  failurePolicy: {policy}
+  timeoutSeconds: {timeout}
+  config:
+{text}
+""")
+
+
+def adapted(*names: str) -> Any:
+    uses = ", ".join(f"{{pluginRef: {{name: {name}}}}}" for name in names)
+    return cascade(extra=f", plugins: [{uses}]")
+
+
+async def test_pools_are_asked_what_the_plugins_made_of_the_request(house: House) -> None:
+    house.say(small=UNSURE)
+    await house.serve([adapted("prefix")], plugins=[plugin("prefix", word="kindly")])
+    answer = await house.ask()
+    assert [body["messages"][-1]["content"] for body in house.engine.bodies] == ["kindly hi", "kindly hi"]
+    assert answer.json["pilotfish"]["plugins"] == {"prefix": {"word": "kindly"}}
+
+
+async def test_what_a_plugin_asks_of_a_pool_is_on_the_requests_account(house: House) -> None:
+    await house.serve([adapted("prefix")], plugins=[plugin("prefix", word="asked")])
+    answer = await house.ask()
+    assert house.engine.bodies[-1]["messages"][-1]["content"] == "Canberra it is. hi"
+    calls = answer.json["pilotfish"]["plugin_calls"]
+    assert [(call["pool"], call["completion_tokens"]) for call in calls] == [("large", 3)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+async def test_a_plugin_answers_in_place_of_the_pools(house: House, stream: bool, path: str) -> None:
+    await house.serve([adapted("canned", "capitals")], plugins=[plugin("canned"), plugin("capitals")])
+    answer = await house.ask(path=path, stream=stream)
+    if path == "/v1/chat/completions":
+        assert answer.text == "Forty-two."
+    told = answer.chunks[-1]["pilotfish"] if stream else answer.json["pilotfish"]
+    assert (answer.status, told["stages"], told["answered_by"]) == (200, [], None)
+    assert house.engine.bodies == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_plugin_refuses_a_request_and_no_pool_is_asked(house: House, stream: bool) -> None:
+    await house.serve([adapted("canned")], plugins=[plugin("canned", refuse=True)])
+    answer = await house.ask(stream=stream)
+    assert (answer.status, answer.json["error"]["code"]) == (400, "content_filter")
+    assert answer.json["error"]["message"] == "not here"
+    assert house.engine.bodies == []
+
+
+@pytest.mark.parametrize("hang", [False, True])
+async def test_a_failing_plugin_fails_the_request_or_is_left_out(house: House, hang: bool) -> None:
+    required, ignored = plugin("failing", hang=hang, timeout=1), plugin("failing", "Ignore", hang=hang, timeout=1)
+    await house.serve([adapted("failing")], plugins=[required])
+    failed = await house.ask()
+    assert (failed.status, failed.json["error"]["type"]) == (500, "plugin_error")
+    assert "'failing'" in failed.json["error"]["message"]
+    assert house.engine.bodies == []
+    await house.serve([adapted("failing")], plugins=[ignored])
+    answer = await house.ask()
+    assert (answer.text, house.engine.bodies[0]["messages"][-1]["content"]) == ("Canberra.", "hi")
+    assert "failing" in answer.json["pilotfish"]["plugins"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_passes_through_the_plugins_in_reverse_order(house: House, stream: bool) -> None:
+    house.say(small=Script([("one", -0.01), (" two", -0.01), (" thr", -0.01), ("ee", -0.01)]))
+    await house.serve([adapted("prefix", "capitals")], plugins=[plugin("prefix", word="so"), plugin("capitals")])
+    answer = await house.ask(stream=stream, logprobs=True)
+    assert answer.text == "ONE TWO THREE"
+    told = answer.chunks[-1]["pilotfish"] if stream else answer.json["pilotfish"]
+    assert told["plugins"] == {"prefix": {"word": "so"}, "capitals": {"finish": "stop"}}
+    assert told["stages"][0]["score"] == 990
+    choices = [choice for chunk in answer.chunks for choice in chunk["choices"]] if stream else answer.json["choices"]
+    assert all(choice["logprobs"] is None for choice in choices)
+
+
+async def test_each_choice_has_a_stream_of_its_own(house: House) -> None:
+    await house.serve([adapted("capitals")], plugins=[plugin("capitals")])
+    streamed = await house.ask(n=2, stream=True)
+    texts = ["", ""]
+    for chunk in streamed.chunks:
+        for choice in chunk["choices"]:
+            texts[choice["index"]] += choice["delta"].get("content") or ""
+    assert texts == ["CANBERRA."] * 2
+    whole = await house.ask(n=2)
+    assert [choice["message"]["content"] for choice in whole.json["choices"]] == ["CANBERRA."] * 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_plugin_that_fails_on_an_answer_withholds_it_or_releases_it_unchanged(
+    house: House, stream: bool
+) -> None:
+    house.say(small=Script([("one ", -0.01), ("two ", -0.01), ("three", -0.01)]))
+    await house.serve([adapted("capitals")], plugins=[plugin("capitals", fail_at="three")])
+    failed = await house.ask(stream=stream)
+    error = failed.chunks[-1]["error"] if stream else failed.json["error"]
+    assert error["type"] == "plugin_error"
+    assert b"three" not in failed.raw
+    assert len([body for body in house.engine.bodies if body["model"] == "large"]) == 0
+    await house.serve([adapted("capitals")], plugins=[plugin("capitals", "Ignore", fail_at="three")])
+    assert (await house.ask(stream=stream)).text == "ONE TWO three"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_plugin_refuses_an_answer_and_no_other_pool_is_asked(house: House, stream: bool) -> None:
+    await house.serve([adapted("capitals")], plugins=[plugin("capitals", refuse_at="berra")])
+    refused = await house.ask(stream=stream)
+    error = refused.chunks[-1]["error"] if refused.raw.startswith(b"data:") else refused.json["error"]
+    assert error["code"] == "content_filter"
+    assert b"berra" not in refused.raw
+    assert {body["model"] for body in house.engine.bodies} == {"small"}
+
+
+async def test_a_plugin_that_is_not_installed_is_a_fault_only_where_it_is_required(house: House) -> None:
+    router = adapted("nowhere")
+    await house.serve([router], plugins=[plugin("nowhere")])
+    answer = await house.ask()
+    assert answer.status == 503
+    assert "'nowhere'" in answer.json["error"]["message"]
+    await house.serve([router], plugins=[plugin("nowhere", "Ignore")])
+    assert (await house.ask()).text == "Canberra."
+
+
+async def test_explain_asks_pools_what_the_plugins_made_of_the_request(house: House) -> None:
+    await house.serve([adapted("prefix")], plugins=[plugin("prefix", word="so")])
+    body = b'{"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}'
+    explained = await house.post("/pilotfish/v1/explain", body)
+    assert explained.json["plugins"] == {"prefix": {"word": "so"}}
+    assert {body["messages"][-1]["content"] for body in house.engine.bodies} == {"so hi"}
