@@ -108,6 +108,7 @@ class Harness:
     def __init__(self, serve: StandInServe) -> None:
         self._changes = serve.changes
         self.unreadable: set[str] = set()
+        self.prepared: list[str] = []
         self.files = asyncio.Event()
         self.fleet = Fleet(
             serve,
@@ -119,6 +120,7 @@ class Harness:
         )
 
     async def _prepare(self, manifest, policy):
+        self.prepared.append(manifest.name)
         if manifest.name in self.unreadable:
             raise WeightsError("cannot be read")
         return EngineContext(weights=f"/{manifest.name}", route_prefix=f"/{manifest.name}", policy=policy)
@@ -167,6 +169,7 @@ async def test_pools_start_one_after_another_and_small_before_large(harness, ser
     await harness.apply(pool("big", tier="Large"), pool("small"))
     await serve.changes.until(lambda: serve.deployments)
     assert serve.deployments == [["small"]]
+    assert harness.prepared == ["small"]  # on few cores a conversion would starve the start
     serve.fate["small"] = "runs"
     await harness.until("small", PoolState.READY)
     serve.fate["big"] = "runs"

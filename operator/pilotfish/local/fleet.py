@@ -32,6 +32,8 @@ FIRST_RETRY_SECONDS = 2.0
 MOST_RETRY_SECONDS = 60.0
 CORES_PER_START = 4
 """Cores that one more engine needs to start beside another."""
+MOST_COMING_UP = 1000
+"""Pools that come up at once on many cores: as many as there are."""
 UNKNOWN_LOOKS = 30
 """Looks in a row at which Serve may not know an application that it was given."""
 
@@ -99,9 +101,10 @@ class Fleet:
         self._on_change = on_change
         self._members: dict[Key, Member] = {}
         self._wanted = Wanted({}, {})
+        self._fetching = asyncio.Lock()
         self._starting = asyncio.Semaphore(max(1, cores // CORES_PER_START))
-        # on few cores the conversion of one pool's weights would starve the start of another's engine
-        self._fetching = asyncio.Semaphore(1) if cores > CORES_PER_START else self._starting
+        # On few cores the conversion of one pool's weights would starve the start of another's engine.
+        self._coming_up = asyncio.Semaphore(1 if cores <= CORES_PER_START else MOST_COMING_UP)
         self._deploying = asyncio.Lock()
         self._states: dict[str, Application] = {}
         self._looked = asyncio.Condition()
@@ -225,15 +228,16 @@ class Fleet:
 
     async def _run(self, key: Key, member: Member) -> NoReturn:
         """Bring one pool up, then follow its engine. Raises PilotfishError when that failed."""
-        async with self._fetching:
-            member.context = None
-            member.context = await self._prepare(member.pool, member.policy)
-        async with self._starting:
-            member.application = serve_application(member.pool, member.context)
-            if member.view.state is not PoolState.READY:
-                self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is loading")
-            await self._deploy()
-            await self._until_ready(key, member)
+        async with self._coming_up:
+            async with self._fetching:
+                member.context = None
+                member.context = await self._prepare(member.pool, member.policy)
+            async with self._starting:
+                member.application = serve_application(member.pool, member.context)
+                if member.view.state is not PoolState.READY:
+                    self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is loading")
+                await self._deploy()
+                await self._until_ready(key, member)
         await self._follow(key, member)
 
     async def _recover(self, key: Key, member: Member, error: PilotfishError) -> None:
