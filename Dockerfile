@@ -35,7 +35,8 @@ FROM operator-dependencies AS wheel
 WORKDIR /source
 COPY pyproject.toml README.md ./
 COPY operator operator
-RUN pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheels .
+COPY plugins plugins
+RUN pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheels . ./plugins/*/
 
 FROM operator-dependencies AS operator
 COPY --from=wheel /wheels /tmp/wheels

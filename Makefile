@@ -6,7 +6,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes
 STAMPS := $(VENV)/.stamps
 PORT ?= 8080
 
-.PHONY: env dev up test check lint format types layers unit serve gateway apiserver weights chart e2e clean help
+.PHONY: env dev up test check lint format types layers unit serve gateway plugins apiserver weights chart e2e clean help
 
 help: ## Print the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,8 +22,8 @@ $(STAMPS)/packages: $(STAMPS)/bootstrap requirements/cpu.txt requirements/quicks
 	$(UV) -r requirements/cpu.txt -r requirements/quickstart.txt
 	touch $@
 
-$(STAMPS)/project: $(STAMPS)/packages pyproject.toml
-	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+$(STAMPS)/project: $(STAMPS)/packages pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation $(addprefix --editable ,. $(wildcard plugins/*/))
 	touch $@
 
 # Bytecode of what engines import: without it, each of their processes compiles it at the first start.
@@ -61,7 +61,7 @@ unit: dev ## Run the unit and rule tests
 	$(BIN)/pytest tests/unit tests/rules
 
 # Tiers of tests, the shortest first.
-TIERS := gateway weights chart apiserver serve
+TIERS := gateway plugins weights chart apiserver serve
 
 $(TIERS): dev ## Run one tier of tests, for example make serve: real engines
 	test ! -d tests/$@ || $(BIN)/pytest tests/$@

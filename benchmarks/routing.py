@@ -28,13 +28,15 @@ from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish, choose
 from pilotfish.calibration.statistics.control import learn_then_test, path_of
 from pilotfish.calibration.statistics.metrics import apgr, bootstrap_places, cpt
 from pilotfish.calibration.statistics.table import Table, losses, play, play_one
-from pilotfish.calibration.train import Outcomes, train_embedding, train_linear
+from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugin_api.scorers import TokenLogprobs
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.features import features
 from pilotfish.plugins.builtin.scorers.linear import LinearModel
+from pilotfish.plugins.builtin.scorers.linear_training import train_linear
 from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer
 from pilotfish.routing.objective import NEVER
+from pilotfish_embedding.training import train as train_embedding
 
 FOLDS, SEED, DRAWS, RESAMPLES = 5, 0, 500, 300
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"

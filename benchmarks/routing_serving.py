@@ -16,7 +16,6 @@ from pilotfish.plugin_api.scorers import Answer, JudgeScorer, Question, TokenLog
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.agreement import AgreementScorer
 from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
-from pilotfish.plugins.builtin.scorers.embedding import EmbeddingModel
 from pilotfish.plugins.builtin.scorers.features import features
 from pilotfish.plugins.builtin.scorers.heads import LogisticHead
 from pilotfish.plugins.builtin.scorers.linear import LinearModel
@@ -24,6 +23,7 @@ from pilotfish.plugins.builtin.scorers.logprob import SIGNAL_NAMES, LogprobScore
 from pilotfish.plugins.builtin.scorers.selfcheck import SelfCheckScorer
 from pilotfish.plugins.builtin.scorers.verifier import VerifierScorer
 from pilotfish.routing.objective import NEVER, Limits, Reading, Scores, begin, spend_step
+from pilotfish_embedding.model import EmbeddingModel
 
 WINDOW_SECONDS = 600
 STEP_SECONDS = 2.0

@@ -6,8 +6,9 @@ import numpy as np
 import orjson
 from typer.testing import CliRunner
 
-from pilotfish.calibration.train import Outcomes, train_embedding
 from pilotfish.cli.main import application
+from pilotfish.plugin_api.learning import Outcomes
+from pilotfish_embedding.training import train as train_embedding
 
 from .conftest import ADDRESS, ARTIFACT, House, pool, predictive
 

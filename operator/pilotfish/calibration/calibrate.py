@@ -87,14 +87,14 @@ def calibrate(
     does, and where a pool has no costs.
     """
     _check_costs(entries, router.strategy_pools)
-    taught = {place for place, scorer in enumerate(router.scorers) if trainable(scorer)}
+    taught = {place for place, scorer in enumerate(router.scorers) if trainable(scorer, registry)}
     learned = {place: content for place, content in artifacts.items() if not (relearn and place in taught)}
     untrained = sorted(taught - learned.keys())
-    fresh = unseen(entries, router, learned)
+    fresh = unseen(entries, router, registry, learned)
     learning, calibrating = _halves(fresh) if untrained else ([], fresh)
     notes: list[Note] = []
     for place in untrained:
-        taught_now = train(learning, router, place)
+        taught_now = train(learning, router, registry, place)
         notes += taught_now.notes
         learned[place] = _with_arrays(router, place, {place: taught_now.artifact}, {TAUGHT: marks(learning)})
     evaluated = evaluate(calibrating, router, registry, learned)

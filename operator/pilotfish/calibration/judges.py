@@ -54,7 +54,7 @@ def judges_of(routers: Sequence[ModelRouter], registry: Registry) -> list[Judge]
         cascade = router.spec.strategy.cascade
         for stage in cascade.stages if cascade else ():
             for named in asked_of(stage.accept.scorer) if stage.accept else ():
-                if trainable(named):
+                if trainable(named, registry):
                     continue
                 pool = stage.pool_ref.name
                 known = found.setdefault((pool, named.name), Judge(pool, named, make_scorer(named, registry, None)))

@@ -8,17 +8,20 @@ import numpy as np
 
 from pilotfish.api import ModelRouter
 from pilotfish.api.strategy import Scorer
-from pilotfish.base.arrays import Floats, Integers
+from pilotfish.base.arrays import Integers
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.log import Entry, Stage
 from pilotfish.calibration.scores import asked_of, holds, lacking
 from pilotfish.calibration.statistics.diagnose import Finding, Note
-from pilotfish.calibration.train import LinearFit, Outcomes, train_embedding, train_head, train_linear
+from pilotfish.calibration.train import train_head
 from pilotfish.plugin_api.artifacts import read_artifact, write_artifact
+from pilotfish.plugin_api.learning import Examples, LearningScorer, Outcomes
 from pilotfish.plugin_api.scorers import question_text
 from pilotfish.plugin_api.settings import Settings, read_config
-from pilotfish.plugins.builtin.scorers import combined, embedding, linear, logprob
+from pilotfish.plugins.builtin.scorers import combined, logprob
 from pilotfish.plugins.builtin.scorers.heads import LogisticHead
+from pilotfish.plugins.extension_points import SCORERS
+from pilotfish.plugins.registry import Registry
 
 TAUGHT = "taught"
 """The array of an artifact that names the requests it was learned from, by `marks`."""
@@ -31,13 +34,15 @@ def marks(entries: Sequence[Entry]) -> Integers:
     return np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], np.int64)
 
 
-def unseen(entries: Sequence[Entry], router: ModelRouter, artifacts: Mapping[int, bytes]) -> list[Entry]:
+def unseen(
+    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> list[Entry]:
     """The requests that taught none of the artifacts: only these show what a scorer is worth. Raises ConfigError where
     there are none.
     """
     taught: set[int] = set()
     for place, scorer in enumerate(router.scorers):
-        if place in artifacts and trainable(scorer):
+        if place in artifacts and trainable(scorer, registry):
             arrays = read_artifact(Settings(scorer.config, artifacts[place]), scorer.name)
             taught.update(arrays.get(TAUGHT, np.array([], np.int64)).tolist())
     left = [entry for entry, mark in zip(entries, marks(entries).tolist(), strict=True) if mark not in taught]
@@ -48,22 +53,27 @@ def unseen(entries: Sequence[Entry], router: ModelRouter, artifacts: Mapping[int
     return left
 
 
-def trainable(scorer: Scorer) -> bool:
-    """Whether the scorer is one of those that this module can teach and that cannot do without."""
+def trainable(scorer: Scorer, registry: Registry) -> bool:
+    """Whether the scorer has to learn before it can score. Raises PluginError for one that cannot be loaded."""
     if scorer.name == logprob.KIND:
         return scorer.config.get("statistic") == logprob.Statistic.COMBINATION.value
-    return scorer.name in (linear.KIND, embedding.KIND, combined.KIND)
+    return scorer.name == combined.KIND or _learning(scorer, registry) is not None
+
+
+def _learning(scorer: Scorer, registry: Registry) -> type[LearningScorer] | None:
+    plugin: type = registry.load(SCORERS, scorer.name)
+    return plugin if issubclass(plugin, LearningScorer) else None
 
 
 @dataclass(frozen=True)
-class Learned:
+class Trained:
     """The artifact of a scorer, and what its training showed."""
 
     artifact: bytes
     notes: tuple[Note, ...] = ()
 
 
-def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> Learned:
+def train(entries: Sequence[Entry], router: ModelRouter, registry: Registry, place: int) -> Trained:
     """The scorer at `place`, learned from the log. Raises ConfigError where it cannot be."""
     scorer = router.scorers[place]
     pools = router.strategy_pools
@@ -78,35 +88,18 @@ def train(entries: Sequence[Entry], router: ModelRouter, place: int) -> Learned:
         np.array([small.quality for _, small, _ in known], np.float64),
         np.array([quality for _, _, quality in known], np.float64),
     )
-    if scorer.name == linear.KIND:
-        fit = train_linear([question_text(entry.question) for entry, _, _ in known], outcomes)
-        return Learned(fit.model.to_bytes(), () if fit.beats_mean else (_no_better_than_the_mean(fit, len(known)),))
-    if scorer.name == embedding.KIND:
+    if (plugin := _learning(scorer, registry)) is not None:
         recorded = [entry for entry, _, _ in known]
-        ids = [entry.id for entry in recorded]
-        return Learned(train_embedding(_vectors(recorded), outcomes, ids).to_bytes())
+        examples = Examples(
+            [entry.id for entry in recorded],
+            [entry.question for entry in recorded],
+            [entry.vector for entry in recorded],
+            outcomes,
+        )
+        learned = plugin.learn(settings=Settings(scorer.config), examples=examples)
+        return Trained(learned.artifact, tuple(Note(Finding.NOTHING_LEARNED, text) for text in learned.warnings))
     head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
-    return Learned(write_artifact(kind, {**head.to_arrays(), **logprob.scale_arrays()}))
-
-
-def _no_better_than_the_mean(fit: LinearFit, count: int) -> Note:
-    text = (
-        f"scorer linear predicts prompts that it did not learn from no better than their mean (squared error"
-        f" {fit.error:.4f} against {fit.mean_error:.4f}, {count} requests): its scores are close to one another;"
-        " record more requests, or judge answers with a cascade"
-    )
-    return Note(Finding.NOTHING_LEARNED, text)
-
-
-def _vectors(entries: Sequence[Entry]) -> Floats:
-    width = len(entries[0].vector or ()) if entries else 0
-    for entry in entries:
-        if not entry.vector:
-            raise ConfigError("log", f"request {entry.id!r} has no vector: scorer embedding learns from recorded ones")
-        if len(entry.vector) != width:
-            found = f"a vector of {len(entry.vector)} numbers, and {entries[0].id!r} one of {width}"
-            raise ConfigError("log", f"request {entry.id!r} has {found}: record both with the same pool")
-    return np.array([entry.vector for entry in entries], np.float64)
+    return Trained(write_artifact(kind, {**head.to_arrays(), **logprob.scale_arrays()}))
 
 
 def _train_head(scorer: Scorer, stages: Sequence[Stage], outcomes: Outcomes) -> tuple[LogisticHead, str]:

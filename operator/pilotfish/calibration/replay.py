@@ -22,7 +22,7 @@ from pilotfish.calibration.statistics.offpolicy import (
     unsupported,
 )
 from pilotfish.calibration.statistics.table import Played, play
-from pilotfish.calibration.train import FEWEST_EXAMPLES
+from pilotfish.plugin_api.learning import FEWEST_EXAMPLES
 from pilotfish.plugins.registry import Registry
 
 Interval = tuple[float, float, float]
@@ -62,7 +62,7 @@ def replay(
     """Let the router decide on every request that has the answers of all of its pools and did not teach its scorers."""
     if not router.scorers:
         return _unscored(entries, router)
-    found = evaluate(unseen(entries, router, artifacts), router, registry, artifacts)
+    found = evaluate(unseen(entries, router, registry, artifacts), router, registry, artifacts)
     played = play(found.table, thresholds_of(router))
     return Replayed(
         router.name,
@@ -149,7 +149,7 @@ def estimate(
     what the router would do. Raises ConfigError where too few requests carry an action, its propensity and its quality,
     or more than `MOST_UNSUPPORTED` of them had no chance of the answer that the router would give.
     """
-    fresh = unseen(entries, router, artifacts)
+    fresh = unseen(entries, router, registry, artifacts)
     usable = [entry for entry in fresh if entry.propensity is not None and _quality(entry) is not None]
     if len(usable) < FEWEST_EXAMPLES:
         raise ConfigError(

@@ -82,7 +82,7 @@ def _rows(log: Path, routers: Sequence[_Router], *, off_policy: bool) -> list[di
     entries, registry = read_log(log), Registry.installed()
     rows: list[dict[str, Any]] = []
     for each in routers:
-        taught = len(entries) - len(unseen(entries, each.router, each.artifacts))
+        taught = len(entries) - len(unseen(entries, each.router, registry, each.artifacts))
         told = {"router": each.router.name, "path": str(each.path), "taught": taught}
         if off_policy:
             found = replays.estimate(entries, each.router, registry, each.artifacts)

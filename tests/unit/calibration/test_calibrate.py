@@ -214,7 +214,7 @@ def test_vectors_of_two_lengths_are_told_by_the_request(log, routers):
     document["spec"]["strategy"]["predictive"]["scorer"] = scorer
     entries = [entry.model_copy(update={"vector": (1.0,) * (3 if entry.id == "7" else 2)}) for entry in log[:50]]
     with pytest.raises(ConfigError, match="request '7' has a vector of 3 numbers, and '0' one of 2"):
-        train(entries, type(routers["picker"]).model_validate(document), 0)
+        train(entries, type(routers["picker"]).model_validate(document), REGISTRY, 0)
 
 
 def test_off_policy_estimates_agree_with_the_whole_log(log, routers):

@@ -154,10 +154,10 @@ def test_combined_is_learned_and_replayed_from_scores_of_its_members_own_config(
             for place, entry in enumerate(log[:60])
         ]
 
-    learned = {0: train(recorded(judged), router, 0).artifact}
+    learned = {0: train(recorded(judged), router, REGISTRY, 0).artifact}
     told = replay(recorded(judged), router, REGISTRY, learned)
     assert told.cost[0] > 500
-    for asking in (lambda rows: train(rows, router, 0), lambda rows: replay(rows, router, REGISTRY, learned)):
+    for asking in (lambda rows: train(rows, router, REGISTRY, 0), lambda rows: replay(rows, router, REGISTRY, learned)):
         with pytest.raises(ConfigError, match=r"scores\.self-check by this config"):
             asking(recorded("another"))
 

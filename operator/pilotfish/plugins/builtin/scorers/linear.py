@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pilotfish.api.common import Model
 from pilotfish.base.arrays import Floats
 from pilotfish.plugin_api.artifacts import read_artifact, require, write_artifact
+from pilotfish.plugin_api.learning import Examples, Learned
 from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.scorers import Question, Score, permille, question_text, sigmoid
 from pilotfish.plugin_api.settings import Settings, read_config
@@ -119,6 +120,19 @@ class LinearScorer:
         """Raises ConfigError where the artifact is absent or not one of this scorer's."""
         read_config(Config, settings)
         return cls(LinearModel.from_arrays(read_artifact(settings, KIND)))
+
+    @classmethod
+    def learn(cls, *, settings: Settings, examples: Examples) -> Learned:
+        """Learn from what the users said. Raises ConfigError for outcomes that are too few or all equal."""
+        from pilotfish.plugins.builtin.scorers.linear_training import train_linear  # noqa: PLC0415 - needs scikit-learn
+
+        fit = train_linear([question_text(question) for question in examples.questions], examples.outcomes)
+        warning = (
+            f"scorer linear predicts prompts that it did not learn from no better than their mean (squared error"
+            f" {fit.error:.4f} against {fit.mean_error:.4f}, {len(examples.ids)} requests): its scores are close to one"
+            " another; record more requests, or judge answers with a cascade"
+        )
+        return Learned(fit.model.to_bytes(), () if fit.beats_mean else (warning,))
 
     def probability(self, text: str) -> float:
         """How likely the candidate does as well as the reference on this prompt."""

@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.base.errors import BadUpstream, ConfigError
+from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.statistics.metrics import apgr
-from pilotfish.calibration.train import Outcomes, train_embedding, train_linear
 from pilotfish.plugin_api.artifacts import write_artifact
+from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugin_api.scorers import PromptScorer, Question
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.plugins.builtin.scorers.embedding import EmbeddingScorer
 from pilotfish.plugins.builtin.scorers.features import BUCKETS, WORD_BUCKETS, features, names
 from pilotfish.plugins.builtin.scorers.linear import LinearScorer
+from pilotfish.plugins.builtin.scorers.linear_training import train_linear
 
 EASY = ("capital of", "colour of", "opposite of", "name of")
 HARD = ("integral of", "derivative of", "proof of", "factor of")
@@ -116,39 +116,3 @@ def test_an_artifact_of_another_shape_is_refused():
 def test_an_artifact_with_numbers_that_are_none_is_refused():
     with pytest.raises(ConfigError, match="not finite"):
         LinearScorer.from_settings(Settings(artifact=write_artifact("linear", {"idf": np.array([np.nan])})))
-
-
-class Embedder:
-    def __init__(self, vector):
-        self.vector = vector
-
-    async def embed(self, role, texts):
-        assert role == "embedder"
-        return [self.vector for _ in texts]
-
-
-@pytest.fixture(scope="module")
-def trained():
-    random = np.random.default_rng(3)
-    vectors = random.normal(size=(300, 16))
-    vectors[:, 0] += np.where(np.arange(300) < 150, 2, -2)
-    small = (random.random(300) < np.where(np.arange(300) < 150, 0.95, 0.1)).astype(float)
-    return train_embedding(vectors, Outcomes(small, np.ones(300)), [f"request-{place:03}" for place in range(300)])
-
-
-async def test_embedding_scores_by_neighbours_and_direction(trained):
-    scorer = EmbeddingScorer.from_settings(Settings(artifact=trained.to_bytes()))
-    question = Question(({"role": "user", "content": "?"},))
-
-    async def score(vector):
-        return await scorer.predict(question=question, models=Embedder(vector))
-
-    near, far = await score([5.0] + [0.0] * 15), await score([-5.0] + [0.0] * 15)
-    assert near.permille > 800
-    assert far.permille < 200
-    cosines = [row["cosine"] for row in near.details["neighbours"]]
-    assert cosines == sorted(cosines, reverse=True)
-    assert all(row["request"] < "request-150" for row in near.details["neighbours"])
-    assert all(row["request"] >= "request-150" for row in far.details["neighbours"])
-    with pytest.raises(BadUpstream, match="16 numbers"):
-        await score([1.0, 2.0])

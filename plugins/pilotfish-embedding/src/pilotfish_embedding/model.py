@@ -1,10 +1,4 @@
-"""`embedding`: how well the candidate pool will do, from where the prompt lies among prompts whose outcome is known.
-
-The prompt's vector comes from a pool of task Embed. k nearest neighbours vote by similarity (Lee et al.,
-"OrchestraLLM", NAACL 2024; Hu et al., "RouterBench", 2024), and a linear head reads the vector on its leading
-directions, a low-rank form of the matrix factorisation of Ong et al., "RouteLLM", ICLR 2025. A logistic head joins
-the two into a probability.
-"""
+"""What `embedding` learned: vectors of recorded prompts with their outcomes, and two heads."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,24 +6,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish.api.common import Label, Model
 from pilotfish.base.arrays import Floats
-from pilotfish.base.errors import BadUpstream, ConfigError
-from pilotfish.plugin_api.artifacts import read_artifact, require, write_artifact
-from pilotfish.plugin_api.models import Models
-from pilotfish.plugin_api.scorers import Question, Score, permille, question_text, sigmoid
-from pilotfish.plugin_api.settings import Settings, read_config
+from pilotfish.base.errors import ConfigError
+from pilotfish.plugin_api.artifacts import require, write_artifact
+from pilotfish.plugin_api.scorers import sigmoid
 
 KIND = "embedding"
 SHOWN_NEIGHBOURS = 5
 LONGEST_ID = 64
 """Characters kept of a request's id."""
-
-
-class Config(Model):
-    """The `role` of the Embed pool in the manifest's poolRefs."""
-
-    role: Label = "embedder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,43 +93,3 @@ def unit_rows(vectors: Floats) -> Floats:
     """The rows at Euclidean length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float64)
-
-
-class EmbeddingScorer:
-    """Scores a prompt by its vector. Needs an artifact and an Embed pool."""
-
-    def __init__(self, config: Config, model: EmbeddingModel) -> None:
-        self._config = config
-        self._model = model
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Raises ConfigError where the config does not fit, or the artifact is absent or not one of this scorer's."""
-        return cls(read_config(Config, settings), EmbeddingModel.from_arrays(read_artifact(settings, KIND)))
-
-    async def predict(self, *, question: Question, models: Models) -> Score:
-        """The score of what the users said, and the neighbours that speak for it. Raises BadUpstream for a foreign
-        vector.
-        """
-        vectors = await models.embed(self._config.role, [question_text(question)])
-        width = self._model.vectors.shape[1]
-        if len(vectors) != 1 or len(vectors[0]) != width:
-            raise BadUpstream(
-                f"the pool of role {self._config.role!r} gives other vectors than the artifact's {width} numbers each"
-            )
-        vector = unit_rows(np.asarray(vectors, np.float64))[0]
-        probability = self._model.probability(vector)
-        return Score(
-            permille(probability), {"probability": round(probability, 4), "neighbours": self._neighbours(vector)}
-        )
-
-    def _neighbours(self, vector: Floats) -> list[dict[str, Any]]:
-        places, cosines = self._model.nearest(vector)
-        return [
-            {
-                "request": self._model.ids[place],
-                "cosine": round(float(cosine), 4),
-                "outcome": round(float(self._model.outcomes[place]), 4),
-            }
-            for place, cosine in zip(places[:SHOWN_NEIGHBOURS], cosines, strict=False)
-        ]

@@ -1,0 +1,33 @@
+"""`brevity`: short prompts are easy."""
+
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from pilotfish.api.common import Model
+from pilotfish.plugin_api.models import Models
+from pilotfish.plugin_api.scorers import Question, Score, question_text
+from pilotfish.plugin_api.settings import Settings, read_config
+
+
+class Config(Model):
+    """A prompt of `halfWords` words scores 500."""
+
+    half_words: Annotated[int, Field(ge=1)] = 20
+
+
+class BrevityScorer:
+    """Scores a prompt by its number of words."""
+
+    def __init__(self, config: Config) -> None:
+        self._half = config.half_words
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Raises ConfigError with the path of the invalid field."""
+        return cls(read_config(Config, settings))
+
+    async def predict(self, *, question: Question, models: Models) -> Score:
+        """1000 for an empty prompt, half of it for every `halfWords` words."""
+        words = len(question_text(question).split())
+        return Score(round(1000 * 0.5 ** (words / self._half)), {"words": words})
