@@ -114,7 +114,7 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
     prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Another question?"}))
     other = await record(house, str(prompts), str(several), "--out", str(log))
     assert other.exit_code == 1
-    assert "'q' of the log asks something else" in other.output
+    assert "'q' is in the log with another question" in other.output
 
 
 async def test_an_answer_that_was_judged_is_kept_or_the_recording_refused(house: House, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Calibration around the pure core: logs read and written, scorers trained, reports drawn, manifests rewritten."""
+"""Calibration: reads and writes logs, trains scorers, draws reports, rewrites manifests. `statistics` is pure."""

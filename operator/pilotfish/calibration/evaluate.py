@@ -50,12 +50,12 @@ class RecordedVectors:
         return [self._entry.vector]
 
     async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **_: Any) -> Mapping[str, Any]:
-        """Raises ConfigError: a log cannot be asked anew."""
-        raise ConfigError("log", f"a scorer asks role {role!r}, whose answers are not in the log")
+        """Raises ConfigError: a log has no answers to new questions."""
+        raise ConfigError("log", f"a scorer asks the pool of role {role!r}, whose answers are not in the log")
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Raises ConfigError: a log cannot be asked anew."""
-        raise ConfigError("log", f"a scorer asks role {role!r}, whose answers are not in the log")
+        """Raises ConfigError: a log has no answers to new questions."""
+        raise ConfigError("log", f"a scorer asks the pool of role {role!r}, whose answers are not in the log")
 
 
 def evaluate(
@@ -70,7 +70,7 @@ def evaluate(
     check_sample(entries, pools)
     kept = [entry for entry in entries if _complete(entry, pools)]
     if not kept:
-        raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
+        raise ConfigError("log", f"has no request with a quality from each of the pools {', '.join(pools)}")
     scores = score_all(kept, router, registry, artifacts)
     stages = [[_of(entry, pool) for pool in pools] for entry in kept]
     table = Table(
@@ -98,7 +98,7 @@ def score_all(
     if strategy.predictive:
         scorer = make_scorer(strategy.predictive.scorer, registry, artifacts.get(0))
         if not isinstance(scorer, PromptScorer):
-            raise ConfigError("spec.strategy.predictive.scorer", "does not score prompts: name linear or embedding")
+            raise ConfigError("spec.strategy.predictive.scorer", "does not score prompts: use linear or embedding")
         column = asyncio.run(_predictions(entries, scorer))
         return np.repeat(np.array(column, np.int64)[:, None], len(strategy.predictive.candidates) - 1, axis=1)
     raise ConfigError("spec.strategy", f"router {router.name!r} is neither Cascade nor Predictive: it has no scores")

@@ -86,12 +86,12 @@ def read_log(path: Path) -> list[Entry]:
     for number, raw in _rows(path):
         entry = entry_of(raw, f"{path}:{number}")
         if entry.id in entries:
-            twice = f"request {entry.id!r} is there twice, in lines {lines[entry.id]} and {number}"
-            mend = "take one out, or run `pilotfish record` on it again, which keeps the later one"
-            raise ConfigError(str(path), f"{twice}: {mend}")
+            twice = f"request {entry.id!r} is in lines {lines[entry.id]} and {number}"
+            fix = "ids are unique: remove one, or run `pilotfish record` on it again, which keeps the later one"
+            raise ConfigError(str(path), f"{twice}; {fix}")
         entries[entry.id], lines[entry.id] = entry, number
     if not entries:
-        raise ConfigError(str(path), "holds no request")
+        raise ConfigError(str(path), "has no request")
     return list(entries.values())
 
 
@@ -105,7 +105,7 @@ def _rows(path: Path) -> Iterator[tuple[int, object]]:
                 if line.strip():
                     yield number, orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise ConfigError(str(path), f"line {number} is no JSON: {error}") from error
+        raise ConfigError(str(path), f"line {number} is not JSON: {error}") from error
     except (OSError, EOFError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}") from error
 
@@ -119,7 +119,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, object]]:
     try:
         yield from enumerate(parquet.read_table(path).to_pylist(), 1)
     except ArrowInvalid as error:
-        raise ConfigError(str(path), f"is no Parquet file: {error}") from error
+        raise ConfigError(str(path), f"is not a Parquet file: {error}") from error
 
 
 def entry_of(raw: object, where: str) -> Entry:

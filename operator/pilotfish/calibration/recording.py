@@ -54,11 +54,11 @@ def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
         try:
             prompt = Prompt.model_validate(orjson.loads(line))
         except (orjson.JSONDecodeError, ValidationError) as error:
-            raise ConfigError(where, f"is no prompt with an id: {error}") from error
+            raise ConfigError(where, f"is not a prompt with an id: {error}") from error
         if (prompt.prompt is None) == (prompt.messages is None):
             raise ConfigError(where, "give exactly one of prompt, messages")
         if prompt.id in found:
-            raise ConfigError(where, f"id {prompt.id!r} is there twice")
+            raise ConfigError(where, f"id {prompt.id!r} is used twice: ids are unique")
         found[prompt.id] = prompt, parse_check(prompt.check, where) if prompt.check is not None else None
     return list(found.values())
 
@@ -86,7 +86,7 @@ class Gateway:
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            raise BadUpstream(f"{self.url} answered what is no JSON: {raw[:200]!r}") from error
+            raise BadUpstream(f"{self.url} returned a response that is not JSON: {raw[:200]!r}") from error
         if response.status != 200 or not isinstance(value, dict):
             said = value.get("error", {}).get("message") if isinstance(value, dict) else None
             raise ModelUnavailable(f"{self.url} answered {response.status}: {said or repr(raw[:200])}")
@@ -121,7 +121,7 @@ class Asked:
 
     def _pool(self, role: str) -> str:
         if role not in self.roles:
-            raise ConfigError("poolRefs", f"names no pool in the role {role!r}")
+            raise ConfigError("poolRefs", f"has no pool with the role {role!r}: add one")
         return self.roles[role]
 
 
@@ -151,7 +151,9 @@ class Recorder:
         for prompt, check in prompts:
             entry = before.get(prompt.id)
             if entry is not None and entry.question.messages != tuple(prompt.conversation):
-                raise ConfigError("--out", f"request {prompt.id!r} of the log asks something else: name another file")
+                raise ConfigError(
+                    "--out", f"request {prompt.id!r} is in the log with another question: use another file"
+                )
             if entry is not None and check is None:
                 self._keep_judged(entry)
             if entry is None or self._lacks(entry):

@@ -94,7 +94,7 @@ def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
     rows = [[entry.stage(pool) for pool in pools] for entry in entries]
     kept = [row for row in rows if all(stage is not None and stage.quality is not None for stage in row)]
     if not kept:
-        raise ConfigError("log", f"holds no request that has a quality from each of the pools {', '.join(pools)}")
+        raise ConfigError("log", f"has no request with a quality from each of the pools {', '.join(pools)}")
 
     def each(name: str) -> Floats:
         return np.array([[getattr(stage, name) or 0.0 for stage in row] for row in kept], np.float64)

@@ -1,4 +1,4 @@
-"""The report of a calibration: a picture (PNG) and a page (HTML) that holds it."""
+"""The report of a calibration: a figure (PNG), and an HTML page with it."""
 
 import base64
 import io
@@ -179,7 +179,9 @@ def _spread_text(calibrated: Calibrated) -> str:
 def _sureness(goal: Goal) -> str:
     if goal.wish is Wish.LARGE_SHARE:
         return f"confidence {goal.confidence:.0%} (Clopper and Pearson 1934)"
-    return f"a confidence of about {goal.confidence:.0%} (Student's t: as if no request were far dearer than the log's)"
+    return (
+        f"a confidence of about {goal.confidence:.0%} (Student's t: if no request costs far more than those of the log)"
+    )
 
 
 def page(calibrated: Calibrated, png: bytes) -> str:

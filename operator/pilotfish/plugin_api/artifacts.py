@@ -12,7 +12,7 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.settings import Settings
 
 LARGEST_ARTIFACT_BYTES = 512 * 1024 * 1024
-"""An artifact that says it unpacks to more than this is refused before it is unpacked."""
+"""The largest unpacked size of an artifact. It is checked before the artifact is unpacked."""
 
 
 def read_artifact(settings: Settings, kind: str) -> dict[str, NDArray[Any]]:
@@ -20,12 +20,15 @@ def read_artifact(settings: Settings, kind: str) -> dict[str, NDArray[Any]]:
     another kind.
     """
     if settings.artifact is None:
-        raise ConfigError("artifact", f"scorer {kind!r} needs what `pilotfish calibrate` made of a log: set artifact")
+        raise ConfigError(
+            "artifact",
+            f"scorer {kind!r} needs an artifact: run `pilotfish calibrate` on a log, and set `artifact` to its result",
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(settings.artifact)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST_ARTIFACT_BYTES:
-            raise ConfigError("artifact", f"unpacks to {size} bytes, more than {LARGEST_ARTIFACT_BYTES}")
+            raise ConfigError("artifact", f"unpacks to {size} bytes; the limit is {LARGEST_ARTIFACT_BYTES}")
         with np.load(io.BytesIO(settings.artifact), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
@@ -54,10 +57,10 @@ def write_artifact(kind: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def require(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int | None, ...]]) -> None:
-    """Check that arrays are there and have these shapes (None: any length). Raises ConfigError that names the array."""
+    """Check that arrays exist and have these shapes (None: any length). Raises ConfigError that names the array."""
     for name, shape in shapes.items():
         if name not in arrays:
-            raise ConfigError("artifact", f"lacks the array {name!r}")
+            raise ConfigError("artifact", f"has no array {name!r}: calibrate again")
         found = arrays[name].shape
         if len(found) != len(shape) or any(want not in (None, have) for have, want in zip(found, shape, strict=True)):
             raise ConfigError("artifact", f"array {name!r} has shape {found}, not {shape}")

@@ -1,7 +1,6 @@
-"""Stopping boundaries: at which prefix scores a stage's outcome is certain enough to decide before its answer's end.
+"""Stopping boundaries: scores of a prefix at which a stage is decided before the end of its answer.
 
-They are learned for one threshold by `pilotfish.calibration.statistics.stopping`, which says how; here they are only
-applied.
+`pilotfish.calibration.statistics.stopping` learns them for one threshold.
 """
 
 from collections.abc import Mapping
@@ -28,13 +27,13 @@ class Boundaries:
 
     @cached_property
     def looks(self) -> frozenset[int]:
-        """Token counts at which something may be decided."""
+        """The token counts of the rows: only at these is a decision possible."""
         return frozenset(tokens for tokens, _, _ in self.rows)
 
     def verdict(self, *, tokens: int, score: int, threshold: int) -> bool | None:
-        """True: accept now. False: reject now. None: go on. Always None for another threshold than theirs.
+        """True: accept now. False: reject now. None: continue, always so for another threshold than theirs.
 
-        Called at a row's own token counts only: between two rows nothing was calibrated, so nothing is decided.
+        Only the token counts of rows were calibrated: at all others the result is None.
         """
         if threshold != self.threshold:
             return None
@@ -45,7 +44,7 @@ class Boundaries:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Read `boundaries` [n, 3] and `boundaries_threshold`. Raises ConfigError where they do not fit."""
+        """Read `boundaries` [n, 3] and `boundaries_threshold`. Raises ConfigError for wrong shapes or crossed rows."""
         rows, threshold = arrays["boundaries"], arrays.get("boundaries_threshold")
         if threshold is None or rows.ndim != 2 or rows.shape[1] != 3:
             raise ConfigError(
@@ -63,6 +62,6 @@ class Boundaries:
 
 
 def boundaries_of(scorer: object) -> Boundaries | None:
-    """The stopping boundaries that a scorer's artifact brought, if it did."""
+    """The stopping boundaries from a scorer's artifact, None if it has none."""
     found = getattr(scorer, "boundaries", None)
     return found if isinstance(found, Boundaries) else None

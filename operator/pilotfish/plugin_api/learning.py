@@ -57,7 +57,7 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The artifact, and what the training showed that the operator of the router should know, a sentence each."""
+    """The artifact, and warnings for the report of the calibration, one sentence each."""
 
     artifact: bytes
     warnings: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""Scorers (`pilotfish.scorers`): how sure is a model of its answer, or how likely to do well on a prompt?
+"""Scorers (`pilotfish.scorers`): how likely is an answer right, or how likely will a pool answer a prompt well?
 
-A scorer returns permille, 0 to 1000, higher is surer. It never decides: thresholds belong to the router.
+A scorer returns permille, 0 to 1000; higher is better. It does not decide: thresholds are the router's.
 
 An entry point names a class that has `from_settings` and is one of
 - `AnswerScorer`: scores tokens as they arrive, in the gateway's hot path, and bounds its final score from a prefix;
@@ -18,12 +18,12 @@ from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.settings import FromSettings
 
 LEAST_LOGPROB = -100.0
-"""What -inf (and anything below this) counts as, so that one impossible token does not make a mean meaningless."""
+"""Lower log-probabilities, and -inf, count as this, so that one impossible token does not determine a mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """One token of an answer: its natural-log probability and those of the likeliest tokens at its place."""
+    """One token of an answer: its natural-log probability, and those of the most likely tokens at its position."""
 
     logprob: float
     top: tuple[float, ...] = ()
@@ -31,7 +31,7 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How sure, in permille, and what explains it (JSON values)."""
+    """A score in permille, and details that explain it (JSON values)."""
 
     permille: int
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least and the greatest final score that a prefix leaves possible, in permille."""
+    """The lowest and the highest final score that is possible after a prefix, in permille."""
 
     low: int = 0
     high: int = 1000
@@ -47,7 +47,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the client asked: chat messages as sent, or one user message made of a plain prompt."""
+    """What the client asked: its chat messages, or one user message for a prompt."""
 
     messages: tuple[Mapping[str, Any], ...]
     max_tokens: int | None = None
@@ -56,28 +56,28 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of one stage: its text and its tokens' log-probabilities, as far as asked for."""
+    """A whole answer of one stage: its text and its tokens' log-probabilities, if the scorer requested them."""
 
     text: str
     tokens: tuple[TokenLogprobs, ...] = ()
 
 
 class RunningScore(Protocol):
-    """The score of one answer while it is being written."""
+    """The score of one answer while it arrives."""
 
     def add(self, tokens: Sequence[TokenLogprobs]) -> None:
         """Take the next tokens."""
 
     def score(self) -> Score:
-        """The score of the tokens so far, taken as the whole answer. No tokens score 0."""
+        """The score if the tokens so far are the whole answer. No tokens score 0."""
 
     def bounds(self, remaining: int | None) -> Bounds:
-        """What the final score can still be, whatever tokens follow, `remaining` at most (None: unknown)."""
+        """The bounds of the final score, for any tokens that follow. At most `remaining` follow (None: unknown)."""
 
 
 @runtime_checkable
 class AnswerScorer(FromSettings, Protocol):
-    """Scores tokens as they arrive. `top_logprobs` is how many alternatives a token it needs (0: none)."""
+    """Scores tokens as they arrive. `top_logprobs` is the number of alternatives that it needs for each token."""
 
     top_logprobs: int
 
@@ -92,27 +92,27 @@ class JudgeScorer(FromSettings, Protocol):
     top_logprobs: int | None
 
     async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
-        """How sure to be of the answer."""
+        """The score of the answer."""
 
 
 @runtime_checkable
 class PromptScorer(FromSettings, Protocol):
-    """Scores a prompt: permille that the candidate pool will do well."""
+    """Scores a prompt: the probability, in permille, that the candidate pool answers it well."""
 
     async def predict(self, *, question: Question, models: Models) -> Score:
-        """How well the candidate will do."""
+        """The score of the prompt."""
 
 
 @runtime_checkable
 class Explaining(Protocol):
-    """What a scorer of prompts may do besides: tell what a score rests on, where that takes longer than scoring."""
+    """Implemented by a PromptScorer that can explain a score, if that takes longer than scoring."""
 
     def explain(self, *, question: Question) -> Mapping[str, Any]:
-        """What to add to the score's details, when somebody asks why."""
+        """What `pilotfish explain` adds to the score's details."""
 
 
 def message_text(message: Mapping[str, Any]) -> str:
-    """The text of one chat message; parts that are no text count for nothing."""
+    """The text of one chat message, without parts that are not text."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -122,12 +122,12 @@ def message_text(message: Mapping[str, Any]) -> str:
 
 
 def question_text(question: Question) -> str:
-    """What users said in the conversation, joined by newlines."""
+    """The text of all user messages, joined by newlines."""
     return "\n".join(message_text(message) for message in question.messages if message.get("role", "user") == "user")
 
 
 def permille(probability: float) -> int:
-    """A probability on the scale of scores; whatever is outside 0 to 1 is put to its nearer end."""
+    """A probability as a score, clipped to 0 to 1."""
     return round(1000 * min(1.0, max(0.0, probability)))
 
 

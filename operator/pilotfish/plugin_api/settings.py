@@ -1,4 +1,4 @@
-"""What a manifest says of a plugin, and how a plugin reads its `config`."""
+"""What a manifest sets for a plugin, and how a plugin reads its `config`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

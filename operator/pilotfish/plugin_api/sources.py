@@ -1,7 +1,7 @@
 """Sources (`pilotfish.sources`): where weights and documents come from, by the scheme of their address.
 
-An entry point is named after the scheme and names a class that is made without arguments and is a `Source`. A source
-finds and reads; copying, resuming, locking, hashing and progress are done once, for all sources, by whoever calls it.
+An entry point has the name of the scheme. Its class implements `Source` and is made without arguments. A source finds
+and reads files. Its caller copies, resumes, locks, hashes and reports progress, in the same way for all sources.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a manifest says: an address `scheme://…`, and a revision for sources that have them."""
+    """An address `scheme://…` from a manifest, and a revision for sources that have revisions."""
 
     uri: str
     revision: str | None = None
@@ -30,7 +30,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the machine gives a source: a credential (text of a Secret's key), and folders by volume name."""
+    """What a source may use: a credential (the value of a Secret's key), and folders by volume name."""
 
     credential: str | None = field(default=None, repr=False)
     volumes: Mapping[str, Path] = field(default_factory=dict)
@@ -46,9 +46,9 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A location, pinned: `revision` changes whenever the content does (a commit, a checksum, a time of change).
+    """A location with a fixed content: `revision` (a commit, a checksum, a modification time) changes with the content.
 
-    `in_place` is the file or folder on this machine that is the content already; it is then used where it lies.
+    `in_place` is set if the content is already a file or folder of this machine, which is then not copied.
     """
 
     location: Location
@@ -62,7 +62,7 @@ class Source(Protocol):
     """Finds and reads what is at addresses of one scheme. Every method raises WeightsError that names the address."""
 
     def resolve(self, location: Location, access: Access) -> Resolved:
-        """Pin the location. Reads no content, and asks nobody where the revision pins the content already."""
+        """Resolve the location without reading its content, and without a request if the revision is immutable."""
 
     def files(self, resolved: Resolved) -> Sequence[RemoteFile]:
         """Every file at the location; a location that is one file has exactly one."""

@@ -1,1 +1,1 @@
-"""Finding and loading plugins by entry point, and the built-in ones that do I/O."""
+"""Finds, loads and checks plugins by entry point; `builtin` has those that come with Pilotfish."""

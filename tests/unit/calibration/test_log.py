@@ -48,13 +48,13 @@ def test_parquet_means_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no request"),
+        ("", "has no request"),
         ('{"id": "1"}', r":1: stages"),
         ('{"id": "1", "stages": [{"pool": "s", "quality": 3}]}', r"stages\.0\.quality"),
         ('{"id": "1", "stages": [{"pool": "s", "scores": {"x": 1001}}]}', r"stages\.0\.scores\.x"),
         ('{"id": "1", "propensity": 0, "stages": [{"pool": "s"}]}', "propensity"),
-        ("{not json", "no JSON"),
-        ('{"id": "1", "stages": [{"pool": "s"}]}\n' * 2, "'1' is there twice, in lines 1 and 2"),
+        ("{not json", "is not JSON"),
+        ('{"id": "1", "stages": [{"pool": "s"}]}\n' * 2, "'1' is in lines 1 and 2"),
     ],
 )
 def test_a_faulty_log_names_row_and_field(tmp_path, text, said):

@@ -1,1 +1,1 @@
-"""Plugins that come with Pilotfish. They use what `plugin_api` offers to every plugin, and nothing else."""
+"""Plugins that come with Pilotfish. Of Pilotfish they import `plugin_api`, `api` and `base` alone."""

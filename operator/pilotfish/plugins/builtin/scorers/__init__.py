@@ -1,1 +1,1 @@
-"""The built-in scorers. They are loaded by entry point like anybody's."""
+"""The built-in scorers. They are loaded by entry point, as all plugins are."""

@@ -1,4 +1,4 @@
-"""When do two answers say the same? Normal forms of answers, and clusters of their vectors."""
+"""When do two answers have the same meaning? Normal forms of answers, and clusters of their vectors."""
 
 import re
 import string

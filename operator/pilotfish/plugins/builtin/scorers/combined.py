@@ -48,7 +48,7 @@ def _each_once(members: tuple[Member, ...]) -> tuple[Member, ...]:
     names = [member.name for member in members]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"{twice!r} is there twice: keep one of them")
+        raise ValueError(f"scorer {twice!r} is listed twice: remove one")
     return members
 
 

@@ -29,7 +29,7 @@ SHOWN_CONTRIBUTIONS = 8
 
 
 class Config(Model):
-    """`linear` has nothing to set: everything it knows is in its artifact."""
+    """`linear` has no settings: all that it learned is in its artifact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class LinearScorer:
 
     @classmethod
     def learn(cls, *, settings: Settings, examples: Examples) -> Learned:
-        """Learn from what the users said. Raises ConfigError for outcomes that are too few or all equal."""
+        """Learn from the text of all user messages. Raises ConfigError for outcomes that are too few or all equal."""
         from pilotfish.plugins.builtin.scorers.linear_training import train_linear  # noqa: PLC0415 - needs scikit-learn
 
         fit = train_linear([question_text(question) for question in examples.questions], examples.outcomes)
@@ -139,7 +139,7 @@ class LinearScorer:
         return self._model.probability(self._model.margin(features(text)))
 
     async def predict(self, *, question: Question, models: Models) -> Score:
-        """The score of what the users said."""
+        """The score of the text of all user messages."""
         probability = self.probability(question_text(question))
         return Score(permille(probability), {"probability": round(probability, 4)})
 

@@ -49,7 +49,7 @@ __all__ = [
 
 KIND = "logprob"
 ALTERNATIVES = 5
-"""Likeliest tokens at each place that entropy and margin ask for; vLLM's own limit is 20 unless told otherwise."""
+"""Most likely tokens at each position that entropy and margin request; the default limit of vLLM is 20."""
 LONGEST_COUNTED = 4096
 """An answer's length counts up to here in a combination."""
 

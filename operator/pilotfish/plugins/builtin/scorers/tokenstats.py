@@ -15,7 +15,7 @@ from typing import Protocol
 from pilotfish.plugin_api.scorers import LEAST_LOGPROB, TokenLogprobs
 
 LEAST_ODDS = 1e-7
-"""Probabilities closer to 0 or 1 than this are not told apart; engines send log-probabilities in single precision."""
+"""Probabilities closer to 0 or 1 than this count as equal to it; engines send log-probabilities in single precision."""
 
 Interval = tuple[float, float]
 

@@ -1,1 +1,1 @@
-"""The sources that come with Pilotfish. They are plugins like any other, found through their entry points."""
+"""The built-in sources. They are loaded by entry point, as all plugins are."""

@@ -1,4 +1,4 @@
-"""`file:///path` and `pvc://volume/path`: weights that lie on this machine already, and are used where they lie."""
+"""`file:///path` and `pvc://volume/path`: weights that are already on this machine, and are not copied."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ class VolumeSource:
         if volume not in access.volumes:
             known = ", ".join(sorted(access.volumes)) or "none"
             raise WeightsError(
-                f"{location.uri}: no folder is known for the volume {volume!r} (known: {known}):"
+                f"{location.uri}: no folder is set for the volume {volume!r} (volumes that are set: {known}):"
                 f" give --volume {volume}=PATH"
             )
         root = access.volumes[volume]

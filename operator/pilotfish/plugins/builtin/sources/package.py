@@ -69,13 +69,15 @@ def _parts(location: Location) -> list[tuple[str, Path]]:
         names = [pattern]
     found = [(name, path) for name in names for path in _folder(name, location).glob(below) if path.is_file()]
     if not found:
-        raise WeightsError(f"{location.uri}: no installed package has such a file: install the packages that carry it")
+        raise WeightsError(
+            f"{location.uri}: no installed package has such a file: install the packages that contain it"
+        )
     return sorted(found, key=lambda part: number_order(f"{part[0]}/{part[1].as_posix()}"))
 
 
 def _folder(name: str, location: Location) -> Path:
     if not name.isidentifier():
-        raise WeightsError(f"{location.uri}: {name!r} is no name that Python can import")
+        raise WeightsError(f"{location.uri}: {name!r} is not the name of a Python package")
     spec = importlib.util.find_spec(name)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:

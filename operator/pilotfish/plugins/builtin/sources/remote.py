@@ -62,7 +62,7 @@ class RemoteSource(ABC):
             files.invalidate_cache()
             found = sorted(files.find(root, detail=True).items())
         if not found:
-            raise WeightsError(f"{location.uri}: nothing is there, or it may not be listed")
+            raise WeightsError(f"{location.uri}: found no file: check the address, and the permission to list it")
         return found
 
     def _errors(self) -> tuple[type[Exception], ...]:

@@ -56,7 +56,7 @@ def test_the_revision_changes_with_an_object(store: Any) -> None:
 def test_faults_of_a_store_name_the_address(store: Any) -> None:
     store.pipe("/bucket/m/w", b"one")
     for location, access, told in [
-        (Location("memory://bucket/none"), Access(), "nothing is there"),
+        (Location("memory://bucket/none"), Access(), "found no file"),
         (Location("memory://bucket/m", revision="main"), Access(), "no revisions: remove spec.model.revision"),
         (Location("memory://bucket/m"), Access(credential="hunter2"), "must hold a JSON object"),
     ]:

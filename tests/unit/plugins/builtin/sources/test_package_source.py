@@ -81,7 +81,7 @@ def test_a_changed_part_changes_the_revision(site: Path) -> None:
         ("package://pilotfish_weights_b/none.gguf", "No such file or directory"),
         ("package://pilotfish_weights_b/../pilotfish_weights_b/x", "must name a file or folder in a package"),
         ("package://pilotfish_weights_b", "must name a file or folder in a package"),
-        ("package://os.path/x", "is no name that Python can import"),
+        ("package://os.path/x", "is not the name of a Python package"),
     ],
 )
 def test_what_is_not_there_is_told_with_the_address(site: Path, uri: str, told: str) -> None:
