@@ -26,7 +26,7 @@ COLUMNS = ("time", "seconds", "clients", "replicas", "ready", "desired", "answer
 
 
 class Client(threading.Thread):
-    """Asks until told to stop; half of the answers are streamed."""
+    """Sends requests until stopped; half of the answers are streamed."""
 
     def __init__(self, url: str, model: str) -> None:
         super().__init__(daemon=True)

@@ -28,7 +28,7 @@ PLAIN = "plain"
 
 
 def variants(questions: Path, limit: int | None) -> list[dict[str, str]]:
-    """Every question as it stands, and after each change that changes it."""
+    """Every question unchanged, and after each change that has an effect on it."""
     found = []
     for prompt, _ in sample(read_prompts(questions), limit):
         text = str(prompt.conversation[-1]["content"])

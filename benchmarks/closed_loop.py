@@ -5,7 +5,7 @@ another.
         --out asked.jsonl [--limit 100] [--plot asked.png]
 
 Temperature 0, one question at a time, so that times are those of an idle machine. Models take turns question by
-question. What was asked is kept in --out: a run that was cut off goes on where it stopped, and the table is of the
+question. Results are kept in --out: an interrupted run continues where it stopped, and the table is of the
 questions that every model was asked. With --limit always the same sample of the questions is asked.
 """
 

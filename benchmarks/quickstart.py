@@ -3,7 +3,7 @@
     pilotfish up examples/quickstart            # in another shell
     .venv/bin/python benchmarks/quickstart.py   # prints the table of docs/quickstart.md
 
-Whether an answer is right is told by a pattern that was written down with the prompt. Temperature 0. Then the time to
+A pattern that was written with each prompt decides whether its answer is right. Temperature 0. Then the time to
 the first token of an escalated answer, streamed: the router as it is, and a router of the same folder that holds
 (`--hold NAME`), in turn, medians of five.
 """

@@ -224,7 +224,7 @@ def _worst(spend: Floats, per_second: float) -> float:
 
 def _fixed_of_equal_spend(drawn: Table, spend: float) -> Played:
     """What one threshold for all would have made of the same requests for the same money (the next one that is no
-    dearer).
+    more expensive).
     """
     candidates = [play(drawn, (int(threshold),)) for threshold in np.unique(drawn.scores)[::-1]]
     return next((played for played in candidates if played.cost.sum() <= spend), candidates[-1])

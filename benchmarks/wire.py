@@ -4,7 +4,7 @@
 
 All in one run, in turn: an engine that answers at once and whole or in 64 chunks 5 ms apart, then direct, vllm-router,
 and the gateway with limits on and traces at 1% and at 100%; with `--bare`, the pass-throughs of bare_proxies.py, too.
-Every body is checked. CPU is told as a ratio to vllm-router's, the median over rounds; latency as milliseconds over
+Every body is checked. CPU is reported as a ratio to vllm-router's, the median over rounds; latency as milliseconds over
 going direct, one request at a time. What is printed are the tables of docs/performance.md.
 """
 

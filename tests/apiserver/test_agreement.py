@@ -1,4 +1,4 @@
-"""The models and the API server agree: whatever a manifest looks like, both accept it or both refuse it."""
+"""The models and the API server agree: for any manifest, both accept it or both reject it."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -56,7 +56,7 @@ def test_it_makes_what_is_declared_and_mends_what_is_edited(api, operator, names
             and there(api, child("v1", "Service", namespace)) is not None
         )
 
-    api.wait("the edits being mended", mended)
+    api.wait("the edits to be reverted", mended)
 
 
 def test_what_others_put_beside_our_items_goes_and_then_nothing_is_written(
@@ -116,7 +116,7 @@ def test_an_objective_that_cannot_be_held_is_told_in_the_routers_status(api, ope
         objective = api.get(router).get("status", {}).get("objective", {})
         return (objective.get("reason"), objective.get("thresholdPermille")) == ("NotCalibrated", 600)
 
-    api.wait("the objective being told", told)
+    api.wait("the objective in the status", told)
 
 
 def test_a_restart_writes_nothing(api, control_plane, account, operator, namespace):
@@ -158,14 +158,14 @@ def test_pools_deleted_while_they_are_made_leave_the_operator_well(api, operator
 
 
 def test_a_namespace_that_takes_nothing_is_told_and_holds_up_no_other(api, operator, namespace):
-    """A namespace that is being deleted takes no new objects; here nobody ever finishes deleting it."""
+    """A namespace that is being deleted takes no new objects; here its deletion never finishes."""
     operator.stop()
     closed = api.namespace()
     pool = api.create(a_pool(closed))
     api.request("DELETE", f"/api/v1/namespaces/{closed}")
     operator.start()
     api.wait(
-        "the refusal being told",
+        "the refusal in the status",
         lambda: condition(api, pool, "Scaled").get("reason") == "Refused",
         seconds=START_SECONDS,
     )
@@ -181,7 +181,9 @@ def test_somebody_elses_object_of_the_same_name_is_left_alone(api, operator, nam
     theirs = api.create(theirs)
     pool = api.create(a_pool(namespace))
     api.wait(
-        "the clash being told", lambda: condition(api, pool, "Scaled").get("reason") == "Refused", seconds=START_SECONDS
+        "the clash in the status",
+        lambda: condition(api, pool, "Scaled").get("reason") == "Refused",
+        seconds=START_SECONDS,
     )
     assert "does not belong to this pool" in condition(api, pool, "Scaled")["message"]
     assert api.get(theirs)["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
@@ -231,5 +233,5 @@ def test_the_schedulers_words_reach_the_pool(api, operator, namespace):
         },
         sub="/status",
     )
-    api.wait("the words being told", lambda: words in condition(api, pool, "Ready").get("message", ""))
+    api.wait("the message in the status", lambda: words in condition(api, pool, "Ready").get("message", ""))
     assert condition(api, pool, "Ready")["reason"] == "Unschedulable"

@@ -183,7 +183,9 @@ def test_a_server_that_fails_is_quoted_until_it_does_not(api, gate, operator, na
     gate.rule = rule
     pool = api.create(a_pool(namespace))
     with supervised(api, operator):
-        api.wait("the words being told", lambda: condition(api, pool, "Scaled").get("reason") == "Refused", seconds=90)
+        api.wait(
+            "the message in the status", lambda: condition(api, pool, "Scaled").get("reason") == "Refused", seconds=90
+        )
         assert "the test says no" in condition(api, pool, "Scaled")["message"]
         gate.rule = lambda _: PASS
         wait_settled(api, pool)

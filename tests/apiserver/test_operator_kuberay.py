@@ -79,7 +79,7 @@ def test_a_pool_that_moves_to_a_ray_keeps_its_deployment_until_the_ray_answers(a
     wait_settled(api, pool)
     api.merge(pool, {"spec": {"runtime": "RayService"}})
     wait_for_rays(api, [pool])
-    api.wait("the move being told", lambda: api.get(pool)["status"]["runtime"] == "RayService")
+    api.wait("the move in the status", lambda: api.get(pool)["status"]["runtime"] == "RayService")
     assert there(api, deployment(namespace)), "no Ray answers yet"
     api.merge(pool, {"spec": {"rollout": {"type": "Recreate"}}})
     api.wait("the Deployment being gone", lambda: there(api, deployment(namespace)) is None)

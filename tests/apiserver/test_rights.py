@@ -1,4 +1,4 @@
-"""The rights of operator and gateway are enough, and each is used: the API server's audit log tells."""
+"""The rights of operator and gateway are enough, and the API server's audit log shows that each is used."""
 
 import os
 import subprocess
@@ -97,7 +97,7 @@ class Day:
                 and (change or after["metadata"]["uid"] != before["metadata"]["uid"])
             )
 
-        self._api.wait(f"{manifest['kind']} {manifest['metadata']['name']} being mended", mended)
+        self._api.wait(f"{manifest['kind']} {manifest['metadata']['name']} to be reverted", mended)
 
     def _observed(self, manifest: dict[str, Any]) -> bool:
         return "observedGeneration" in self._api.get(manifest).get("status", {})

@@ -1,4 +1,4 @@
-"""Runs in a pod, with the standard library alone: asks a gateway, once or from many clients until told to stop.
+"""Runs in a pod, with the standard library alone: calls a gateway, once or from many clients until stopped.
 
 ask.py URL MODEL "question"            prints the answer and the headers that name the decision, as JSON
 ask.py URL MODEL --clients N --seconds S [--pause P]   prints how many requests were answered whole, half of them

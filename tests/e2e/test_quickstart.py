@@ -1,4 +1,4 @@
-"""The quickstart on a real cluster, as Deployments, until nothing is left. The tests build on one another, in order."""
+"""The quickstart on a real cluster, as Deployments, until nothing is left. The tests depend on each other, in order."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A pool as KubeRay's RayService, where the cluster has KubeRay. The tests build on one another, in order."""
+"""A pool as KubeRay's RayService, where the cluster has KubeRay. The tests depend on each other, in order."""
 
 import json
 
@@ -23,7 +23,7 @@ POOL = {
 
 @pytest.fixture(scope="module", autouse=True)
 def kuberay(cluster):
-    """Skips where nobody would act on a RayService."""
+    """Skips if no operator would act on a RayService."""
     if "rayservices.ray.io" not in cluster.run("kubectl", "get", "crd", "-o", "name"):
         pytest.skip("the cluster has no KubeRay: install its operator to test pools as RayServices")
 

@@ -1,4 +1,4 @@
-"""Why a request is answered as it is, as the gateway tells it and `pilotfish explain` prints it."""
+"""The explanation of an answer, from the gateway and as `pilotfish explain` prints it."""
 
 import asyncio
 

@@ -169,7 +169,7 @@ async def test_several_gateways_hold_one_threshold_by_the_spend_of_all(fleet: Fl
     for _ in range(5):
         await fleet.round(12)
     await fleet.add()
-    fleet.addresses.append("127.0.0.1:9")  # where nobody answers
+    fleet.addresses.append("127.0.0.1:9")  # where no server listens
     fleet.serve(spending(per_second))
     for _ in range(20):
         await fleet.round(9, 3)

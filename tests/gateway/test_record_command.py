@@ -1,4 +1,4 @@
-"""`pilotfish record` against a gateway: what it asks and writes, that it goes on where it stopped, and adds to it."""
+"""`pilotfish record` against a gateway: what it asks and writes, how it continues, and what it adds to a log."""
 
 import asyncio
 from pathlib import Path
@@ -88,7 +88,7 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
 
     first = await row(str(ROUTERS), "--router", "by-logprob")
     assert first.stages[0].scores == {"logprob": 547}
-    # as somebody would who has judged the answers
+    # as a user who has judged the answers would
     judged = first.model_copy(update={"stages": tuple(s.model_copy(update={"quality": 0.5}) for s in first.stages)})
     write_jsonl(log, [judged])
 
@@ -118,7 +118,7 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
 
 
 async def test_an_answer_that_was_judged_is_kept_or_the_recording_refused(house: House, tmp_path: Path) -> None:
-    """A row as a gateway writes it, without tokens, and as somebody has judged it."""
+    """A row as a gateway writes it, without tokens, judged by a user."""
     house.say(small=Script([("Yes", -0.2)]), large=Script([("Canberra", -0.1)]))
     await house.serve([])
     prompts, log = tmp_path / "prompts.jsonl", tmp_path / "log.jsonl"

@@ -34,7 +34,7 @@ guardian = subprocess.Popen(
     [sys.executable, "-m", "pilotfish.engine.guardian", sys.argv[1], sys.executable, "-c", sys.argv[2]],
     stdin=subprocess.PIPE, start_new_session=True,
 )
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for the guardian's status
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process asks for the guardian's status
 print(guardian.pid, flush=True)
 sys.stdin.read()
 """

@@ -69,7 +69,7 @@ spec:
 
 
 def write_adapter(folder):
-    """A LoRA adapter of SmolLM2-135M that nobody trained, so that the model says something else with it."""
+    """A LoRA adapter of SmolLM2-135M with random weights, so that the model answers differently with it."""
     folder.mkdir()
     rank, hidden, layers = 8, 576, 30
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 64, "target_modules": ["q_proj"]}

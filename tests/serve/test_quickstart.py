@@ -76,7 +76,7 @@ def test_after_an_escalation_the_small_engine_is_idle_while_the_large_one_genera
 
 
 def test_twenty_of_twenty_traces_have_the_engine_s_own_spans(run, sink):
-    """Serve samples one in a hundred unless it is told otherwise; a trace without its engine explains nothing."""
+    """Serve samples one trace in a hundred by default; a trace without its engine explains nothing."""
     traces = {f"{number:032x}" for number in range(1, 21)}
     for trace in traces:
         request = urllib.request.Request(  # noqa: S310

@@ -102,7 +102,7 @@ def ask(url: str, model: str, text: str, **parameters) -> tuple[int, dict, dict]
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition that only polling can tell."""
+    """Wait for a condition by polling."""
     waiting = threading.Event()
     for _ in range(START_SECONDS * 2):
         if condition():

@@ -17,7 +17,7 @@ class Cluster:
         self.image, self.pool_image = image, pool_image
 
     def run(self, *command: str, given: str | None = None, seconds: int = 1200) -> str:
-        """What a program prints. AssertionError with its words when it fails."""
+        """The output of a program. AssertionError with its output if it fails."""
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout

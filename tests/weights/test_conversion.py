@@ -121,7 +121,7 @@ def test_a_killed_conversion_leaves_no_model_and_the_next_one_is_whole(small: tu
     assert models(tmp_path) == []
     (lock,) = (tmp_path / ".work").glob("*.lock")
     with lock.open("a") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)  # waits for the converter to notice that nobody listens
+        fcntl.flock(opened, fcntl.LOCK_EX)  # waits for the converter to notice that its output is closed
     assert models(tmp_path) == []
     _, folder = measured(SMALL, tmp_path)
     assert digest(folder) == digest(small[1])

@@ -1,4 +1,4 @@
-"""`hf://` against a stand-in hub on this machine: pinned to a commit, resumed by range, faults told."""
+"""`hf://` against a stand-in hub on this machine: pinned to a commit, resumed by range, with errors reported."""
 
 import json
 import os

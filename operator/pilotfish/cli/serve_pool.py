@@ -29,8 +29,9 @@ def serve_pool(
 ) -> None:
     """Run one replica of an engine, as the pods that the operator creates do.
 
-    PILOTFISH_APPLICATION contains the Serve application as JSON, PILOTFISH_TASK the pool's task. If the engine does not
-    start, its error is written to the pod's termination message.
+    PILOTFISH_APPLICATION contains the Serve application as JSON, PILOTFISH_TASK the pool's task.
+
+    If the engine does not start, its error is written to the pod's termination message.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:

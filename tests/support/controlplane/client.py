@@ -1,4 +1,4 @@
-"""A small client of an API server: JSON in, JSON out, and refusals with the server's own words."""
+"""A small client of an API server: JSON in, JSON out, and refusals with the server's message."""
 
 import ssl
 import time
@@ -81,7 +81,7 @@ class Api:
         return self.request("DELETE", self.path(manifest))
 
     def namespace(self) -> str:
-        """Make a namespace of a name that nobody has, and return the name."""
+        """Create a namespace with a new name, and return the name."""
         name = f"test-{uuid4().hex[:12]}"
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         return name

@@ -18,7 +18,7 @@ def our_crds() -> list[dict[str, Any]]:
 
 
 def open_crd(group: str, version: str, kind: str, plural: str) -> dict[str, Any]:
-    """A CRD that takes any spec: somebody else's kind, as far as its API's presence matters."""
+    """A CRD that takes any spec, in place of another operator's kind whose API must be present."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
     return {

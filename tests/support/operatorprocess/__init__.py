@@ -1,4 +1,4 @@
-"""The operator as a process of its own, and a proxy before the API server that does bad things to it when told to."""
+"""The operator as a process of its own, and a proxy before the API server that makes it fail on request."""
 
 from operatorprocess.account import Account
 from operatorprocess.process import OperatorProcess

@@ -20,7 +20,7 @@ _HOP = frozenset({"transfer-encoding", "content-encoding", "content-length", "co
 class Verdict:
     """What becomes of a request: `status` is answered instead of passing it on; `after` runs once it was passed on.
 
-    With `event` the refusal comes as a watch tells it, inside an answer of 200.
+    With `event` the refusal is an event of a watch, inside a response with status 200.
     """
 
     status: int | None = None

@@ -1,4 +1,4 @@
-"""Manifests that are accepted as they stand, and faults that name the field and the fix."""
+"""Manifests that are accepted, and faults that name the field and the fix."""
 
 import copy
 from collections.abc import Callable

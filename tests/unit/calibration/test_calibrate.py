@@ -302,7 +302,7 @@ def test_exploration_goes_with_the_thresholds(tmp_path, log, routers):
 
 
 def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, log, routers):
-    """A third pool that is dear and always wrong."""
+    """A third pool that is expensive and always wrong."""
     document = routers["picker"].to_manifest()
     candidates = document["spec"]["strategy"]["predictive"]["candidates"]
     candidates.insert(1, {"poolRef": {"name": "useless"}, "thresholdPermille": 500})

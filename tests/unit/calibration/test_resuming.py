@@ -1,4 +1,4 @@
-"""A recording that goes on with what is there, or refuses to touch it."""
+"""A recording continues with an existing log, or rejects it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`pilotfish fetch`: what it was fetched as is told on the side, and never in the way."""
+"""`pilotfish fetch`: the fetched revision is written to a file, and a failure of that is no failure of the fetch."""
 
 from pathlib import Path
 

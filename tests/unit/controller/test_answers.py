@@ -11,7 +11,7 @@ KEY = Key("ModelPool", "team", "small")
 
 
 class Server:
-    """Remembers who was asked; answers unless told to fail."""
+    """Records who was asked; answers unless it has a fault."""
 
     def __init__(self):
         self.asked, self.fault = [], ""

@@ -11,7 +11,7 @@ from pilotfish.reconcile.pool import desired_state
 
 
 class RefusesAll:
-    """An API server that takes nothing new, and notes what it is told to delete."""
+    """An API server that rejects new objects and records deletions."""
 
     def __init__(self):
         self.deleted = []

@@ -15,7 +15,7 @@ TICK_SECONDS = 2.0
 
 
 class Gateways:
-    """Tell the load so many times; a clock moves with each."""
+    """Report the load so many times; a clock moves with each."""
 
     def __init__(self, times, load):
         self.now, self.over = 0.0, asyncio.Event()

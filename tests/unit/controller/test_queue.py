@@ -20,7 +20,7 @@ async def drained(queue: WorkQueue[str], *, workers: int = 3) -> None:
 
 async def nothing_left(queue: WorkQueue[str]) -> None:
     """Let others run until the queue is empty."""
-    while len(queue):  # noqa: ASYNC110 - the queue tells nobody that it is empty
+    while len(queue):  # noqa: ASYNC110 - the queue has no event for being empty
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""What is told of an API server that fails."""
+"""Log lines about an API server that fails."""
 
 import pytest
 from resource_builders import a_context, a_pool
@@ -41,7 +41,7 @@ class Server:
 
 
 async def unused(*_, **__):
-    raise AssertionError("nobody asks")
+    raise AssertionError("not called")
 
 
 def a_reconciler(server, entries):

@@ -1,4 +1,4 @@
-"""What Serve's words mean for a pool."""
+"""The state of a pool from Serve's messages."""
 
 import pytest
 

@@ -28,7 +28,7 @@ def test_rows_wait_in_bounded_memory_however_large_they_are() -> None:
 
 
 class Slow(Handler):
-    """A disk that writes when it is told to."""
+    """A disk that writes on demand."""
 
     def __init__(self) -> None:
         super().__init__()

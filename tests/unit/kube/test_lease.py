@@ -9,7 +9,7 @@ TIMING = LeaseTiming(duration=8, renew_deadline=6.0, retry=0.0)
 
 
 class SlowServer:
-    """Takes a write, and tells so `answer_seconds` later; from write `broken_from` on it takes none."""
+    """Takes a write, and responds `answer_seconds` later; from write `broken_from` on it takes none."""
 
     def __init__(self, answer_seconds: float, broken_from: int) -> None:
         self.now = 0.0

@@ -95,7 +95,7 @@ def test_a_key_that_no_header_can_carry_is_a_fault_of_its_pool_alone(value):
     assert "one line of printable ASCII" in found.pool("team", "frontier").reason
     with pytest.raises(KubeError, match="one line") as raised:
         api_key(secret, "key", "api")
-    assert raised.value.__context__ is None, "its words hold the key"
+    assert raised.value.__context__ is None, "its message contains the key"
 
 
 ARTIFACT = {"configMapRef": {"name": "weights", "key": "scorer.npz"}}

@@ -1,4 +1,4 @@
-"""Runs find one another, and dead ones are forgotten."""
+"""Runs find each other, and dead ones are forgotten."""
 
 from dataclasses import replace
 

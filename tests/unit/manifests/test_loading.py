@@ -1,4 +1,4 @@
-"""Every fault of every file is told with the line of the field."""
+"""Every fault of every file is reported with the line of the field."""
 
 from pathlib import Path
 from textwrap import dedent

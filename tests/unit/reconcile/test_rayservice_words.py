@@ -1,4 +1,4 @@
-"""What the pods of a RayService tell."""
+"""What the pods of a RayService report."""
 
 from resource_builders import a_pod
 

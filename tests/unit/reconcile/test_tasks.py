@@ -1,4 +1,4 @@
-"""Pools of one router that differ in task are found, whatever the strategy."""
+"""Pools of one router that differ in task are found, with every strategy."""
 
 from typing import Any
 

@@ -92,7 +92,7 @@ def test_a_threshold_that_cannot_move_stays_and_says_why(objective, strategy, ar
 
 
 def test_an_artifact_that_promises_no_loss_is_not_said_to_be_of_another_objective():
-    """Calibrated for spend, and before artifacts told of promises."""
+    """Calibrated for spend, and by a version whose artifacts had no promises."""
     unknown = Range(Scores.of(range(1000)), LIMITS).to_arrays()
     del unknown["objective_loss"]
     for artifact in (LEARNED, write_artifact("logprob", unknown)):

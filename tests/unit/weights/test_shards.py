@@ -1,4 +1,4 @@
-"""What is written as a stream is what the safetensors library reads, and an interrupted write goes on."""
+"""What is written as a stream is what the safetensors library reads, and an interrupted write continues."""
 
 import json
 import tempfile

@@ -100,7 +100,7 @@ def test_the_spread_of_a_promise_in_expectation_is_what_calibrations_anew_show()
         (make(2000, 9, large=0.4), Verdict.SMALL_ALONE, None),
         (make(20, 10), Verdict.LARGE_ALONE, Finding.TOO_FEW),
     ],
-    ids=["pays", "no signal", "inverted", "small too dear", "small as good", "too few"],
+    ids=["pays", "no signal", "inverted", "small too expensive", "small as good", "too few"],
 )
 def test_the_verdict_fits_the_requests(table, verdict, finding):
     found = choose(table, goal())
