@@ -35,7 +35,7 @@ PLAIN_WORDS = {
     r"(hence|thus)": "therefore, so",
     r"ought": "should",
     r"in vain": "without effect",
-    r"garbage": "an invalid response",
+    r"garbage(?! collect)": "an invalid response",
     r"one another": "each other",
     r"all the same": "nevertheless, although",
     r"but for": "except",

@@ -1,6 +1,6 @@
-"""One pool's answer while it arrives: a stream of pieces that whoever judges it may read ahead of the client.
+"""One pool's answer while it arrives: a stream of pieces that a judge may read ahead of the client.
 
-Nobody needs to know whether the pool streams: a whole answer is a stream of one piece.
+The reader does not need to know whether the pool streams: a whole answer is a stream of one piece.
 """
 
 import time
@@ -39,7 +39,7 @@ class StreamedPieces:
         self._done = False
 
     async def receive(self) -> Piece | None:
-        """The events that arrived together. Raises BadUpstream for garbage and for a stream without [DONE]."""
+        """The events that arrived together. Raises BadUpstream for an invalid event and for a stream without [DONE]."""
         while not self._done:
             arrived = await self._reply.piece()
             if not arrived:

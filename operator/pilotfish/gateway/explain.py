@@ -1,4 +1,4 @@
-"""Why a request is answered as it is: every pool is asked, answers are judged whole, and none is sent to the client."""
+"""Explains a route: every pool is asked, answers are judged whole, and none is sent to the client."""
 
 from collections.abc import Mapping
 from itertools import zip_longest

@@ -31,7 +31,7 @@ Send = Callable[[Exchange, Taken], Awaitable[None]]
 
 @dataclass
 class Pipeline:
-    """Answers requests from the routes that are in force."""
+    """Answers requests with the current routes."""
 
     table: RouteTable
     pools: Pools

@@ -41,7 +41,7 @@ class StageRecord:
 class RequestRecord:
     """The stages of one request in the order in which they ran, and the calls that scorers and plugins made.
 
-    `id` is unique, whatever clients send. `drawn` is the probability of the plan that the request got.
+    `id` is unique, independent of what clients send. `drawn` is the probability of the plan that the request got.
     """
 
     route: str

@@ -101,7 +101,7 @@ class GatewayServer:
         await site.start()
         self._following = asyncio.create_task(self.objectives.follow())
         self._following.add_done_callback(_tell_failure)
-        # What is there by now stays: the collector need not look through it again and again.
+        # objects that exist now stay, so the garbage collector need not scan them again
         gc.freeze()
         return int(self._runner.addresses[0][1])
 
@@ -110,7 +110,7 @@ class GatewayServer:
         self._pipeline.apply(snapshot)
 
     async def stop(self) -> None:
-        """Take no more requests, let open ones finish for as long as the settings allow, send what spans wait."""
+        """Accept no more requests, let those in progress finish within the drain time, and export pending spans."""
         if self._runner:
             await self._runner.cleanup()
         if self._following:
@@ -185,7 +185,7 @@ class GatewayServer:
     async def _body(self, request: web.BaseRequest) -> bytes:
         most = self._settings.max_body_bytes
         if (request.content_length or 0) > most:
-            raise BodyTooLarge(f"the body has {request.content_length} bytes, the most is {most}")
+            raise BodyTooLarge(f"the body has {request.content_length} bytes, but the maximum is {most}")
         if request.content.is_eof() and request.content.exception() is None:
             return self._allowed(request.content.read_nowait())  # it came with its headers, as small ones do
         body = bytearray()
@@ -196,9 +196,9 @@ class GatewayServer:
                     body += chunk
                     self._allowed(body)
         except TimeoutError as error:
-            raise ClientTimeout(f"the request did not arrive whole within {seconds:.0f} s") from error
+            raise ClientTimeout(f"the request was not complete within {seconds:.0f} s") from error
         except web.RequestPayloadError as error:
-            raise BadRequest(f"the body broke off: {error}") from error
+            raise BadRequest(f"the body was cut off: {error}") from error
         return bytes(body)
 
     def _allowed(self, body: Body) -> Body:
@@ -212,13 +212,16 @@ class GatewayServer:
             return
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
         if not any(hmac.compare_digest(given, key.encode()) for key in self._settings.api_keys):
-            raise Unauthorized("the API key is missing or not known", code="invalid_api_key")
+            raise Unauthorized(
+                "the API key is missing or not valid: send it as a bearer token in the Authorization header",
+                code="invalid_api_key",
+            )
 
     def _no_such_path(self, request: web.BaseRequest) -> RequestError:
         methods = [method for method, path in self._handlers if path == request.path]
         if methods:
-            return NoSuchPath(405, f"{request.path} takes {', '.join(methods)}, not {request.method}")
-        return NoSuchPath(404, f"there is no {request.path}")
+            return NoSuchPath(405, f"{request.path} accepts {', '.join(methods)}, not {request.method}")
+        return NoSuchPath(404, f"the path {request.path} does not exist")
 
     # the rest of the API
 
@@ -305,7 +308,7 @@ class Sender:
     def answer(self) -> web.StreamResponse:
         """What was sent, or is to be sent by the server."""
         if self._answer is None:
-            raise RuntimeError("nothing was given to send")
+            raise RuntimeError("there is no answer to send")
         return self._answer
 
     async def send(self, exchange: Exchange, taken: Taken) -> None:
@@ -333,7 +336,7 @@ class Sender:
         return stream
 
     async def fail(self, error: RequestError) -> web.StreamResponse:
-        """Tell an error, in the way that is still open. A stream that broke off has no [DONE]."""
+        """Send an error: as a response, or as an event of an open stream, which then has no [DONE]."""
         if self._committed is None:
             return _error_response(error)
         await self._committed.write(event(orjson.dumps(error.body())))
@@ -343,11 +346,13 @@ class Sender:
 
 def _tell_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.error("objectives are no longer followed, thresholds stay", exc_info=error)
+        logger.error("the task of the objectives failed, so thresholds no longer move", exc_info=error)
 
 
 def _too_late(route: Route) -> DeadlineExceeded:
-    return DeadlineExceeded(f"no whole answer within the {route.timeout_seconds} s of {route.name!r}")
+    return DeadlineExceeded(
+        f"the answer was not complete within {route.timeout_seconds} s, the timeoutSeconds of {route.name!r}"
+    )
 
 
 def _json(value: object) -> web.Response:

@@ -10,7 +10,7 @@ from pilotfish.routing.figures import Totals
 
 @dataclass
 class UsageCounters:
-    """Counters that only grow. `currency` is the objective's. A request that takes over `slow_seconds` is slow."""
+    """Monotonic counters. `currency` is the objective's. A request that takes over `slow_seconds` is slow."""
 
     first_pool: str = ""
     currency: str | None = None

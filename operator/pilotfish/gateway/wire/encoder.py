@@ -21,7 +21,7 @@ class Encoder(Protocol):
     """Encodes one answer."""
 
     def add(self, piece: Piece) -> bytes:
-        """What can be sent after this piece, perhaps nothing."""
+        """What can be sent after this piece, possibly nothing."""
 
     def end(self, report: Mapping[str, Any]) -> bytes:
         """The rest of the answer, with `report` as its `pilotfish` object."""

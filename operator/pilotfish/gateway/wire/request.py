@@ -33,7 +33,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class ClientRequest:
-    """A request as the client sent it. `body` is never changed; bodies for pools are made from it."""
+    """A request as the client sent it. `body` is never changed; bodies for pools are created from it."""
 
     task: Task
     body: dict[str, Any]
