@@ -87,8 +87,8 @@ class ModelRouterSpec(Model):
     strategy: Strategy
     """How the pool that answers a request is chosen."""
     plugins: Annotated[tuple[PluginUse, ...], ordered_list(maximum=16)] = ()
-    """The AdaptationPlugins to apply to requests, in order, at most 16. The gateway does not run plugins yet: one with
-    failurePolicy Ignore has no effect, and one with failurePolicy Fail makes the router reject every request.
+    """The AdaptationPlugins to apply to requests and answers, in order, at most 16. A plugin that is not installed
+    is skipped with failurePolicy Ignore. With failurePolicy Fail the router then rejects every request.
     """
     fallback: Annotated[tuple[Fallback, ...], ordered_list(maximum=4)] = ()
     """The pools that answer, in order, if every pool of the strategy failed, at most 4."""

@@ -1,15 +1,15 @@
-"""Every fault that a user can mend, as an exception; whatever is not one of these is a bug and keeps its traceback.
+"""Exceptions for errors that a user can fix. Any other exception is a bug and is logged with its traceback.
 
 PilotfishError
 ├── ManifestError        a manifest that cannot be read or is not valid
-├── ConfigError          a plugin's, scorer's or engine's settings are wrong; names the field
+├── ConfigError          a plugin's, scorer's or engine's settings are invalid; has the field
 ├── PluginError          a plugin cannot be found or loaded
 ├── WeightsError         weights cannot be found, read, verified or converted
-├── MachineError         this machine lacks what is needed
+├── MachineError         the machine does not meet a requirement
 ├── RuntimeFailure       Ray or an engine does not start, or stopped
 │   ├── Unavailable      Ray, Serve or an engine does not answer now
 │   └── EngineFailed     an engine ended while it started
-└── RequestError         a request cannot be answered; knows its HTTP status
+└── RequestError         a request cannot be answered; has an HTTP status
     ├── BadRequest                400
     ├── RequestRefused            400
     ├── Unauthorized              401
@@ -18,7 +18,7 @@ PilotfishError
     ├── TooManyRequests           429
     ├── ClientTimeout             408
     ├── PluginFailed              500
-    ├── UpstreamError             the model server's own answer, passed on
+    ├── UpstreamError             an error of the model server, passed on
     ├── BadUpstream               502
     ├── ModelUnavailable          503
     └── DeadlineExceeded          504
@@ -42,7 +42,7 @@ class ManifestError(PilotfishError):
 
 
 class ConfigError(PilotfishError):
-    """Settings of a plugin, scorer or engine are wrong."""
+    """Settings of a plugin, scorer or engine are invalid."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -59,7 +59,7 @@ class WeightsError(PilotfishError):
 
 
 class MachineError(PilotfishError):
-    """The machine lacks what is needed."""
+    """The machine does not meet a requirement."""
 
 
 class RuntimeFailure(PilotfishError):
@@ -88,7 +88,7 @@ class EngineFailed(RuntimeFailure):
 
 
 class RequestError(PilotfishError):
-    """A request cannot be answered. Becomes the one error shape of OpenAI's API."""
+    """A request cannot be answered. The gateway sends it in the error format of OpenAI's API."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal_error"
@@ -101,21 +101,21 @@ class RequestError(PilotfishError):
 
     @property
     def http_status(self) -> int:
-        """The status that the client sees."""
+        """The HTTP status for the client."""
         return self.status
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers that belong to the error."""
+        """The HTTP headers of the error."""
         return {}
 
     def body(self) -> dict[str, Any]:
-        """The error in OpenAI's shape."""
+        """The error in OpenAI's format."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 class BadRequest(RequestError):
-    """The body or a parameter is wrong."""
+    """The body or a parameter is invalid."""
 
     status = 400
     type = "invalid_request_error"
@@ -138,7 +138,7 @@ class PluginFailed(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The key is missing or not known."""
+    """The API key is missing or not valid."""
 
     status = 401
     type = "authentication_error"
@@ -152,7 +152,7 @@ class ModelNotFound(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """The request's body is over the limit."""
+    """The body of the request is larger than the limit."""
 
     status = 413
     type = "invalid_request_error"
@@ -177,26 +177,26 @@ class TooManyRequests(RequestError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """When to come back."""
+        """The Retry-After header."""
         return {"Retry-After": str(self.retry_after_seconds)}
 
 
 class BadUpstream(RequestError):
-    """A model server answered nothing, half an answer, or garbage."""
+    """A model server sent an empty, incomplete or invalid response."""
 
     status = 502
     type = "upstream_error"
 
 
 class ModelUnavailable(RequestError):
-    """No replica can answer for that model now."""
+    """No replica of the model can answer now."""
 
     status = 503
     type = "service_unavailable_error"
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """A hint for clients that retry."""
+        """The Retry-After header."""
         return {"Retry-After": "5"}
 
 
@@ -208,28 +208,28 @@ class DeadlineExceeded(RequestError):
 
 
 class UpstreamError(RequestError):
-    """A model server refused the request itself; its words and status are passed on."""
+    """A model server rejected the request. Its error and status are passed on."""
 
     def __init__(self, status: int, body: dict[str, Any], *, retry_after: str | None = None) -> None:
         error = body.get("error")
         message = error.get("message") if isinstance(error, dict) else None
-        super().__init__(str(message or f"the model server answered {status}"))
+        super().__init__(str(message or f"the model server answered with status {status}"))
         self._status = status
         self._body = body
         self._retry_after = retry_after
 
     @property
     def http_status(self) -> int:
-        """The model server's status."""
+        """The HTTP status of the model server."""
         return self._status
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Retry-After, where the model server sent it."""
+        """The Retry-After header, if the model server sent one."""
         return {"Retry-After": self._retry_after} if self._retry_after else {}
 
     def body(self) -> dict[str, Any]:
-        """The model server's own error, which has OpenAI's shape already or is put into it."""
+        """The error of the model server, in OpenAI's format."""
         if isinstance(self._body.get("error"), dict):
             return self._body
         return {"error": {"message": self.message, "type": "upstream_error", "param": None, "code": self._status}}

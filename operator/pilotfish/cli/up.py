@@ -131,7 +131,7 @@ class _Up:
                 await first_done(told.wait(), run.serve(), self.display.say_what_is_awaited(), *following)
 
     async def _follow(self, run: LocalRun) -> None:
-        """Apply the manifests again whenever a file changes. Faulty ones are told, and what runs is kept."""
+        """Apply the manifests again whenever a file changes. Faults are printed, and the change is then not applied."""
         async for _ in awatch(*self.paths):
             loaded = await asyncio.to_thread(load, list(self.paths))
             tell_problems(loaded, self.display.console)
@@ -217,7 +217,7 @@ class _Record:
 
 @asynccontextmanager
 async def _ended(run: LocalRun, server: GatewayServer, display: Display) -> AsyncIterator[None]:
-    """Whatever happens within, gateway and run are ended after it."""
+    """Stop the gateway and the run at the end, in any case."""
     try:
         yield
     finally:
