@@ -29,10 +29,10 @@ from typing import Any, ClassVar
 
 
 class PilotfishError(Exception):
-    """A fault that a user can mend. The message says in one line what is wrong and what to do."""
+    """An error that a user can fix. The message has the cause and the fix in one line."""
 
     details: str = ""
-    """Everything that is known of the fault, for a log."""
+    """Details of the error, for a log."""
     transient: bool | None = False
     """Whether another try may succeed though nothing was changed. None: not known before the fault has come twice."""
 
