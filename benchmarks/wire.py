@@ -27,9 +27,9 @@ import psutil
 import uvloop
 from bare_proxies import NEEDS, installed
 
-from pilotfish.api.validation import parse_resource
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.kinds import parse_resource
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
 from pilotfish.telemetry.tracing import Tracing

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from controlplane import Api, Refused
 
-from pilotfish.api.validation import parse_resource
+from pilotfish.reconcile.kinds import parse_resource
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

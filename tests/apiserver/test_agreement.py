@@ -11,7 +11,7 @@ from controlplane import Api, Refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pilotfish.api.validation import parse_resource
+from pilotfish.reconcile.kinds import parse_resource
 
 SEEDS = list(yaml.safe_load_all(Path(__file__).with_name("seeds.yaml").read_text()))
 

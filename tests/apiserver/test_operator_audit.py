@@ -3,8 +3,9 @@
 import pytest
 from operator_cases import a_pool
 
+from pilotfish.base.keys import Key
 from pilotfish.controller.audit import Audit, StaleMirror
-from pilotfish.controller.mirror import Key, Mirror, entry
+from pilotfish.controller.mirror import Mirror
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.credentials import Credentials
 from pilotfish.render.labels import POOL_LABEL
@@ -23,9 +24,9 @@ async def test_an_object_whose_deletion_was_never_seen_ends_the_process(api, con
     mirror = Mirror()
     mirror.bind(
         {
-            "entries": {Key("ModelPool", namespace, raw["metadata"]["name"]): [entry(raw)] for raw in live},
+            "objects": {Key("ModelPool", namespace, raw["metadata"]["name"]): [mirror.parse(raw)] for raw in live},
             "pods": {Key("ModelPool", namespace, "stays"): pods},
-            **{name: {} for name in ("referrers", "served", "children")},
+            **{name: {} for name in ("referrers", "claimants", "children")},
         }
     )
     credentials = Credentials(control_plane.url, ca_path=str(control_plane.certificate), token=account.token)

@@ -14,7 +14,7 @@ from controlplane import Api, ControlPlane, Request, find_programs, install_crds
 from helm import render
 from operatorprocess import Account, OperatorProcess
 
-from pilotfish.controller.rbac import GATEWAY, OPERATOR, OPERATOR_HOME, Grant
+from pilotfish.crdgen.rbac import GATEWAY, OPERATOR, OPERATOR_HOME, Grant
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""

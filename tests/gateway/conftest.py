@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
-from pilotfish.api.validation import parse_resource
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugins.builtin.scorers.linear_training import train_linear
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.kinds import parse_resource
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.settings import GatewaySettings
 from pilotfish.telemetry.tracing import Tracing

@@ -7,13 +7,13 @@ from math import log
 import pytest
 from aiohttp import ClientSession
 
-from pilotfish.controller.figures import ServedBook
-from pilotfish.controller.mirror import Key
+from pilotfish.base.keys import Key
+from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.gateway.objectives import PERIOD_SECONDS
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.plugins.registry import Registry
-from pilotfish.reconcile.served import Served
+from pilotfish.reconcile.gateway_report import RouterReport
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.routing.objective import Limits, Range, Scores
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
@@ -184,7 +184,7 @@ async def test_the_operator_reads_it_rounded_and_only_what_changed(fleet: Fleet)
     await fleet.add()
     await fleet.add()
     fleet.serve(spending(6 * (SMALL + 0.4 * LARGE)))
-    book = ServedBook(fleet.hear, lambda: fleet.now)
+    book = GatewayReports(fleet.hear, lambda: fleet.now)
     key = Key("ModelRouter", "default", "assistant")
     assert book.of(key) is None
     assert await book.look() == [key]
@@ -202,7 +202,7 @@ async def test_the_operator_reads_it_rounded_and_only_what_changed(fleet: Fleet)
     assert float(found.objective.current or 0) == pytest.approx(float(told["current"]), rel=0.05)
     fleet.addresses.clear()
     assert await book.look() == [key]
-    assert book.of(key) == Served()
+    assert book.of(key) == RouterReport()
 
 
 async def test_a_snapshot_keeps_what_was_reached_and_decisions_go_by_it(fleet: Fleet) -> None:

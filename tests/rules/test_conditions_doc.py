@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from pilotfish.api.reasons import Reason
 from pilotfish.api.status import ConditionType
-from pilotfish.reconcile.conditions import Reason
 
 TEXT = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
 

@@ -1,7 +1,8 @@
 """Builders of what a cluster may hold."""
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
-from pilotfish.reconcile.outcome import Context, ObjectKey
+from pilotfish.base.keys import Key
+from pilotfish.reconcile.outcome import Context
 from pilotfish.render.context import RenderContext
 from pilotfish.render.labels import POOL_LABEL, REVISION_ANNOTATION
 
@@ -77,7 +78,7 @@ def a_pod(name="small-1", *, pool="small", revision="", ready=False, conditions=
 
 def children(outcome):
     """The outcome's manifests as the API server would hold them."""
-    return {ObjectKey.of(manifest): manifest for manifest in outcome.manifests}
+    return {Key.of(manifest): manifest for manifest in outcome.manifests}
 
 
 def condition(outcome, kind):

@@ -1,6 +1,6 @@
-{{/* Generated from operator/pilotfish/controller/rbac.py by `pilotfish crds`: do not edit. */}}
+{{/* Generated from operator/pilotfish/crdgen/rbac.py by `pilotfish crds`: do not edit. */}}
 {{- define "pilotfish.rules.operator" -}}
-# watches the four kinds
+# watches the kinds
 - apiGroups: ["pilotfish.dev"]
   resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters"]
   verbs: ["list", "watch"]
@@ -48,9 +48,9 @@
   verbs: ["list"]
 {{- end }}
 {{- define "pilotfish.rules.gateway" -}}
-# watches the four kinds
+# watches the kinds
 - apiGroups: ["pilotfish.dev"]
-  resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters"]
+  resources: ["adaptationplugins", "modelpools", "modelrouters"]
   verbs: ["list", "watch"]
 # balances requests over the replicas of a pool
 - apiGroups: ["discovery.k8s.io"]
@@ -68,13 +68,13 @@
   verbs: ["get"]
 {{- end }}
 {{- define "pilotfish.rules.viewer" -}}
-# reads the four kinds
+# reads the kinds
 - apiGroups: ["pilotfish.dev"]
   resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters", "adaptationplugins/status", "autoscalingpolicies/status", "modelpools/status", "modelrouters/status", "modelpools/scale"]
   verbs: ["get", "list", "watch"]
 {{- end }}
 {{- define "pilotfish.rules.editor" -}}
-# writes the four kinds
+# writes the kinds
 - apiGroups: ["pilotfish.dev"]
   resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters"]
   verbs: ["create", "update", "patch", "delete", "deletecollection"]

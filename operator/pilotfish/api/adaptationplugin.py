@@ -9,7 +9,6 @@ from pilotfish.api.common import (
     ConfigMapRef,
     EntryPointName,
     Label,
-    Metadata,
     Model,
     Opaque,
     RolePoolRef,
@@ -18,6 +17,7 @@ from pilotfish.api.common import (
     exactly_one_of,
     list_map,
 )
+from pilotfish.api.resource import AGE_COLUMN, MESSAGE_COLUMN, READY_COLUMNS, Column, Definition, Resource
 from pilotfish.api.status import AdaptationPluginStatus
 
 
@@ -64,16 +64,20 @@ class AdaptationPluginSpec(Model):
     """
 
 
-class AdaptationPlugin(Model):
+class AdaptationPlugin(Resource):
     """An AdaptationPlugin adapts the answers of models to a domain. ModelRouters refer to it by name."""
 
-    api_version: Literal["pilotfish.dev/v1alpha1"]
+    definition: ClassVar = Definition(
+        "adaptationplugins",
+        "ap",
+        (
+            *READY_COLUMNS,
+            Column("Type", ".spec.type"),
+            Column("Routers", ".status.routers", "integer"),
+            AGE_COLUMN,
+            MESSAGE_COLUMN,
+        ),
+    )
     kind: Literal["AdaptationPlugin"]
-    metadata: Metadata
     spec: AdaptationPluginSpec
     status: AdaptationPluginStatus | None = None
-
-    @property
-    def name(self) -> str:
-        """The object's name."""
-        return self.metadata.name

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pilotfish.api.common import Currency, DecimalString, Label, Metadata, Model, Rule, list_map
+from pilotfish.api.common import Currency, DecimalString, Label, Model, Rule, list_map
+from pilotfish.api.resource import AGE_COLUMN, MESSAGE_COLUMN, READY_COLUMNS, Column, Definition, Resource
 from pilotfish.api.status import AutoscalingPolicyStatus
 
 CRON = (
@@ -128,16 +129,21 @@ class AutoscalingPolicySpec(Model):
         return max(1, self.min_replicas)
 
 
-class AutoscalingPolicy(Model):
+class AutoscalingPolicy(Resource):
     """An AutoscalingPolicy sets the number of replicas of the ModelPools that refer to it, following their load."""
 
-    api_version: Literal["pilotfish.dev/v1alpha1"]
+    definition: ClassVar = Definition(
+        "autoscalingpolicies",
+        "asp",
+        (
+            *READY_COLUMNS,
+            Column("Min", ".spec.minReplicas", "integer"),
+            Column("Max", ".spec.maxReplicas", "integer"),
+            Column("Pools", ".status.pools", "integer"),
+            AGE_COLUMN,
+            MESSAGE_COLUMN,
+        ),
+    )
     kind: Literal["AutoscalingPolicy"]
-    metadata: Metadata
     spec: AutoscalingPolicySpec
     status: AutoscalingPolicyStatus | None = None
-
-    @property
-    def name(self) -> str:
-        """The object's name."""
-        return self.metadata.name

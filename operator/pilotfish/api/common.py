@@ -15,6 +15,9 @@ GROUP = "pilotfish.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+FieldPath = tuple[str | int, ...]
+"""Where a field is in a manifest: `("spec", "stages", 0, "name")`."""
+
 
 @dataclass(frozen=True)
 class Rule:

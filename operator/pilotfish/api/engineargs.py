@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pilotfish.api.modelpool import ModelPool
+from pilotfish.api.reasons import Reason
 from pilotfish.api.validation import Fault
 
 OWNED_ENGINE_ARGS: Mapping[str, str] = MappingProxyType(
@@ -36,7 +37,11 @@ def engine_arg_faults(pool: ModelPool) -> tuple[Fault, ...]:
     """A fault for each of the pool's engine arguments that has a field. Such a pool is not accepted."""
     args: Mapping[str, Any] = pool.engine.args
     return tuple(
-        Fault(("spec", "engine", "args", name), f"must not be set here: remove it, and set {field} instead")
+        Fault(
+            ("spec", "engine", "args", name),
+            f"must not be set here: remove it, and set {field} instead",
+            Reason.RESERVED_ENGINE_ARGUMENT,
+        )
         for name in args
         if (field := owned_engine_arg(name)) is not None
     )

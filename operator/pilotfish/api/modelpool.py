@@ -8,9 +8,9 @@ from pydantic import Field
 from pilotfish.api.common import (
     Currency,
     DecimalString,
+    FieldPath,
     HttpUrl,
     LocalObjectRef,
-    Metadata,
     Model,
     Rule,
     SecretKeyRef,
@@ -19,6 +19,7 @@ from pilotfish.api.common import (
 )
 from pilotfish.api.engine import Adapter, Engine, ModelSource
 from pilotfish.api.pod import Accelerator, Pod, Resources
+from pilotfish.api.resource import AGE_COLUMN, MESSAGE_COLUMN, READY_COLUMNS, Column, Definition, Resource
 from pilotfish.api.status import ModelPoolStatus
 
 
@@ -209,7 +210,7 @@ class ModelPoolSpec(Model):
     """The electric power of a replica. If set, answers, logs and traces contain an estimate of the energy used."""
 
 
-class ModelPool(Model):
+class ModelPool(Resource):
     """A ModelPool is one model and the replicas that serve it, or a model that another API serves."""
 
     rules: ClassVar = (
@@ -220,16 +221,25 @@ class ModelPool(Model):
             field=("metadata", "name"),
         ),
     )
-    api_version: Literal["pilotfish.dev/v1alpha1"]
+    definition: ClassVar = Definition(
+        "modelpools",
+        "mp",
+        (
+            *READY_COLUMNS,
+            Column("Tier", ".spec.tier"),
+            Column("Replicas", ".status.readyReplicas", "integer"),
+            Column("Desired", ".status.desiredReplicas", "integer"),
+            Column("Runtime", ".status.runtime"),
+            AGE_COLUMN,
+            Column("Task", ".spec.task", priority=1),
+            Column("Revision", ".status.revision", priority=1),
+            MESSAGE_COLUMN,
+        ),
+        scale=True,
+    )
     kind: Literal["ModelPool"]
-    metadata: Metadata
     spec: ModelPoolSpec
     status: ModelPoolStatus | None = None
-
-    @property
-    def name(self) -> str:
-        """The object's name."""
-        return self.metadata.name
 
     def adapter_name(self, adapter: str) -> str:
         """The name by which clients and the model server address a LoRA adapter of the pool."""
@@ -239,3 +249,14 @@ class ModelPool(Model):
     def engine(self) -> Engine:
         """The settings of the engine, or the defaults if the spec has none."""
         return self.spec.engine or Engine()
+
+    def sources(self) -> tuple[tuple[FieldPath, ModelSource], ...]:
+        """Every place of weights that the pool names, with its path: the model, its draft model, its adapters."""
+        found: list[tuple[FieldPath, ModelSource]] = []
+        if self.spec.model:
+            found.append((("spec", "model"), self.spec.model))
+        if self.engine.speculative and self.engine.speculative.draft_model:
+            found.append((("spec", "engine", "speculative", "draftModel"), self.engine.speculative.draft_model))
+        for index, adapter in enumerate(self.spec.adapters or ()):
+            found.append((("spec", "adapters", index, "model"), adapter.model))
+        return tuple(found)

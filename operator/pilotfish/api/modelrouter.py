@@ -1,12 +1,14 @@
 """ModelRouter: one served model name over several pools."""
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pilotfish.api.common import (
+    FieldPath,
     LocalObjectRef,
-    Metadata,
     Model,
     PoolRef,
     Rule,
@@ -14,6 +16,7 @@ from pilotfish.api.common import (
     ordered_list,
 )
 from pilotfish.api.objective import Objective
+from pilotfish.api.resource import AGE_COLUMN, MESSAGE_COLUMN, READY_COLUMNS, Column, Definition, Resource
 from pilotfish.api.status import ModelRouterStatus
 from pilotfish.api.strategy import Scorer, Strategy, StrategyType
 
@@ -106,53 +109,110 @@ class ModelRouterSpec(Model):
     """
 
 
-class ModelRouter(Model):
-    """A ModelRouter is a model name that clients call, answered by one of several ModelPools."""
+class PoolRole(StrEnum):
+    """What a router uses a pool for."""
 
-    api_version: Literal["pilotfish.dev/v1alpha1"]
-    kind: Literal["ModelRouter"]
-    metadata: Metadata
-    spec: ModelRouterSpec
-    status: ModelRouterStatus | None = None
+    STRATEGY = "Strategy"
+    FALLBACK = "Fallback"
+    SCORER = "Scorer"
+
+
+@dataclass(frozen=True)
+class PoolUse:
+    """A pool that a router refers to. `path` is that of the object that holds the `poolRef` or, of a scorer, the name.
+
+    The last pool of a strategy has no threshold; a pool of another strategy than Weighted has no weight.
+    """
+
+    path: FieldPath
+    name: str
+    role: PoolRole = PoolRole.STRATEGY
+    threshold_permille: int | None = None
+    weight: int | None = None
 
     @property
-    def name(self) -> str:
-        """The object's name."""
-        return self.metadata.name
+    def name_path(self) -> FieldPath:
+        """The path of the pool's name."""
+        return (*self.path, "name") if self.role is PoolRole.SCORER else (*self.path, "poolRef", "name")
+
+
+class ModelRouter(Resource):
+    """A ModelRouter is a model name that clients call, answered by one of several ModelPools."""
+
+    definition: ClassVar = Definition(
+        "modelrouters",
+        "mr",
+        (
+            *READY_COLUMNS,
+            Column("Strategy", ".spec.strategy.type"),
+            Column("EscalatedPermille", ".status.escalatedPermille", "integer"),
+            Column("URL", ".status.url"),
+            AGE_COLUMN,
+            Column("Models", ".status.servedModelNames", priority=1),
+            MESSAGE_COLUMN,
+        ),
+    )
+    kind: Literal["ModelRouter"]
+    spec: ModelRouterSpec
+    status: ModelRouterStatus | None = None
 
     @property
     def served_names(self) -> tuple[str, ...]:
         """The names that clients may send in `model` to reach this router."""
         return self.spec.served_model_names or (self.name,)
 
+    def pool_uses(self) -> tuple[PoolUse, ...]:
+        """Every pool that the router refers to: those of the strategy in order, then fallback, then scorers' pools."""
+        at: FieldPath = ("spec", "strategy")
+        strategy = self.spec.strategy
+        uses: list[PoolUse] = []
+        if strategy.direct:
+            uses.append(PoolUse((*at, "direct"), strategy.direct.pool_ref.name))
+        for index, pool in enumerate(strategy.weighted.pools if strategy.weighted else ()):
+            uses.append(PoolUse((*at, "weighted", "pools", index), pool.pool_ref.name, weight=pool.weight))
+        for index, candidate in enumerate(strategy.predictive.candidates if strategy.predictive else ()):
+            path = (*at, "predictive", "candidates", index)
+            uses.append(PoolUse(path, candidate.pool_ref.name, threshold_permille=candidate.threshold_permille))
+        for index, stage in enumerate(strategy.cascade.stages if strategy.cascade else ()):
+            threshold = stage.accept.threshold_permille if stage.accept else None
+            path = (*at, "cascade", "stages", index)
+            uses.append(PoolUse(path, stage.pool_ref.name, threshold_permille=threshold))
+        for index, fallback in enumerate(self.spec.fallback):
+            uses.append(PoolUse(("spec", "fallback", index), fallback.pool_ref.name, PoolRole.FALLBACK))
+        for path, scorer in self.scorer_uses():
+            for index, ref in enumerate(scorer.pool_refs):
+                uses.append(PoolUse((*path, "poolRefs", index), ref.name, PoolRole.SCORER))
+        return tuple(uses)
+
+    def scorer_uses(self) -> tuple[tuple[FieldPath, Scorer], ...]:
+        """Every scorer that the strategy names, in order, with its path."""
+        at: FieldPath = ("spec", "strategy")
+        strategy = self.spec.strategy
+        if strategy.predictive:
+            return (((*at, "predictive", "scorer"), strategy.predictive.scorer),)
+        stages = enumerate(strategy.cascade.stages if strategy.cascade else ())
+        return tuple(
+            ((*at, "cascade", "stages", index, "accept", "scorer"), stage.accept.scorer)
+            for index, stage in stages
+            if stage.accept
+        )
+
     @property
     def strategy_pools(self) -> tuple[str, ...]:
         """The names of the pools that the strategy may call, in order, without duplicates."""
-        strategy = self.spec.strategy
-        names: tuple[str, ...] = ()
-        if strategy.direct:
-            names = (strategy.direct.pool_ref.name,)
-        elif strategy.weighted:
-            names = tuple(pool.pool_ref.name for pool in strategy.weighted.pools)
-        elif strategy.predictive:
-            names = tuple(candidate.pool_ref.name for candidate in strategy.predictive.candidates)
-        elif strategy.cascade:
-            names = tuple(stage.pool_ref.name for stage in strategy.cascade.stages)
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys(use.name for use in self.pool_uses() if use.role is PoolRole.STRATEGY))
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:
         """The scorers of the strategy, in order."""
-        strategy = self.spec.strategy
-        if strategy.predictive:
-            return (strategy.predictive.scorer,)
-        if strategy.cascade:
-            return tuple(stage.accept.scorer for stage in strategy.cascade.stages if stage.accept)
-        return ()
+        return tuple(scorer for _, scorer in self.scorer_uses())
+
+    @property
+    def answering_pools(self) -> tuple[str, ...]:
+        """The names of the pools that may answer a request, without duplicates: the strategy's, then fallback."""
+        return tuple(dict.fromkeys(use.name for use in self.pool_uses() if use.role is not PoolRole.SCORER))
 
     @property
     def pool_names(self) -> tuple[str, ...]:
         """The names of all pools that the router refers to, without duplicates."""
-        helpers = tuple(ref.name for scorer in self.scorers for ref in scorer.pool_refs)
-        fallback = tuple(entry.pool_ref.name for entry in self.spec.fallback)
-        return tuple(dict.fromkeys(self.strategy_pools + fallback + helpers))
+        return tuple(dict.fromkeys(use.name for use in self.pool_uses()))

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from pilotfish.api import API_VERSION, KINDS, Resource, common
-
-Path = tuple[str | int, ...]
+from pilotfish.api import API_VERSION, Resource, common
+from pilotfish.api.common import FieldPath
+from pilotfish.api.reasons import Reason
 
 _PATTERN_ADVICE = {
     common.URI: "must be an address with a scheme, such as hf://org/model or package://name/file",
@@ -24,17 +24,18 @@ _PATTERN_ADVICE = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a manifest: the path of the field, and the cause and the fix."""
+    """One fault of a manifest: the path of the field, the cause and the fix, and the reason that Accepted repeats."""
 
-    path: Path
+    path: FieldPath
     message: str
+    reason: Reason = Reason.INVALID_SPEC
 
     def __str__(self) -> str:
         where = format_path(self.path)
         return f"{where}: {self.message}" if where else self.message
 
 
-def format_path(path: Path) -> str:
+def format_path(path: FieldPath) -> str:
     """The path `("spec", "stages", 0, "name")` as `spec.stages[0].name`."""
     text = ""
     for part in path:
@@ -42,23 +43,23 @@ def format_path(path: Path) -> str:
     return text
 
 
-def parse_resource(value: object) -> tuple[Resource | None, tuple[Fault, ...]]:
-    """The typed resource and no faults, or None and all faults found."""
+def parse(value: object, models: Mapping[str, type[Resource]]) -> tuple[Resource | None, tuple[Fault, ...]]:
+    """The resource of one of `models`, which are by kind, and no faults; or None and all faults found."""
     if not isinstance(value, Mapping):
         return None, (Fault((), "must be a mapping with apiVersion, kind, metadata and spec"),)
     kind = value.get("kind")
     if value.get("apiVersion") != API_VERSION:
         return None, (Fault(("apiVersion",), f"must be {API_VERSION}"),)
-    if not isinstance(kind, str) or kind not in KINDS:
-        return None, (Fault(("kind",), f"must be one of {', '.join(KINDS)}, not {kind!r}"),)
+    if not isinstance(kind, str) or kind not in models:
+        return None, (Fault(("kind",), f"must be one of {', '.join(models)}, not {kind!r}"),)
     try:
         # strict JSON with camelCase names only, so that a manifest is rejected here if the API server rejects it
-        return KINDS[kind].model_validate_json(to_json(value), strict=True, by_alias=True, by_name=False), ()
+        return models[kind].model_validate_json(to_json(value), strict=True, by_alias=True, by_name=False), ()
     except ValidationError as error:
         return None, tuple(fault for detail in error.errors(include_url=False) for fault in _faults(detail))
 
 
-def _length_faults(path: Path, length: int, context: Mapping[str, Any]) -> list[Fault]:
+def _length_faults(path: FieldPath, length: int, context: Mapping[str, Any]) -> list[Fault]:
     least, most = context.get("min_length", 0), context.get("max_length", length)
     if least <= length <= most:
         return []  # pydantic counts valid items only, and reports the faults of the others as well
@@ -67,7 +68,7 @@ def _length_faults(path: Path, length: int, context: Mapping[str, Any]) -> list[
 
 
 def _faults(detail: ErrorDetails) -> list[Fault]:
-    path: Path = tuple(detail["loc"])
+    path: FieldPath = tuple(detail["loc"])
     context = detail.get("ctx", {})
     match detail["type"]:
         case "rules":

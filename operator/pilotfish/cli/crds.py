@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pilotfish.controller import rbac
-from pilotfish.crdgen import crd
+from pilotfish.crdgen import crd, rbac
 
 
 def crds(

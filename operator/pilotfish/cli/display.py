@@ -14,8 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from pilotfish.base.keys import DEFAULT_NAMESPACE, Key
 from pilotfish.local.events import Phase, PoolEvent
-from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key
 
 MEGABYTE = 1_000_000
 BYTES_LINE_SECONDS = 10.0
@@ -29,8 +29,7 @@ _AT_REST = {Phase.READY, Phase.FAILED, Phase.REMOVED, Phase.AT_ZERO}
 
 def pool_name(key: Key) -> str:
     """The pool's name, with its namespace unless it is the default."""
-    namespace, name = key
-    return name if namespace == LOCAL_NAMESPACE else f"{namespace}/{name}"
+    return key.name if key.namespace == DEFAULT_NAMESPACE else key.path
 
 
 @dataclass

@@ -5,25 +5,27 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 
 import typer
 
-from pilotfish.api import Resource
 from pilotfish.api.modelpool import Runtime
-from pilotfish.api.validation import Fault
 from pilotfish.base.errors import MachineError, PilotfishError
+from pilotfish.base.keys import Key
 from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.audit import Audit
 from pilotfish.controller.external import ExternalChecks
-from pilotfish.controller.figures import ServedBook
+from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.instruments import Instruments, serve_health
 from pilotfish.controller.load import LoadBook
 from pilotfish.controller.mirror import Mirror
+from pilotfish.controller.observer import ClusterObserver
 from pilotfish.controller.operator import Operator
 from pilotfish.controller.queue import WorkQueue
-from pilotfish.controller.reconciler import Installation, Reconciler
+from pilotfish.controller.reconciler import Reconciler
 from pilotfish.controller.report import Reporter
 from pilotfish.controller.watches import build_registry
 from pilotfish.kube.client import KubeClient
@@ -31,8 +33,10 @@ from pilotfish.kube.credentials import Credentials, find_credentials
 from pilotfish.kube.discovery import KubeRay
 from pilotfish.kube.endpoints import addresses
 from pilotfish.kube.lease import Lease
-from pilotfish.manifests.advice import Advisor
+from pilotfish.plugins.installed import InstalledPlugins
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.kinds import KINDS, KindTable
+from pilotfish.reconcile.outcome import Context
 from pilotfish.render.context import RenderContext
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.settings import OperatorSettings, log_level
@@ -53,31 +57,38 @@ def operator() -> None:
         logging.getLogger().setLevel(level)
         logging.getLogger("kopf").setLevel("DEBUG" if level == "DEBUG" else "WARNING")
         settings = OperatorSettings.from_environment(os.environ)
-        asyncio.run(_operate(settings, find_credentials(os.environ), os.environ))
+        asyncio.run(operate(settings, find_credentials(os.environ), os.environ))
     except PilotfishError as error:
         logger.error("%s", error)  # noqa: TRY400 - an error for the user, without a traceback
         raise typer.Exit(1) from error
 
 
-async def _operate(settings: OperatorSettings, credentials: Credentials, environ: Mapping[str, str]) -> None:
+async def operate(
+    settings: OperatorSettings, credentials: Credentials, environ: Mapping[str, str], kinds: KindTable = KINDS
+) -> None:
+    """Run the operator for a table of kinds until it is told to stop. Raises PilotfishError."""
     tracing = Tracing.from_environment(environ, "pilotfish-operator")
     instruments = Instruments(tracing)
     ready = asyncio.Event()
     health = await serve_health(instruments, settings.host, settings.port, ready.is_set)
     try:
         async with KubeClient(credentials) as client, Peers() as peers:
-            await _assemble(settings, credentials, client, peers, instruments).run(ready)
+            await _assemble(settings, credentials, client, peers, instruments, kinds).run(ready)
     finally:
         await health.cleanup()
         await asyncio.to_thread(tracing.shutdown)
 
 
 def _assemble(
-    settings: OperatorSettings, credentials: Credentials, client: KubeClient, peers: Peers, instruments: Instruments
+    settings: OperatorSettings,
+    credentials: Credentials,
+    client: KubeClient,
+    peers: Peers,
+    instruments: Instruments,
+    kinds: KindTable,
 ) -> Operator:
-    mirror, load, kuberay = Mirror(), LoadBook(monotonic), KubeRay(client)
+    mirror, load, kuberay = Mirror(kinds), LoadBook(monotonic), KubeRay(client)
     stopping = asyncio.Event()
-    render = _render_context(settings)
 
     async def gateways() -> Sequence[str]:
         return await addresses(client, settings.namespace, settings.gateway_service, "http")
@@ -85,21 +96,10 @@ def _assemble(
     async def figures() -> Sequence[GatewayFigures]:
         return await peers.figures(await gateways())
 
-    served = ServedBook(figures, monotonic)
-    reconciler = Reconciler(
-        mirror=mirror,
-        applier=Applier(client, mirror),
-        reporter=Reporter(client, mirror, settings.identity),
-        load=load,
-        served=served,
-        external=ExternalChecks(client, peers.ask_models, monotonic),
-        answers=Answers(peers.ask_answer),
-        installation=Installation(
-            render=lambda: replace(render, kuberay=kuberay.known), faults=_faults(), gateway_url=settings.gateway_url
-        ),
-    )
+    reports = GatewayReports(figures, monotonic)
+    reconciler = _reconciler(settings, client, peers, mirror, load, reports, kuberay)
 
-    async def in_flight() -> Mapping[str, float]:
+    async def in_flight() -> Mapping[Key, float]:
         return await peers.in_flight(await gateways())
 
     queue = WorkQueue(instruments.observed(reconciler.reconcile))
@@ -114,12 +114,44 @@ def _assemble(
         ),
         load=load,
         in_flight=in_flight,
-        served=served,
+        reports=reports,
         audit=Audit(client, mirror, settings.watch_namespaces),
         instruments=instruments,
         stopping=stopping,
         namespaces=settings.watch_namespaces,
         workers=settings.workers,
+    )
+
+
+def _reconciler(
+    settings: OperatorSettings,
+    client: KubeClient,
+    peers: Peers,
+    mirror: Mirror,
+    load: LoadBook,
+    reports: GatewayReports,
+    kuberay: KubeRay,
+) -> Reconciler:
+    render = _render_context(settings)
+    observer = ClusterObserver(
+        mirror=mirror,
+        faults=partial(mirror.kinds.check, installed=InstalledPlugins(Registry.installed())),
+        load=load,
+        reports=reports,
+        external=ExternalChecks(client, peers.ask_models, monotonic),
+        answers=Answers(peers.ask_answer),
+    )
+
+    def context() -> Context:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Context(replace(render, kuberay=kuberay.known), now, settings.gateway_url)
+
+    return Reconciler(
+        mirror=mirror,
+        observer=observer,
+        applier=Applier(client, mirror),
+        reporter=Reporter(client, mirror, settings.identity),
+        context=context,
     )
 
 
@@ -136,17 +168,3 @@ def _render_context(settings: OperatorSettings) -> RenderContext:
         cache_claim=settings.cache_claim,
         traces_endpoint=settings.traces_endpoint,
     )
-
-
-def _faults() -> "_Faults":
-    return _Faults(Advisor(registry=Registry.installed(), holds=lambda _kind, _name: True))
-
-
-class _Faults:
-    """Faults that installed plugins find. References are checked in the cluster instead."""
-
-    def __init__(self, advisor: Advisor) -> None:
-        self._advisor = advisor
-
-    def __call__(self, resource: Resource) -> tuple[Fault, ...]:
-        return tuple(self._advisor.advise(resource))

@@ -12,7 +12,6 @@ from pilotfish.local.run import wanted_of
 from pilotfish.local.sizes import sizes_of
 from pilotfish.reconcile.local_plan import GIB, LocalPlan, PoolPlan, Wanted
 from pilotfish.reconcile.local_plan import plan as make_plan
-from pilotfish.routing.snapshot import namespace_of
 
 
 def plan(paths: Paths) -> None:
@@ -52,7 +51,7 @@ def _memory(step: PoolPlan) -> str:
 def _routers(routers: list[ModelRouter], wanted: Wanted) -> Table:
     table = Table("router", "serves", "strategy", "pools", box=None, pad_edge=False)
     for router in routers:
-        fault = ", ".join(name for name in router.pool_names if (namespace_of(router), name) not in wanted.pools)
-        pools = " → ".join(router.strategy_pools) + (f"  [red]missing: {fault}[/]" if fault else "")
+        missing = [name for name in router.pool_names if router.key.beside("ModelPool", name) not in wanted.pools]
+        pools = " → ".join(router.strategy_pools) + (f"  [red]missing: {', '.join(missing)}[/]" if missing else "")
         table.add_row(router.name, ", ".join(router.served_names), router.spec.strategy.type, pools)
     return table

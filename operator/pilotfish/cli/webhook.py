@@ -5,21 +5,22 @@ import logging
 import os
 import signal
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pilotfish.api import ModelPool
-from pilotfish.api.validation import parse_resource
 from pilotfish.base.errors import PilotfishError
 from pilotfish.controller.admission import Admission
 from pilotfish.controller.webhook import Certificate, serve
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.credentials import find_credentials
-from pilotfish.kube.resources import MODEL_POOLS
-from pilotfish.manifests.advice import Advisor
+from pilotfish.plugins.installed import InstalledPlugins
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.kinds import KINDS, parse_resource
+from pilotfish.render.resources import declared
 from pilotfish.settings import log_level
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ async def _serve(certificate: Certificate, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     # a missing reference is no fault here, because it may be created later; the operator reports it
-    advisor = Advisor(registry=Registry.installed(), holds=lambda _kind, _name: True)
+    registry = Registry.installed()
     async with KubeClient(find_credentials(os.environ)) as client:
 
         async def find_pools(namespace: str, names: Iterable[str]) -> Mapping[str, ModelPool]:
-            found = [await client.find(MODEL_POOLS, namespace, name) for name in names]
+            found = [await client.find(declared(ModelPool), namespace, name) for name in names]
             parsed = [parse_resource(each)[0] for each in found if each is not None]
             return {pool.name: pool for pool in parsed if isinstance(pool, ModelPool)}
 
-        await serve(Admission(advisor.advise, find_pools).review, certificate, host, port, stopping)
+        admission = Admission(partial(KINDS.check, installed=InstalledPlugins(registry)), find_pools)
+        await serve(admission.review, certificate, host, port, stopping)

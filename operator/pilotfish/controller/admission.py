@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 from pilotfish.api import ModelPool, ModelRouter, Resource
-from pilotfish.api.validation import Fault, parse_resource
-from pilotfish.reconcile.acceptance import reason_of
-from pilotfish.reconcile.conditions import Reason
-from pilotfish.reconcile.tasks import task_faults
+from pilotfish.api.reasons import Reason
+from pilotfish.api.validation import Fault
+from pilotfish.reconcile.kinds import parse_resource
+from pilotfish.reconcile.spec_checks import task_faults
 
 Review = dict[str, Any]
 FindPools = Callable[[str, Iterable[str]], Awaitable[Mapping[str, ModelPool]]]
@@ -34,8 +34,8 @@ class Admission:
         """The answer to an AdmissionReview of admission.k8s.io/v1. Raises KubeError when pools cannot be read."""
         request = review["request"]
         faults = await self._judge(request["object"]) if _declares(request) else ()
-        refused = [fault for fault in faults if reason_of(fault) not in _MAY_COME]
-        warnings = [fault for fault in faults if reason_of(fault) in _MAY_COME]
+        refused = [fault for fault in faults if fault.reason not in _MAY_COME]
+        warnings = [fault for fault in faults if fault.reason in _MAY_COME]
         answer: Review = {"uid": request["uid"], "allowed": not refused}
         if refused:
             message = "; ".join(map(str, refused))
@@ -52,9 +52,8 @@ class Admission:
     async def _of_tasks(self, resource: Resource) -> Sequence[Fault]:
         if not isinstance(resource, ModelRouter):
             return ()
-        fallback = [entry.pool_ref.name for entry in resource.spec.fallback]
-        names = dict.fromkeys([*resource.strategy_pools, *fallback])
-        return task_faults(resource, await self._find_pools(resource.metadata.namespace or "", names))
+        found = await self._find_pools(resource.metadata.namespace or "", resource.answering_pools)
+        return task_faults(resource, found)
 
 
 def _declares(request: Mapping[str, Any]) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from pilotfish.api import ModelPool
-from pilotfish.api.modelpool import Runtime, Task
+from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import RuntimeFailure
-from pilotfish.controller.mirror import Key
-from pilotfish.reconcile.outcome import Manifest, ObjectKey, Proof
-from pilotfish.reconcile.rayservice_words import active_ray, serving_workers
+from pilotfish.base.keys import Key
+from pilotfish.reconcile.outcome import Manifest, Proof
+from pilotfish.reconcile.rayservice_status import RayServiceStatus
 from pilotfish.render import labels
 from pilotfish.render.names import served_model
 
@@ -30,15 +30,13 @@ class Answers:
         self._ask = ask
         self._proven: dict[Key, str] = {}
 
-    async def check(
-        self, key: Key, pool: ModelPool, children: Mapping[ObjectKey, Manifest], pods: tuple[Manifest, ...]
-    ) -> Proof:
+    async def check(self, pool: ModelPool, children: Mapping[Key, Manifest], pods: tuple[Manifest, ...]) -> Proof:
         """Whether the pool's RayService has answered, asked now if its engines are up and have not been asked.
 
         A Ray that requests were switched to is asked anew; one whose engines are replaced one by one answers on.
         """
-        child = next((child for at, child in children.items() if at.kind == Runtime.RAY_SERVICE), None)
-        ray, workers = active_ray(child), serving_workers(child, pods)
+        key, service = pool.key, RayServiceStatus.of(children, pods, pool.spec.nodes)
+        ray, workers = service.active_ray, service.serving_workers
         if ray is None or not workers:
             self._proven.pop(key, None)
             return Proof(answered=False)

@@ -1,18 +1,17 @@
-"""Does the mirror hold something that has gone?
+"""Whether the mirror holds something that was deleted.
 
-After a watch that was too old Kopf lists anew, and a list tells of no deletion.
+After a watch that was too old Kopf lists again, and a list does not report deletions.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pilotfish.controller.mirror import Mirror
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import KubeError
-from pilotfish.kube.resources import CHILDREN, OURS, PODS, RAY_SERVICES, Resource
-from pilotfish.render.labels import POOL_LABEL
+from pilotfish.render.resources import PODS, RAY_SERVICES, ResourceType
 
 logger = logging.getLogger(__name__)
 
@@ -21,20 +20,19 @@ _AGAIN_SECONDS = 15.0
 
 
 class StaleMirror(KubeError):
-    """The mirror holds objects that have gone: the process must start anew, which lists all and writes nothing."""
+    """The mirror holds objects that were deleted: the process must restart, which lists all and writes nothing."""
 
 
 @dataclass
 class Audit:
-    """Compares the mirror with lists of the API server, now and then."""
+    """Compares the mirror with lists of the API server, every PERIOD_SECONDS."""
 
     client: KubeClient
     mirror: Mirror
     namespaces: Sequence[str] = ()
-    resources: Iterable[Resource] = field(default=(*OURS, *CHILDREN, PODS))
 
     async def run(self) -> None:
-        """Compare for ever. Raises StaleMirror when an object has gone and its deletion was never seen."""
+        """Compare until cancelled. Raises StaleMirror when an object has gone and its deletion was never seen."""
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
             try:
@@ -42,23 +40,26 @@ class Audit:
             except StaleMirror:
                 raise
             except KubeError as error:
-                logger.warning("the mirror was not audited: %s", error)
+                logger.warning("the audit of the mirror failed: %s", error)
 
     async def compare(self, patience: float) -> None:
-        """Compare once. What is missing is looked for again after `patience` seconds, as watches may be late."""
+        """Compare once, and what differs again after `patience` seconds, because watches may be late."""
         suspects = await self._gone()
         if not suspects:
             return
         await asyncio.sleep(patience)
         gone = suspects & await self._gone()
         if gone:
-            raise StaleMirror(f"deletions of {len(gone)} objects were never seen: starting anew")
+            raise StaleMirror(f"deletions of {len(gone)} objects were never seen: restarting")
 
     async def _gone(self) -> set[str]:
         held = self.mirror.uids()
-        for resource in self.resources:
-            if resource == RAY_SERVICES and not await self.client.serves(resource):
+        kinds = self.mirror.kinds
+        types: list[tuple[ResourceType, str]] = [(each, "") for each in kinds.types.values()]
+        types += [(PODS, label) for label in kinds.pod_labels]
+        for each, label in types:
+            if each == RAY_SERVICES and not await self.client.serves(each):
                 continue
             for namespace in self.namespaces or (None,):
-                held -= await self.client.uids(resource, namespace, labels=POOL_LABEL if resource == PODS else "")
+                held -= await self.client.uids(each, namespace, labels=label)
         return held

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from pilotfish.api import ModelPool
 from pilotfish.base.clock import Clock
-from pilotfish.controller.mirror import Key
+from pilotfish.base.keys import Key
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import KubeError
 from pilotfish.kube.secrets import secret_value

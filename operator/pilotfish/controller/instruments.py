@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from pilotfish.base.errors import PilotfishError
-from pilotfish.controller.mirror import Key
+from pilotfish.base.keys import Key
 from pilotfish.controller.queue import Work
 from pilotfish.telemetry.tracing import Tracing
 

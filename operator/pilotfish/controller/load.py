@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import PilotfishError
-from pilotfish.controller.mirror import Key
+from pilotfish.base.keys import Key
 from pilotfish.reconcile.scaling import ScalingMemory
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 2.0
 
-InFlight = Callable[[], Awaitable[Mapping[str, float]]]
-"""Requests in flight by `namespace/name`, over all gateways. Raises PilotfishError when some gateway does not say."""
+InFlight = Callable[[], Awaitable[Mapping[Key, float]]]
+"""Requests in flight by pool, over all gateways. Raises PilotfishError when some gateway does not say."""
 
 
 class LoadBook:
@@ -57,11 +57,11 @@ class LoadBook:
             for key in self._observe(counts):
                 await enqueue(key)
 
-    def _observe(self, counts: Mapping[str, float]) -> list[Key]:
+    def _observe(self, counts: Mapping[Key, float]) -> list[Key]:
         """Take a sample of each pool; returns those to look at. Nothing is awaited: pools come and go meanwhile."""
         concerned, now = [], self._clock()
         for key, memory in self._memories.items():
-            load = counts.get(f"{key.namespace}/{key.name}", 0.0)
+            load = counts.get(key, 0.0)
             busy = load > 0 or any(sample for _, sample in memory.samples)
             waiting = memory.above_since is not None or memory.below_since is not None
             self._memories[key] = memory.observe(now, load)

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import kopf
 
+from pilotfish.api import ModelPool
+from pilotfish.base.keys import Key
 from pilotfish.concurrency import first_done
 from pilotfish.controller.audit import Audit
-from pilotfish.controller.figures import ServedBook
+from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.instruments import Instruments
 from pilotfish.controller.load import InFlight, LoadBook
-from pilotfish.controller.mirror import Key
 from pilotfish.controller.queue import WorkQueue
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.discovery import KubeRay
 from pilotfish.kube.errors import KubeError
 from pilotfish.kube.lease import Lease
-from pilotfish.kube.resources import MODEL_POOLS
+from pilotfish.render.resources import declared
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Operator:
     lease: Lease
     load: LoadBook
     in_flight: InFlight
-    served: ServedBook
+    reports: GatewayReports
     audit: Audit
     instruments: Instruments
     stopping: asyncio.Event
@@ -76,7 +77,7 @@ class Operator:
         """Wait until the API server serves our kinds: before that there is nothing to watch."""
         while True:
             try:
-                if await self.client.serves(MODEL_POOLS):
+                if await self.client.serves(declared(ModelPool)):
                     await self.kuberay.ask()
                     return
                 logger.warning("the API server does not know ModelPool yet: install the CRDs")
@@ -98,7 +99,7 @@ class Operator:
                 await ready.wait()
                 group.create_task(self.queue.run(self.workers))
                 group.create_task(self.load.follow(self.in_flight, self.queue.add))
-                group.create_task(self.served.follow(self.queue.add))
+                group.create_task(self.reports.follow(self.queue.add))
                 group.create_task(self.audit.run())
         except asyncio.CancelledError:
             await self._release()

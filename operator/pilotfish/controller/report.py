@@ -1,18 +1,18 @@
-"""Reporting: a status that differs is applied, and a turn of Ready is told as an Event."""
+"""Reporting: a status that differs is applied, and a change of Ready or Degraded is recorded as an Event."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any
 
-from pilotfish.controller.mirror import Entry, Key, Mirror, entry
+from pilotfish.base.keys import Key
+from pilotfish.controller.mirror import CachedObject, Mirror
 from pilotfish.kube import events
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import KubeError, NotFound
-from pilotfish.kube.resources import BY_KIND
 
 logger = logging.getLogger(__name__)
 
-_TOLD = ("Ready", "Degraded")
+_RECORDED = ("Ready", "Degraded")
 _QUIET = frozenset({"Pending", "Loading", "Whole", "NoPath"})
 
 
@@ -22,10 +22,10 @@ class Reporter:
     def __init__(self, client: KubeClient, mirror: Mirror, instance: str) -> None:
         self._client, self._mirror, self._instance = client, mirror, instance
 
-    async def report(self, key: Key, seen: Entry, status: Mapping[str, Any]) -> None:
-        """Make the resource's status say `status`; nothing is written when it does. Raises KubeError."""
+    async def report(self, key: Key, seen: CachedObject, status: Mapping[str, Any]) -> None:
+        """Apply the status, unless the resource has it already. Raises KubeError."""
         before = seen.raw.get("status", {})
-        if _says(before, status):
+        if _has(before, status):
             return
         metadata = seen.raw["metadata"]
         manifest = {
@@ -35,14 +35,17 @@ class Reporter:
             "status": status,
         }
         try:
-            self._mirror.wrote(key, entry(await self._client.apply_status(BY_KIND[key.kind], manifest)))
+            made = await self._client.apply_status(self._mirror.kinds.types[key.kind], manifest)
         except NotFound:
-            logger.info("%s: gone while its status was being written", key)
+            logger.info("%s: deleted while its status was being written", key)
             return
-        await self._tell(key, seen, before, status)
+        self._mirror.wrote(key, self._mirror.parse(made))
+        await self._record_turns(key, seen, before, status)
 
-    async def _tell(self, key: Key, seen: Entry, before: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-        for kind in _TOLD:
+    async def _record_turns(
+        self, key: Key, seen: CachedObject, before: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> None:
+        for kind in _RECORDED:
             was, now = _condition(before, kind), _condition(status, kind)
             if kind == "Degraded" and _condition(status, "Ready").get("status") != "True":
                 continue
@@ -61,11 +64,11 @@ class Reporter:
                     moment=now["lastTransitionTime"],
                 )
             except KubeError as error:
-                # The status holds the same words: an Event that cannot be written must not hold up the rest.
-                logger.warning("%s: no event: %s", key, error)
+                # The status has the same message: an Event that cannot be written must not hold up the rest.
+                logger.warning("%s: the Event was not recorded: %s", key, error)
 
 
-def _says(live: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+def _has(live: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
     """Whether the live status is `status`, conditions that are not ours left aside."""
     ours = {condition["type"]: condition for condition in status["conditions"]}
     theirs = {condition["type"]: condition for condition in live.get("conditions") or [] if condition["type"] in ours}

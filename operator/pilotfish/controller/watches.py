@@ -6,22 +6,12 @@ from typing import Any, cast
 
 import kopf
 
-from pilotfish.api import ModelRouter
-from pilotfish.controller.edges import Edges
-from pilotfish.controller.mirror import (
-    Entry,
-    Key,
-    Mirror,
-    entry,
-    key_of,
-    pool_of_child,
-    pool_of_pod,
-    references,
-    slim,
-)
-from pilotfish.kube import resources
+from pilotfish.base.keys import Key
+from pilotfish.controller.dependents import Dependents
+from pilotfish.controller.mirror import CachedObject, Mirror, slim
 from pilotfish.kube.credentials import Credentials
-from pilotfish.reconcile.outcome import Manifest, ObjectKey
+from pilotfish.reconcile.outcome import Manifest
+from pilotfish.render.resources import PODS, ResourceType
 
 Enqueue = Callable[[Key], Awaitable[None]]
 
@@ -48,72 +38,76 @@ def build_registry(
     def login(**_: Any) -> kopf.ConnectionInfo:
         return connection(credentials)
 
-    _index(registry)
+    _index(registry, mirror)
     _watch(registry, mirror, enqueue)
     return registry
 
 
 def _watch(registry: kopf.OperatorRegistry, mirror: Mirror, enqueue: Enqueue) -> None:
-    edges = Edges(mirror)
-    for resource in resources.OURS:
+    dependents, kinds = Dependents(mirror), mirror.kinds
 
-        @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=f"on-{resource.plural}")
-        async def on_ours(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
-            for key in edges.concerned(body, gone=type == "DELETED"):
-                await enqueue(key)
-
-    for child in resources.CHILDREN:
-
-        @kopf.on.event(
-            child.group, child.version, child.plural, registry=registry, id=f"on-{child.plural}", when=_is_child
-        )
-        async def on_child(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
-            if type == "DELETED":
-                mirror.forget(ObjectKey.of(body))
-            if key := pool_of_child(body):
-                await enqueue(key)
-
-    @kopf.on.event(resources.PODS.version, resources.PODS.plural, registry=registry, id="on-pods", when=_is_pod)
-    async def on_pod(body: kopf.Body, **_: Any) -> None:
-        if key := pool_of_pod(body):
+    async def on_ours(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
+        for key in dependents.of(body, gone=type == "DELETED"):
             await enqueue(key)
 
+    async def on_child(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
+        if type == "DELETED":
+            mirror.forget(Key.of(body))
+        if owner := kinds.owner(body):
+            await enqueue(owner[0])
 
-def _index(registry: kopf.OperatorRegistry) -> None:
-    for resource in resources.OURS:
-        where = (resource.group, resource.version, resource.plural)
+    async def on_pod(body: kopf.Body, **_: Any) -> None:
+        if key := kinds.pod_owner(body):
+            await enqueue(key)
 
-        @kopf.index(*where, registry=registry, id="entries")
-        async def entries(body: kopf.Body, **_: Any) -> dict[Key, Entry]:
-            return {key_of(body): entry(body)}
+    for kind in kinds:
+        kopf.on.event(*_at(kind.type), registry=registry, id=f"on-{kind.type.plural}")(on_ours)
+    for child in kinds.children:
+        kopf.on.event(*_at(child), registry=registry, id=f"on-{child.plural}", when=_when(kinds.owner))(on_child)
+    kopf.on.event(*_at(PODS), registry=registry, id="on-pods", when=_when(kinds.pod_owner))(on_pod)
 
-        @kopf.index(*where, registry=registry, id="referrers")
-        async def referrers(body: kopf.Body, **_: Any) -> dict[Key, Key]:
-            found = entry(body).resource
-            return dict.fromkeys(references(found), key_of(body)) if found else {}
 
-    @kopf.index(
-        resources.MODEL_ROUTERS.group,
-        resources.MODEL_ROUTERS.version,
-        resources.MODEL_ROUTERS.plural,
-        registry=registry,
-        id="served",
-    )
-    async def served(body: kopf.Body, **_: Any) -> dict[str, Key]:
-        found = entry(body).resource
-        return dict.fromkeys(found.served_names, key_of(body)) if isinstance(found, ModelRouter) else {}
+def _index(registry: kopf.OperatorRegistry, mirror: Mirror) -> None:
+    kinds = mirror.kinds
 
-    for child in resources.CHILDREN:
+    async def objects(body: kopf.Body, **_: Any) -> dict[Key, CachedObject]:
+        return {Key.of(body): mirror.parse(body)}
 
-        @kopf.index(child.group, child.version, child.plural, registry=registry, id="children", when=_is_child)
-        async def children(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
-            key = pool_of_child(body)
-            return {key: slim(body)} if key else {}
+    async def referrers(body: kopf.Body, **_: Any) -> dict[Key, Key]:
+        found = mirror.parse(body).resource
+        return {reference.key: Key.of(body) for reference in kinds.references(found)} if found else {}
 
-    @kopf.index(resources.PODS.version, resources.PODS.plural, registry=registry, id="pods", when=_is_pod)
+    async def claimants(body: kopf.Body, **_: Any) -> dict[str, Key]:
+        found = mirror.parse(body).resource
+        return dict.fromkeys(kinds.claims(found), Key.of(body)) if found else {}
+
+    async def children(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
+        owner = kinds.owner(body)
+        return {owner[0]: slim(body)} if owner else {}
+
     async def pods(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:
-        key = pool_of_pod(body)
+        key = kinds.pod_owner(body)
         return {key: _slim_pod(body)} if key else {}
+
+    for kind in kinds:
+        for index in (objects, referrers, claimants):
+            kopf.index(*_at(kind.type), registry=registry, id=index.__name__)(index)
+    for child in kinds.children:
+        kopf.index(*_at(child), registry=registry, id="children", when=_when(kinds.owner))(children)
+    kopf.index(*_at(PODS), registry=registry, id="pods", when=_when(kinds.pod_owner))(pods)
+
+
+def _when(owner: Callable[[Mapping[str, Any]], object]) -> Callable[..., bool]:
+    """Kopf's filter: objects that have an owner."""
+
+    def when(body: Mapping[str, Any], **_: Any) -> bool:
+        return owner(body) is not None
+
+    return when
+
+
+def _at(found: ResourceType) -> tuple[str, str, str]:
+    return found.group, found.version, found.plural
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -159,14 +153,6 @@ def connection(credentials: Credentials) -> kopf.ConnectionInfo:
         token=authorization.removeprefix("Bearer ") or None,
         default_namespace=credentials.namespace,
     )
-
-
-def _is_child(body: Mapping[str, Any], **_: Any) -> bool:
-    return pool_of_child(body) is not None
-
-
-def _is_pod(body: Mapping[str, Any], **_: Any) -> bool:
-    return pool_of_pod(body) is not None
 
 
 def _slim_pod(body: Mapping[str, Any]) -> dict[str, Any]:

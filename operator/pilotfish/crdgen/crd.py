@@ -5,13 +5,15 @@ from typing import Any, get_args
 
 import yaml
 
-from pilotfish.api import API_VERSION, GROUP, VERSION
-from pilotfish.api import KINDS as MODELS
+from pilotfish.api import API_VERSION, GROUP, VERSION, Resource
 from pilotfish.api.common import Model
+from pilotfish.api.resource import Definition
 from pilotfish.base.errors import PilotfishError
-from pilotfish.crdgen.kinds import CATEGORY, KINDS, Kind
 from pilotfish.crdgen.structural import Schema, structural_schema, validations
+from pilotfish.reconcile.kinds import KINDS
 
+CATEGORY = "pilotfish"
+"""`kubectl get pilotfish` lists objects of all kinds."""
 MAX_BYTES = 256 * 1024
 """The maximum size of annotations. Client-side apply stores the whole object in one."""
 
@@ -34,33 +36,34 @@ class TooLarge(PilotfishError):
     """A CRD is larger than the annotation in which client-side apply stores it."""
 
 
-def definition(kind: Kind) -> dict[str, Any]:
+def definition(model: type[Resource]) -> dict[str, Any]:
     """The CustomResourceDefinition of one kind."""
+    declared, name = model.definition, model.__name__
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": _root(kind)},
-        "subresources": _subresources(kind),
+        "schema": {"openAPIV3Schema": _root(model)},
+        "subresources": _subresources(declared),
         "additionalPrinterColumns": [
             {"name": column.name, "type": column.type, "jsonPath": column.path}
             | ({"priority": column.priority} if column.priority else {})
-            for column in kind.columns
+            for column in declared.columns
         ],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}", "labels": {"app.kubernetes.io/name": "pilotfish"}},
+        "metadata": {"name": f"{declared.plural}.{GROUP}", "labels": {"app.kubernetes.io/name": "pilotfish"}},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": kind.name,
-                "listKind": f"{kind.name}List",
-                "plural": kind.plural,
-                "singular": kind.name.lower(),
-                "shortNames": [kind.short],
+                "kind": name,
+                "listKind": f"{name}List",
+                "plural": declared.plural,
+                "singular": name.lower(),
+                "shortNames": [declared.short_name],
                 "categories": [CATEGORY],
             },
             "versions": [version],
@@ -68,8 +71,7 @@ def definition(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _root(kind: Kind) -> Schema:
-    model = MODELS[kind.name]
+def _root(model: type[Resource]) -> Schema:
     spec, status = (_model_of(model.model_fields[name].annotation) for name in ("spec", "status"))
     root: Schema = {
         "type": "object",
@@ -79,7 +81,7 @@ def _root(kind: Kind) -> Schema:
                 "type": "string",
                 "description": f"The version of this object's schema: {API_VERSION}.",
             },
-            "kind": {"type": "string", "description": f"The kind of this object: {kind.name}."},
+            "kind": {"type": "string", "description": f"The kind of this object: {model.__name__}."},
             "metadata": {"type": "object"},
             "spec": structural_schema(spec),
             "status": structural_schema(status) | {"default": {"conditions": _PENDING}},
@@ -96,7 +98,7 @@ def _model_of(annotation: Any) -> type[Model]:
     return next(each for each in candidates if isinstance(each, type) and issubclass(each, Model))
 
 
-def _subresources(kind: Kind) -> dict[str, Any]:
+def _subresources(declared: Definition) -> dict[str, Any]:
     scale = {
         "scale": {
             "specReplicasPath": ".spec.replicas",
@@ -104,12 +106,12 @@ def _subresources(kind: Kind) -> dict[str, Any]:
             "labelSelectorPath": ".status.selector",
         }
     }
-    return {"status": {}} | (scale if kind.scale else {})
+    return {"status": {}} | (scale if declared.scale else {})
 
 
 def render() -> dict[str, str]:
     """The YAML of every CRD, by file name. Raises TooLarge for one that `kubectl apply` could not apply."""
-    files = {f"{kind.plural}.{GROUP}.yaml": _HEADER + _yaml(definition(kind)) for kind in KINDS}
+    files = {f"{kind.type.plural}.{GROUP}.yaml": _HEADER + _yaml(definition(kind.model)) for kind in KINDS}
     for name, text in files.items():
         if len(text.encode()) >= MAX_BYTES:
             raise TooLarge(f"{name} has {len(text.encode())} bytes, but `kubectl apply` accepts less than {MAX_BYTES}")
@@ -120,14 +122,16 @@ def render_templates() -> dict[str, str]:
     """The YAML of every CRD as a template of the chart, by file name, with the values crds.enabled and crds.keep."""
     templates = {}
     for kind in KINDS:
-        value = definition(kind)
+        value = definition(kind.model)
         value["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
         text = _yaml(value)
         if "{{" in text:
             raise PilotfishError(f"{kind.name}: a description contains '{{{{', which Helm would parse as a template")
         keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
         guarded = text.replace(keep, "  {{- if .Values.crds.keep }}\n" + keep + "  {{- end }}\n", 1)
-        templates[f"{kind.plural}.yaml"] = f"{_HEADER}{{{{- if .Values.crds.enabled }}}}\n{guarded}{{{{- end }}}}\n"
+        templates[f"{kind.type.plural}.yaml"] = (
+            f"{_HEADER}{{{{- if .Values.crds.enabled }}}}\n{guarded}{{{{- end }}}}\n"
+        )
     return templates
 
 

@@ -15,13 +15,14 @@ from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import PilotfishError
+from pilotfish.base.keys import Key
 from pilotfish.gateway.loading import artifact_address
 from pilotfish.gateway.routes import RouteTable
 from pilotfish.gateway.usage_counters import UsageCounters
 from pilotfish.routing.aims import Aim, aim_of, moved
 from pilotfish.routing.figures import GatewayFigures, Ledger, RouterFigures, Totals
 from pilotfish.routing.objective import Control
-from pilotfish.routing.snapshot import Key, RouterView, Snapshot
+from pilotfish.routing.snapshot import RouterView, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -98,15 +99,11 @@ class Objectives:
 
     def thresholds(self) -> dict[str, int]:
         """The thresholds of objectives that can move, by router."""
-        return {key[1]: held.control.threshold for key, held in self._held.items() if held.control}
+        return {key.name: held.control.threshold for key, held in self._held.items() if held.control}
 
     def figures(self) -> GatewayFigures:
         """What this gateway tells the others: its routers that have an objective or were asked."""
-        told = {
-            "/".join(key): held.figures()
-            for key, held in self._held.items()
-            if held.aim or held.counters.totals.requests
-        }
+        told = {key: held.figures() for key, held in self._held.items() if held.aim or held.counters.totals.requests}
         return GatewayFigures(instance=self.instance, seconds=self.clock() - self._started, routers=told)
 
     async def follow(self) -> None:
@@ -136,17 +133,17 @@ class Objectives:
         for key, held in self._held.items():
             if held.aim is None or held.control is None:
                 continue
-            name, before = "/".join(key), held.control.threshold
-            told = (figures.routers[name].belief for figures in others if name in figures.routers)
+            before = held.control.threshold
+            told = (figures.routers[key].belief for figures in others if key in figures.routers)
             control = held.control.agreeing([belief for belief in told if belief])
-            held.control = held.aim.step(control, new.get(name, Totals()), seconds)
+            held.control = held.aim.step(control, new.get(key, Totals()), seconds)
             if held.control.threshold != before:
                 changed[key] = held
         self._put(changed)
 
     def _hold(self, key: Key, view: RouterView, pricing: Mapping[Key, Pricing | None]) -> Held:
         before = self._held.get(key)
-        prices = {name: pricing.get((key[0], name)) for name in view.router.strategy_pools}
+        prices = {name: pricing.get(key.beside("ModelPool", name)) for name in view.router.strategy_pools}
         if before and (before.view, before.prices) == (view, prices):
             return before
         aim = _aim(view, prices)
@@ -166,7 +163,7 @@ class Objectives:
             view = replace(held.view, router=router)
             for name in router.served_names:
                 route = self.table.routes.get(name)
-                if route is None or route.router is None or (route.namespace, route.name) != key:
+                if route is None or route.router is None or route.router.key != key:
                     continue
                 routes[name] = route.with_router(view, held.counters)
         self.table.put(routes)

@@ -7,6 +7,7 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
+from pilotfish.base.keys import Key
 from pilotfish.gateway.answer_reader import AnswerReader, GivenPieces
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.explain import explanation
@@ -20,7 +21,7 @@ from pilotfish.gateway.stages import Taken, Uniform, run
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.plugin_api.adaptations import Answered
 from pilotfish.routing.limits import RateLimit
-from pilotfish.routing.snapshot import Key, Snapshot
+from pilotfish.routing.snapshot import Snapshot
 from pilotfish.telemetry import genai
 
 LISTED_NAMES = 50
@@ -118,7 +119,7 @@ class Pipeline:
                 route.counters.spend(exchange.record)
 
     def _admit(self, route: Route) -> RateLimit | None:
-        limit = self.limits.get((route.namespace, route.name)) if route.router else None
+        limit = self.limits.get(Key("ModelRouter", route.namespace, route.name)) if route.router else None
         if limit and (wait := limit.admit(self.pools.clock())):
             raise TooManyRequests(
                 f"{route.name!r} has reached its limit of requests or tokens per minute", retry_after_seconds=wait

@@ -10,11 +10,12 @@ from opentelemetry.trace import Span, SpanKind
 
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import BadUpstream, ModelUnavailable, RequestError
+from pilotfish.base.keys import Key
 from pilotfish.gateway.records import Cost, StageRecord
 from pilotfish.gateway.wire.upstream import Chunk, parse_object, parse_whole, read_usage
 from pilotfish.routing.cascade import Decision, Ground, Verdict
 from pilotfish.routing.cost import stage_cost, stage_energy
-from pilotfish.routing.snapshot import Key, PoolView, Snapshot
+from pilotfish.routing.snapshot import PoolView, Snapshot
 from pilotfish.telemetry import genai
 from pilotfish.telemetry.metrics import GatewayMetrics
 from pilotfish.telemetry.tracing import Tracing
@@ -44,9 +45,9 @@ class Pools:
 
     def counted(self, snapshot: Snapshot) -> Mapping[str, int]:
         """Requests now at each pool, by the pool's name."""
-        counts = dict.fromkeys((name for _, name in snapshot.pools), 0)
-        for (_, name), count in self.in_flight.items():
-            counts[name] = counts.get(name, 0) + count
+        counts = dict.fromkeys((key.name for key in snapshot.pools), 0)
+        for key, count in self.in_flight.items():
+            counts[key.name] = counts.get(key.name, 0) + count
         return counts
 
 
@@ -117,7 +118,7 @@ class PoolCall:
     def enter(self, view: PoolView) -> None:
         """Count as one of the requests at the pool."""
         self._view = view
-        self._sharing = self._caller.pools.enter((self._caller.namespace, view.pool.name))
+        self._sharing = self._caller.pools.enter(view.pool.key)
 
     async def post(self, path: str, body: bytes) -> Reply:
         """Send a body, once; see ModelServers.post. The reply is closed with the call."""
@@ -138,7 +139,7 @@ class PoolCall:
             self._reply.close()
         if self._view:
             self._settle(self._view)
-            self._caller.pools.leave((self._caller.namespace, self._view.pool.name))
+            self._caller.pools.leave(self._view.pool.key)
         if isinstance(error, RequestError):
             self._record.error = error.message
             self._record.decision = Decision(Verdict.FAILED, Ground.ERROR)

@@ -8,6 +8,7 @@ from typing import Self
 from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.base.keys import Key
 from pilotfish.gateway.adaptations import BoundAdaptation
 from pilotfish.gateway.judges import Judge, judge_of
 from pilotfish.gateway.loading import PluginLoader
@@ -137,7 +138,7 @@ class RouteTable:
     def _adaptations(self, route: Route, snapshot: Snapshot) -> Iterator[BoundAdaptation]:
         """The router's adaptations. One that cannot be loaded is left out, unless its failurePolicy is Fail."""
         for use in route.router.spec.plugins if route.router else ():
-            manifest = snapshot.plugins.get((route.namespace, use.plugin_ref.name))
+            manifest = snapshot.plugins.get(Key("AdaptationPlugin", route.namespace, use.plugin_ref.name))
             if manifest is None:
                 continue  # a fault of the target already
             try:

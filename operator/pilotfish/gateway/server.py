@@ -22,6 +22,7 @@ from pilotfish.base.errors import (
     RequestError,
     Unauthorized,
 )
+from pilotfish.base.keys import Key
 from pilotfish.gateway import report
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.objectives import Hear, Objectives, nobody
@@ -246,7 +247,7 @@ class GatewayServer:
         return _json(self._told(name, route))
 
     def _told(self, name: str, route: Route) -> dict[str, Any]:
-        status = self.objectives.status((route.namespace, route.name)) if route.router else None
+        status = self.objectives.status(Key("ModelRouter", route.namespace, route.name)) if route.router else None
         return {
             "id": name,
             "object": "model",
@@ -277,7 +278,7 @@ class GatewayServer:
         )
 
     async def _load(self, request: web.BaseRequest) -> web.StreamResponse:
-        pools = {f"{namespace}/{name}": count for (namespace, name), count in self._pools.in_flight.items()}
+        pools = {key.path: count for key, count in self._pools.in_flight.items()}
         return _json({"pools": pools, **self.objectives.figures().model_dump(mode="json", exclude_none=True)})
 
 

@@ -10,8 +10,8 @@ import orjson
 
 from pilotfish.kube.credentials import Credentials
 from pilotfish.kube.errors import Conflict, KubeError, NotFound, Unavailable, error_of
-from pilotfish.kube.resources import Resource
 from pilotfish.render.labels import FIELD_MANAGER
+from pilotfish.render.resources import ResourceType
 
 JSON = dict[str, Any]
 
@@ -42,11 +42,11 @@ class KubeClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> JSON:
+    async def get(self, resource: ResourceType, namespace: str | None, name: str) -> JSON:
         """One object."""
         return await self._request("GET", resource.path(namespace, quote(name)))
 
-    async def find(self, resource: Resource, namespace: str | None, name: str) -> JSON | None:
+    async def find(self, resource: ResourceType, namespace: str | None, name: str) -> JSON | None:
         """One object, None if there is none."""
         try:
             return await self.get(resource, namespace, name)
@@ -54,7 +54,7 @@ class KubeClient:
             return None
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = ""
+        self, resource: ResourceType, namespace: str | None = None, *, labels: str = ""
     ) -> tuple[list[JSON], str]:
         """All objects that match the selectors, and the resource version to watch from."""
         items: list[JSON] = []
@@ -69,7 +69,7 @@ class KubeClient:
                 return items, page["metadata"]["resourceVersion"]
             query = query | {"continue": onward}
 
-    async def uids(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> set[str]:
+    async def uids(self, resource: ResourceType, namespace: str | None = None, *, labels: str = "") -> set[str]:
         """The uids of all objects that match the selectors, without the objects."""
         found: set[str] = set()
         query = _selector(labels) | {"limit": str(_PAGE)}
@@ -82,7 +82,7 @@ class KubeClient:
             query = query | {"continue": onward}
 
     async def watch(
-        self, resource: Resource, version: str, namespace: str | None = None, *, labels: str = ""
+        self, resource: ResourceType, version: str, namespace: str | None = None, *, labels: str = ""
     ) -> AsyncIterator[tuple[str, JSON]]:
         """Changes after `version`: (ADDED, MODIFIED, DELETED or BOOKMARK, object), until the API server ends the watch.
 
@@ -111,35 +111,35 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable(f"watch {path}: {type(error).__name__}: {error}") from error
 
-    async def apply(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
+    async def apply(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
         """Server-side apply as our field manager. What we own is taken back from whoever changed it."""
         metadata = manifest["metadata"]
         return await self._patch(resource.path(metadata.get("namespace"), metadata["name"]), manifest)
 
-    async def merge(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
+    async def merge(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
         """JSON merge patch: lists become those of `manifest`. Raises Conflict when that one's version is old."""
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"), metadata["name"])
         manager = {"fieldManager": FIELD_MANAGER}
         return await self._request("PATCH", path, manager, manifest, content_type="application/merge-patch+json")
 
-    async def apply_status(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
+    async def apply_status(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
         """Server-side apply of the status alone. Raises NotFound when the object has gone."""
         metadata = manifest["metadata"]
         return await self._patch(resource.path(metadata.get("namespace"), metadata["name"], "status"), manifest)
 
-    async def create(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
+    async def create(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
         """A new object. Raises Conflict when there is one of that name."""
         path = resource.path(manifest["metadata"].get("namespace"))
         return await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest)
 
-    async def replace(self, resource: Resource, manifest: Mapping[str, Any]) -> JSON:
+    async def replace(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
         """The object anew. Raises Conflict when its resource version is not that of `manifest`."""
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"), metadata["name"])
         return await self._request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest)
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+    async def delete(self, resource: ResourceType, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """Delete an object, and only that with `uid`. One that has gone already is no error."""
         options: JSON = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid:
@@ -149,7 +149,7 @@ class KubeClient:
         except (NotFound, Conflict):
             return
 
-    async def serves(self, resource: Resource) -> bool:
+    async def serves(self, resource: ResourceType) -> bool:
         """Whether the API server knows the kind."""
         try:
             listed = await self._request("GET", f"/apis/{resource.api_version}")

@@ -5,7 +5,7 @@ import logging
 
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import KubeError
-from pilotfish.kube.resources import RAY_SERVICES
+from pilotfish.render.resources import RAY_SERVICES
 
 logger = logging.getLogger(__name__)
 

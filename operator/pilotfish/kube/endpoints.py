@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pilotfish.kube.client import KubeClient
-from pilotfish.kube.resources import ENDPOINT_SLICES
+from pilotfish.render.resources import ENDPOINT_SLICES
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import Conflict
-from pilotfish.kube.resources import EVENTS
+from pilotfish.render.resources import EVENTS
 
 _NOTE_LIMIT = 1000
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import Conflict, KubeError
-from pilotfish.kube.resources import LEASES
+from pilotfish.render.resources import LEASES
 
 logger = logging.getLogger(__name__)
 

@@ -4,35 +4,33 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from pilotfish.base.keys import Key
 from pilotfish.kube.client import JSON, KubeClient
 from pilotfish.kube.errors import KubeError
-from pilotfish.kube.resources import Resource
+from pilotfish.render.resources import ResourceType
 
 logger = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 30.0
 _MISSING_SECONDS = 2.0
 
-ObjectId = tuple[str, str]
-"""Namespace and name."""
-
 
 class NamedObjects:
     """Keeps the objects that are wanted, read anew every half minute, and every two seconds while they are missing."""
 
-    def __init__(self, client: KubeClient, resource: Resource, changed: Callable[[], None]) -> None:
+    def __init__(self, client: KubeClient, resource: ResourceType, changed: Callable[[], None]) -> None:
         self._client, self._resource, self._changed = client, resource, changed
-        self._objects: dict[ObjectId, JSON] = {}
-        self._readers: dict[ObjectId, asyncio.Task[None]] = {}
+        self._objects: dict[Key, JSON] = {}
+        self._readers: dict[Key, asyncio.Task[None]] = {}
 
     @property
-    def objects(self) -> Mapping[ObjectId, JSON]:
+    def objects(self) -> Mapping[Key, JSON]:
         """Those that are wanted and there."""
         return self._objects
 
-    async def want(self, names: Iterable[ObjectId], group: asyncio.TaskGroup) -> None:
+    async def want(self, keys: Iterable[Key], group: asyncio.TaskGroup) -> None:
         """Keep these and no others. Returns once each new one was asked for. Its readers run in `group`."""
-        wanted = set(names)
+        wanted = set(keys)
         for gone in self._readers.keys() - wanted:
             self._readers.pop(gone).cancel()
             self._objects.pop(gone, None)
@@ -45,21 +43,21 @@ class NamedObjects:
         for reader in self._readers.values():
             reader.cancel()
 
-    async def _keep(self, name: ObjectId) -> None:
+    async def _keep(self, key: Key) -> None:
         while True:
-            await asyncio.sleep(_FRESH_SECONDS if name in self._objects else _MISSING_SECONDS)
-            if await self._read(name):
+            await asyncio.sleep(_FRESH_SECONDS if key in self._objects else _MISSING_SECONDS)
+            if await self._read(key):
                 self._changed()
 
-    async def _read(self, name: ObjectId) -> bool:
+    async def _read(self, key: Key) -> bool:
         """Read one object; whether it changed. While the API server does not answer, what is known stays."""
         try:
-            found = await self._client.find(self._resource, *name)
+            found = await self._client.find(self._resource, key.namespace, key.name)
         except KubeError as error:
             logger.warning("%s", error)
             return False
-        known = self._objects.get(name)
+        known = self._objects.get(key)
         if found is None:
-            return self._objects.pop(name, None) is not None
-        self._objects[name] = found
+            return self._objects.pop(key, None) is not None
+        self._objects[key] = found
         return known is None or known["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]

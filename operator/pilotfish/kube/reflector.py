@@ -3,18 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from pilotfish.base.keys import Key
 from pilotfish.kube.client import JSON, KubeClient
 from pilotfish.kube.errors import Gone, KubeError
-from pilotfish.kube.resources import Resource
+from pilotfish.render.resources import ResourceType
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
-
-ObjectId = tuple[str, str]
-"""Namespace and name."""
 
 
 class Reflector:
@@ -26,7 +23,7 @@ class Reflector:
     def __init__(
         self,
         client: KubeClient,
-        resource: Resource,
+        resource: ResourceType,
         changed: Callable[[], None],
         *,
         namespace: str | None = None,
@@ -34,11 +31,11 @@ class Reflector:
     ) -> None:
         self._client, self._resource, self._changed = client, resource, changed
         self._namespace, self._labels = namespace, labels
-        self._objects: dict[ObjectId, JSON] = {}
+        self._objects: dict[Key, JSON] = {}
         self.filled = asyncio.Event()
 
     @property
-    def objects(self) -> Mapping[ObjectId, JSON]:
+    def objects(self) -> Mapping[Key, JSON]:
         """What is there now."""
         return self._objects
 
@@ -55,7 +52,7 @@ class Reflector:
 
     async def _list_and_watch(self) -> None:
         items, version = await self._client.list(self._resource, self._namespace, labels=self._labels)
-        fresh = {_id(item): item for item in items}
+        fresh = {Key.of(item): item for item in items}
         differs = fresh != self._objects
         self._objects = fresh
         if differs or not self.filled.is_set():
@@ -73,12 +70,7 @@ class Reflector:
 
     def _take(self, kind: str, item: JSON) -> None:
         if kind == "DELETED":
-            self._objects.pop(_id(item), None)
+            self._objects.pop(Key.of(item), None)
         else:
-            self._objects[_id(item)] = item
+            self._objects[Key.of(item)] = item
         self._changed()
-
-
-def _id(item: Mapping[str, Any]) -> ObjectId:
-    metadata = item["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pilotfish.kube.client import KubeClient
 from pilotfish.kube.errors import KubeError, NotFound
-from pilotfish.kube.resources import SECRETS
+from pilotfish.render.resources import SECRETS
 
 
 async def secret_value(client: KubeClient, namespace: str, name: str, key: str) -> str:

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from itertools import chain
 
+from pilotfish.base.keys import Key
 from pilotfish.kube.client import JSON, KubeClient
 from pilotfish.kube.named import NamedObjects
-from pilotfish.kube.reflector import ObjectId, Reflector
-from pilotfish.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, OURS, SECRETS, Resource
+from pilotfish.kube.reflector import Reflector
 from pilotfish.kube.views import Cluster, needed, snapshot_of
+from pilotfish.reconcile.kinds import KINDS
 from pilotfish.render.labels import POOL_LABEL
+from pilotfish.render.resources import CONFIG_MAPS, ENDPOINT_SLICES, SECRETS, ResourceType
 from pilotfish.routing.snapshot import Snapshot
 
 SETTLE_SECONDS = 0.1
@@ -29,7 +30,8 @@ class ClusterSnapshots:
         self._serve_pools = serve_pools
         self._dirty = asyncio.Event()
         where: tuple[str | None, ...] = tuple(namespaces) or (None,)
-        self._kinds = {resource.kind: [self._reflect(resource, space) for space in where] for resource in OURS}
+        types = [kind.type for kind in KINDS if kind.read_by_gateways]
+        self._resources = [self._reflect(each, space) for each in types for space in where]
         self._slices = [self._reflect(ENDPOINT_SLICES, space, labels) for space in where for labels in POOL_SLICES]
         self._secrets = NamedObjects(client, SECRETS, self._dirty.set)
         self._config_maps = NamedObjects(client, CONFIG_MAPS, self._dirty.set)
@@ -37,7 +39,7 @@ class ClusterSnapshots:
     async def follow(self) -> AsyncGenerator[Snapshot, None]:
         """Yield a snapshot once everything was read, then one for every burst of changes, until closed."""
         async with asyncio.TaskGroup() as group:
-            watched = [*chain.from_iterable(self._kinds.values()), *self._slices]
+            watched = [*self._resources, *self._slices]
             tasks = [group.create_task(reflector.run()) for reflector in watched]
             try:
                 for reflector in watched:
@@ -56,17 +58,17 @@ class ClusterSnapshots:
                 for task in tasks:
                     task.cancel()
 
-    def _reflect(self, resource: Resource, namespace: str | None, labels: str = "") -> Reflector:
+    def _reflect(self, resource: ResourceType, namespace: str | None, labels: str = "") -> Reflector:
         return Reflector(self._client, resource, self._dirty.set, namespace=namespace, labels=labels)
 
     def _cluster(self) -> Cluster:
         return Cluster(
-            resources={kind: _merged(reflectors) for kind, reflectors in self._kinds.items()},
+            resources=_merged(self._resources).values(),
             slices=_merged(self._slices).values(),
             secrets=self._secrets.objects,
             config_maps=self._config_maps.objects,
         )
 
 
-def _merged(reflectors: Iterable[Reflector]) -> dict[ObjectId, JSON]:
+def _merged(reflectors: Iterable[Reflector]) -> dict[Key, JSON]:
     return {name: item for reflector in reflectors for name, item in reflector.objects.items()}

@@ -5,46 +5,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotfish.api import KINDS, AdaptationPlugin, ModelPool, ModelRouter, Resource
+from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter, Resource
 from pilotfish.api.status import Condition, ConditionStatus, ConditionType
-from pilotfish.api.validation import parse_resource
+from pilotfish.base.keys import Key
 from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
 from pilotfish.kube.errors import KubeError
 from pilotfish.kube.secrets import api_key
+from pilotfish.reconcile.kinds import parse_resource
 from pilotfish.render import labels
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, Snapshot, snapshot
 
 Object = Mapping[str, Any]
-ObjectId = tuple[str, str]
 
 _FAILED = frozenset({"EngineFailed", "FetchFailed", "ContainerWaiting", "Refused", "InvalidSpec", "UnknownSource"})
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Copies of what a gateway reads, by namespace and name. `slices` are EndpointSlices."""
+    """Copies of what a gateway reads. `resources` are objects of our kinds, `slices` are EndpointSlices."""
 
-    resources: Mapping[str, Mapping[ObjectId, Object]]
+    resources: Iterable[Object]
     slices: Iterable[Object] = ()
-    secrets: Mapping[ObjectId, Object] = field(default_factory=dict)
-    config_maps: Mapping[ObjectId, Object] = field(default_factory=dict)
+    secrets: Mapping[Key, Object] = field(default_factory=dict)
+    config_maps: Mapping[Key, Object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Needed:
     """Secrets and ConfigMaps that the resources name."""
 
-    secrets: frozenset[ObjectId]
-    config_maps: frozenset[ObjectId]
+    secrets: frozenset[Key]
+    config_maps: frozenset[Key]
 
 
 def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
     """Everything that the resources say, but for those that cannot be read: their status says why."""
-    by_service: dict[ObjectId, list[Object]] = {}
+    by_service: dict[Key, list[Object]] = {}
     for piece in cluster.slices:
         metadata = piece["metadata"]
         service = (metadata.get("labels") or {}).get(SERVICE_LABEL, "")
-        by_service.setdefault((metadata["namespace"], service), []).append(piece)
+        by_service.setdefault(Key("Service", metadata["namespace"], service), []).append(piece)
     resources = list(_parsed(cluster))
     return snapshot(
         [_pool_view(item, by_service, cluster.secrets) for item in resources if isinstance(item, ModelPool)],
@@ -56,27 +56,25 @@ def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
 
 def needed(cluster: Cluster) -> Needed:
     """What must be read besides the resources: keys of external pools, learned scorers, plugins' documents."""
-    secrets: set[ObjectId] = set()
-    config_maps: set[ObjectId] = set()
+    secrets: set[Key] = set()
+    config_maps: set[Key] = set()
     for item in _parsed(cluster):
-        namespace = item.metadata.namespace or ""
         if isinstance(item, ModelPool) and item.spec.external and item.spec.external.api_key_secret_ref:
-            secrets.add((namespace, item.spec.external.api_key_secret_ref.name))
+            secrets.add(item.key.beside("Secret", item.spec.external.api_key_secret_ref.name))
         if isinstance(item, ModelRouter):
             refs = (scorer.artifact.config_map_ref for scorer in item.scorers if scorer.artifact)
-            config_maps |= {(namespace, ref.name) for ref in refs if ref}
+            config_maps |= {item.key.beside("ConfigMap", ref.name) for ref in refs if ref}
         if isinstance(item, AdaptationPlugin):
             documents = (source.config_map_ref for source in item.spec.sources)
-            config_maps |= {(namespace, document.name) for document in documents if document}
+            config_maps |= {item.key.beside("ConfigMap", document.name) for document in documents if document}
     return Needed(frozenset(secrets), frozenset(config_maps))
 
 
 def _parsed(cluster: Cluster) -> Iterable[Resource]:
-    for kind in KINDS:
-        for raw in cluster.resources.get(kind, {}).values():
-            resource, _ = parse_resource(_readable(raw))
-            if resource is not None and not resource.metadata.deletion_timestamp:
-                yield resource
+    for raw in cluster.resources:
+        resource, _ = parse_resource(_readable(raw))
+        if resource is not None and not resource.metadata.deletion_timestamp:
+            yield resource
 
 
 def _readable(raw: Object) -> dict[str, Any]:
@@ -84,15 +82,12 @@ def _readable(raw: Object) -> dict[str, Any]:
     return {**raw, "metadata": metadata}
 
 
-def _pool_view(
-    pool: ModelPool, slices: Mapping[ObjectId, list[Object]], secrets: Mapping[ObjectId, Object]
-) -> PoolView:
+def _pool_view(pool: ModelPool, slices: Mapping[Key, list[Object]], secrets: Mapping[Key, Object]) -> PoolView:
     if pool.spec.external:
         return _external_view(pool, secrets)
-    namespace = pool.metadata.namespace or ""
     # A pool has one of them, and both while it moves from one runtime to the other.
     services = (labels.child_name(pool), labels.serve_service_name(pool))
-    pieces = [piece for service in services for piece in slices.get((namespace, service), [])]
+    pieces = [piece for service in services for piece in slices.get(pool.key.beside("Service", service), [])]
     found = [address for name in ("http", "serve") for address in ready_addresses(pieces, name)]
     if found:
         return PoolView(pool, PoolState.READY, tuple(Endpoint(f"http://{address}/v1") for address in found))
@@ -104,14 +99,14 @@ def _pool_view(
     return PoolView(pool, state, reason=ready.message if ready and told else "no replica answers")
 
 
-def _external_view(pool: ModelPool, secrets: Mapping[ObjectId, Object]) -> PoolView:
+def _external_view(pool: ModelPool, secrets: Mapping[Key, Object]) -> PoolView:
     external = pool.spec.external
     assert external is not None  # noqa: S101 - the caller has looked
     reference = external.api_key_secret_ref
     if reference is None:
         return PoolView(pool, PoolState.READY, (Endpoint(external.base_url),))
     try:
-        key = api_key(secrets.get((pool.metadata.namespace or "", reference.name), {}), reference.name, reference.key)
+        key = api_key(secrets.get(pool.key.beside("Secret", reference.name), {}), reference.name, reference.key)
     except KubeError as error:
         return PoolView(pool, PoolState.FAILED, reason=f"spec.external.apiKeySecretRef: {error}")
     return PoolView(pool, PoolState.READY, (Endpoint(external.base_url, key),))
@@ -123,7 +118,7 @@ def _artifacts(router: ModelRouter, cluster: Cluster) -> dict[str, bytes]:
         reference = scorer.artifact.config_map_ref if scorer.artifact else None
         if reference is None:
             continue
-        config_map = cluster.config_maps.get((router.metadata.namespace or "", reference.name), {})
+        config_map = cluster.config_maps.get(router.key.beside("ConfigMap", reference.name), {})
         address = f"configmap://{reference.name}/{reference.key}"
         if reference.key in config_map.get("binaryData", {}):
             found[address] = base64.b64decode(config_map["binaryData"][reference.key])

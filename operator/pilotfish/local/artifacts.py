@@ -6,8 +6,8 @@ from pathlib import Path
 from pilotfish.api import ModelRouter
 from pilotfish.api.strategy import Artifact
 from pilotfish.base.errors import ConfigError
+from pilotfish.base.keys import Key
 from pilotfish.manifests import Loaded
-from pilotfish.routing.snapshot import namespace_of
 
 FILE = "file://"
 
@@ -22,7 +22,7 @@ def _artifacts(router: ModelRouter, loaded: Loaded) -> Iterator[tuple[str, bytes
         if scorer.artifact is None:
             continue
         address = address_of(scorer.artifact)
-        content = _read(scorer.artifact, namespace_of(router), loaded)
+        content = _read(scorer.artifact, router.namespace, loaded)
         if content is not None:
             yield address, content
 
@@ -36,7 +36,7 @@ def address_of(artifact: Artifact) -> str:
 def _read(artifact: Artifact, namespace: str, loaded: Loaded) -> bytes | None:
     ref = artifact.config_map_ref
     if ref:
-        config_map = loaded.config_maps.get((namespace, ref.name))
+        config_map = loaded.config_maps.get(Key("ConfigMap", namespace, ref.name))
         return config_map.data.get(ref.key) if config_map else None
     if artifact.uri and artifact.uri.startswith(FILE):
         path = Path(artifact.uri.removeprefix(FILE))

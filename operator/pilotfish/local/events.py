@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pilotfish.routing.snapshot import Key
+from pilotfish.base.keys import Key
 
 
 class Phase(StrEnum):

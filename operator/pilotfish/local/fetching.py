@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.engine import ModelSource
+from pilotfish.base.keys import Key
 from pilotfish.local import engine_arguments
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.secrets import Secrets
 from pilotfish.render.serve_application import EngineContext
-from pilotfish.routing.snapshot import Key, namespace_of
 from pilotfish.weights import progress
 from pilotfish.weights.fetching import ensure
 
@@ -45,7 +45,7 @@ class Fetcher:
 
     async def prepare(self, pool: ModelPool, policy: AutoscalingPolicy | None) -> EngineContext:
         """Fetch all weights of the pool, one after another. Raises WeightsError, PluginError and ConfigError."""
-        key = (namespace_of(pool), pool.name)
+        key = pool.key
         model, speculative = pool.spec.model, pool.engine.speculative
         assert model is not None  # noqa: S101 - the API has it that a pool without a model is external
         engine_arguments.check(pool.engine.args)
@@ -59,15 +59,15 @@ class Fetcher:
             draft_weights=str(await self._fetch(key, draft, "spec.engine.speculative.draftModel")) if draft else None,
             adapters=adapters,
             policy=policy,
-            route_prefix=f"/{key[0]}/{key[1]}",
-            application=f"{key[0]}.{key[1]}",
+            route_prefix=f"/{key.path}",
+            application=f"{key.namespace}.{key.name}",
             traces_endpoint=self.traces_endpoint,
             environment=self._environment(pool, key),
         )
 
     async def _fetch(self, key: Key, source: ModelSource, field_path: str) -> Path:
         ref = source.credentials_secret_ref
-        credential = self.secrets().get(key[0], ref, f"{field_path}.credentialsSecretRef") if ref else None
+        credential = self.secrets().get(key.namespace, ref, f"{field_path}.credentialsSecretRef") if ref else None
         loop, not_wanted = asyncio.get_running_loop(), threading.Event()
 
         def report(step: progress.Progress) -> None:
@@ -112,7 +112,7 @@ class Fetcher:
     def _environment(self, pool: ModelPool, key: Key) -> dict[str, str]:
         variables = pool.spec.pod.env if pool.spec.pod else ()
         return {
-            variable.name: self.secrets().get(key[0], variable.secret_key_ref, f"spec.pod.env[{variable.name}]")
+            variable.name: self.secrets().get(key.namespace, variable.secret_key_ref, f"spec.pod.env[{variable.name}]")
             for variable in variables
             if variable.secret_key_ref
         }

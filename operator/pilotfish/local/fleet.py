@@ -10,12 +10,13 @@ import aiohttp
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.base.errors import EngineFailed, PilotfishError, RuntimeFailure, Unavailable
+from pilotfish.base.keys import Key
 from pilotfish.engine.health import Judgement, Verdict, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
 from pilotfish.render.names import engine_deployment, served_model
 from pilotfish.render.serve_application import EngineContext, serve_application
-from pilotfish.routing.snapshot import Endpoint, Key, PoolState, PoolView
+from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView
 from pilotfish.upstream.probe import probe
 from pilotfish.upstream.ray_serve import Application, Replica
 

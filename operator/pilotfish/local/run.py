@@ -22,7 +22,7 @@ from pilotfish.local.secrets import Secrets
 from pilotfish.manifests import Loaded
 from pilotfish.reconcile.local_plan import LocalPlan, Wanted
 from pilotfish.render.serve_application import serve_tracing_environment
-from pilotfish.routing.snapshot import Endpoint, RouterView, Snapshot, namespace_of, snapshot
+from pilotfish.routing.snapshot import Endpoint, RouterView, Snapshot, snapshot
 from pilotfish.upstream.ray_serve import Application, Replica
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class LocalRun:
         wanted = wanted_of(loaded)
         reached = {key: _reach(pool, secrets) for key, pool in wanted.pools.items() if pool.spec.external}
         self._loaded, self._secrets = loaded, secrets
-        return await self._fleet.apply(wanted, lambda pool: reached[namespace_of(pool), pool.name])
+        return await self._fleet.apply(wanted, lambda pool: reached[pool.key])
 
     async def serve(self) -> NoReturn:
         """Watch engines, and Ray itself, which is started again, with backoff, whenever it does not start or dies."""
@@ -183,4 +183,4 @@ def _reach(pool: ModelPool, secrets: Secrets) -> Endpoint:
     assert external is not None  # noqa: S101 - only external pools are reached
     ref = external.api_key_secret_ref
     where = f"ModelPool {pool.name}: spec.external.apiKeySecretRef"
-    return Endpoint(external.base_url, secrets.get(namespace_of(pool), ref, where) if ref else None)
+    return Endpoint(external.base_url, secrets.get(pool.namespace, ref, where) if ref else None)

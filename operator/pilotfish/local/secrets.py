@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pilotfish.api.common import SecretKeyRef
 from pilotfish.base.errors import ConfigError
+from pilotfish.base.keys import DEFAULT_NAMESPACE, Key
 from pilotfish.manifests import KeyedData
-from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Bytes by namespace, name and key; they are in no repr."""
+    """Bytes by Secret and by the name of their entry; they are in no repr."""
 
     data: Mapping[Key, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
 
@@ -22,12 +22,12 @@ class Secrets:
         data = {key: dict(value.data) for key, value in manifests.items()}
         for text in given:
             name, key, file = _parse(text)
-            data.setdefault((LOCAL_NAMESPACE, name), {})[key] = _read(file, text)
+            data.setdefault(Key("Secret", DEFAULT_NAMESPACE, name), {})[key] = _read(file, text)
         return cls(data)
 
     def get(self, namespace: str, ref: SecretKeyRef, field_path: str) -> str:
         """The text of one key. Raises ConfigError that names `field_path` and how to give the secret."""
-        value = self.data.get((namespace, ref.name), {}).get(ref.key)
+        value = self.data.get(Key("Secret", namespace, ref.name), {}).get(ref.key)
         if value is None:
             raise ConfigError(
                 field_path,

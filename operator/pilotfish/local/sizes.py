@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from pilotfish.api import ModelPool
 from pilotfish.base.errors import PilotfishError
+from pilotfish.base.keys import Key
 from pilotfish.plugin_api.sources import Access, Location
 from pilotfish.plugins.extension_points import SOURCES
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.snapshot import Key, namespace_of
 
 LOCAL_SCHEMES = frozenset({"package", "file"})
 """Schemes whose sources ask nobody else."""
@@ -22,7 +22,7 @@ def sizes_of(pools: Iterable[ModelPool], registry: Registry | None = None) -> di
     for pool in pools:
         size = _size(pool, registry)
         if size is not None:
-            sizes[namespace_of(pool), pool.name] = size
+            sizes[pool.key] = size
     return sizes
 
 

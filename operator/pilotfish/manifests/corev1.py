@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotfish.api.validation import Fault
+from pilotfish.base.keys import Key
 
 
 @dataclass(frozen=True)
 class KeyedData:
     """A Secret or ConfigMap: bytes by key. The bytes are left out of its repr, as they may be secret."""
 
-    kind: str
-    namespace: str
-    name: str
+    key: Key
     data: Mapping[str, bytes] = field(repr=False)
 
 
@@ -35,14 +34,14 @@ def parse_keyed_data(value: Mapping[str, Any], default_namespace: str) -> tuple[
         if not isinstance(entries, Mapping):
             faults.append(Fault((member,), "must be a mapping from key to text"))
             continue
-        for key, text in entries.items():
+        for entry, text in entries.items():
             if not isinstance(text, str):
-                faults.append(Fault((member, key), "must be text: put it in quotes"))
+                faults.append(Fault((member, entry), "must be text: put it in quotes"))
                 continue
             try:
-                data[key] = base64.b64decode(text, validate=True) if member == encoded else text.encode()
+                data[entry] = base64.b64decode(text, validate=True) if member == encoded else text.encode()
             except binascii.Error:
-                faults.append(Fault((member, key), f"must be base64; put plain text in {plain}"))
+                faults.append(Fault((member, entry), f"must be base64; put plain text in {plain}"))
     if faults:
         return None, tuple(faults)
-    return KeyedData(kind, namespace, name, data), ()
+    return KeyedData(Key(kind, namespace, name), data), ()

@@ -4,21 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilotfish.api import KINDS, Resource
-from pilotfish.api.validation import Fault, parse_resource
-from pilotfish.manifests.advice import Advisor
+from pilotfish.api import Resource
+from pilotfish.api.validation import Fault
+from pilotfish.base.keys import DEFAULT_NAMESPACE, Key
 from pilotfish.manifests.corev1 import KeyedData, parse_keyed_data
 from pilotfish.manifests.positions import Document, MalformedYaml, documents
+from pilotfish.plugins.installed import InstalledPlugins
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.kinds import KINDS, parse_resource
 
 SUFFIXES = frozenset({".yaml", ".yml"})
-NAMESPACE = "default"
-"""Where objects are whose manifest names no namespace."""
-
-Key = tuple[str, str]
-"""Namespace and name."""
-_Identity = tuple[str, str, str]
-"""Kind, namespace and name."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,7 +43,7 @@ class Loaded:
 @dataclass
 class _Reading:
     files: tuple[Path, ...] = ()
-    seen: dict[_Identity, tuple[Path, int]] = field(default_factory=dict)
+    seen: dict[Key, tuple[Path, int]] = field(default_factory=dict)
     resources: list[tuple[Resource, Path, Document]] = field(default_factory=list)
     keyed: list[KeyedData] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -88,13 +83,13 @@ def _reading(paths: Sequence[Path]) -> _Reading:
     return reading
 
 
-def _loaded(reading: _Reading, there: frozenset[_Identity], registry: Registry, *, beside: bool) -> Loaded:
+def _loaded(reading: _Reading, there: frozenset[Key], registry: Registry, *, beside: bool) -> Loaded:
     """`beside`: whether there are manifests beside an empty folder, which is but a warning then."""
     without = [Problem(folder, 1, "no *.yaml or *.yml file is in this folder") for folder in reading.empty_folders]
     return Loaded(
         resources=tuple(resource for resource, _, _ in reading.resources),
-        secrets={(item.namespace, item.name): item for item in reading.keyed if item.kind == "Secret"},
-        config_maps={(item.namespace, item.name): item for item in reading.keyed if item.kind == "ConfigMap"},
+        secrets={item.key: item for item in reading.keyed if item.key.kind == "Secret"},
+        config_maps={item.key: item for item in reading.keyed if item.key.kind == "ConfigMap"},
         problems=tuple(sorted((*reading.problems, *(() if beside else without)))),
         warnings=tuple(sorted((*_warnings(reading, there, registry), *(without if beside else ())))),
         files=len(reading.files),
@@ -145,39 +140,41 @@ def _read(path: Path, reading: _Reading) -> None:
 def _take(path: Path, document: Document, reading: _Reading) -> None:
     value = document.value
     if isinstance(value, Mapping) and value.get("apiVersion") == "v1" and value.get("kind") in {"Secret", "ConfigMap"}:
-        keyed, faults = parse_keyed_data(value, NAMESPACE)
-        if keyed is not None and _is_new(path, document, (keyed.kind, keyed.namespace, keyed.name), reading):
+        keyed, faults = parse_keyed_data(value, DEFAULT_NAMESPACE)
+        if keyed is not None and _is_new(path, document, keyed.key, reading):
             reading.keyed.append(keyed)
     else:
         resource, faults = parse_resource(value)
-        if resource is not None and _is_new(path, document, _identity(resource), reading):
+        if resource is not None and _is_new(path, document, resource.key, reading):
             reading.resources.append((resource, path, document))
     for fault in faults:
         reading.fault(path, document, fault)
 
 
-def _identity(resource: Resource) -> _Identity:
-    return resource.kind, resource.metadata.namespace or NAMESPACE, resource.metadata.name
-
-
-def _is_new(path: Path, document: Document, identity: _Identity, reading: _Reading) -> bool:
-    first = reading.seen.setdefault(identity, (path, document.line(("metadata", "name"))))
+def _is_new(path: Path, document: Document, key: Key, reading: _Reading) -> bool:
+    first = reading.seen.setdefault(key, (path, document.line(("metadata", "name"))))
     if first == (path, document.line(("metadata", "name"))):
         return True
-    kind, _, name = identity
-    message = f"a {kind} {name!r} is already in {first[0]}:{first[1]}: rename or remove one"
+    message = f"a {key.kind} {key.name!r} is already in {first[0]}:{first[1]}: rename or remove one"
     reading.fault(path, document, Fault(("metadata", "name"), message))
     return False
 
 
-def _names(reading: _Reading) -> frozenset[_Identity]:
+def _names(reading: _Reading) -> frozenset[Key]:
     """What references may go to."""
-    return frozenset(identity for identity in reading.seen if identity[0] in KINDS)
+    return frozenset(key for key in reading.seen if key.kind in KINDS)
 
 
-def _warnings(reading: _Reading, there: frozenset[_Identity], registry: Registry) -> Iterator[Problem]:
+def _warnings(reading: _Reading, there: frozenset[Key], registry: Registry) -> Iterator[Problem]:
     for resource, path, document in reading.resources:
-        namespace = resource.metadata.namespace or NAMESPACE
-        advisor = Advisor(registry, lambda kind, name, namespace=namespace: (kind, namespace, name) in there)  # type: ignore[misc]
-        for fault in (*advisor.advise(resource), *advisor.remark(resource)):
+        for fault in _spec_faults(resource, there, registry):
             yield Problem(path, document.line(fault.path), str(fault))
+
+
+def _spec_faults(resource: Resource, there: frozenset[Key], registry: Registry) -> Iterator[Fault]:
+    kind, installed = KINDS[resource.kind], InstalledPlugins(registry)
+    yield from kind.check(resource, installed)
+    for reference in kind.references(resource):
+        if reference.key not in there:
+            yield Fault(reference.path, f"there is no {reference.key.kind} {reference.key.name!r} in these files")
+    yield from kind.remark(resource, installed)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from pilotfish.api.validation import Path as FieldPath
+from pilotfish.api.common import FieldPath
 from pilotfish.api.validation import format_path
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.modelpool import Tier
+from pilotfish.base.keys import Key
 from pilotfish.render.serve_application import EngineContext, serve_application
-from pilotfish.routing.snapshot import LOCAL_NAMESPACE, Key, namespace_of
 
 GIB = 1024**3
 PROCESS_BYTES = 7 * GIB // 2
@@ -80,13 +80,12 @@ class Wanted:
     @classmethod
     def of(cls, pools: Iterable[ModelPool], policies: Iterable[AutoscalingPolicy]) -> "Wanted":
         """By namespace and name."""
-        by_key = {(policy.metadata.namespace or LOCAL_NAMESPACE, policy.name): policy for policy in policies}
-        return cls({(namespace_of(pool), pool.name): pool for pool in pools}, by_key)
+        return cls({pool.key: pool for pool in pools}, {policy.key: policy for policy in policies})
 
     def policy_of(self, pool: ModelPool) -> AutoscalingPolicy | None:
         """The policy that the pool names, where it is there."""
         ref = pool.spec.autoscaling_policy_ref
-        return self.policies.get((namespace_of(pool), ref.name)) if ref else None
+        return self.policies.get(pool.key.beside("AutoscalingPolicy", ref.name)) if ref else None
 
 
 def plan(wanted: Wanted, running: Wanted, weights_bytes: Mapping[Key, int] | None = None) -> LocalPlan:

@@ -6,27 +6,12 @@ from typing import Any
 
 from pilotfish.api import AutoscalingPolicy
 from pilotfish.api.validation import Fault
+from pilotfish.base.keys import Key
 from pilotfish.reconcile.scaling import ScalingMemory
 from pilotfish.render.context import RenderContext
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON."""
-
-
-@dataclass(frozen=True, order=True)
-class ObjectKey:
-    """One Kubernetes object: `apiVersion`, kind, namespace and name."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> "ObjectKey":
-        """The key of a manifest."""
-        metadata = manifest["metadata"]
-        return cls(manifest["apiVersion"], manifest["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
 @dataclass(frozen=True)
@@ -57,33 +42,42 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class ObservedPool:
-    """What is there of a pool."""
+class Observed:
+    """What is observed of a resource of any kind."""
 
     faults: tuple[Fault, ...] = ()
-    """What the installed plugins and engines refuse of the spec."""
-    children: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
+    """What the installed plugins refuse of the spec."""
+    missing: tuple[Key, ...] = ()
+    """References that lead nowhere."""
+    children: Mapping[Key, Manifest] = field(default_factory=dict)
+    """Objects that were made for the resource."""
+    refusal: str = ""
+    """The API server's message, where it just refused an object that the resource needs."""
+
+
+@dataclass(frozen=True)
+class ObservedPool(Observed):
+    """What is observed of a pool."""
+
     pods: tuple[Manifest, ...] = ()
     policy: AutoscalingPolicy | None = None
     scaling: ScalingMemory | None = None
-    """Requests in flight, as far as they are known; None: nobody has said."""
+    """Requests in flight, None where no gateway reports them."""
     clock: float = 0.0
     """Seconds, on the clock of `scaling`."""
     external: ExternalCheck | None = None
     proof: Proof = Proof(answered=False)
-    """Counts for a RayService alone: pods of a Deployment prove by their readiness that they answered."""
-    refusal: str = ""
-    """The API server's words, where it just refused what the pool needs."""
+    """Of a RayService alone: pods of a Deployment are ready only after they answered."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What should be: objects to apply and to delete, the status to report, and when to look again."""
+    """What should be: objects to apply and to delete, the status to report, and when to reconcile again."""
 
     status: Mapping[str, Any]
     manifests: tuple[Manifest, ...] = ()
-    deletions: tuple[ObjectKey, ...] = ()
+    deletions: tuple[Key, ...] = ()
     requeue_after: float | None = None
-    """Seconds until the next look, None: when something changes."""
+    """Seconds until the next reconcile; None: when something changes."""
     scaling: ScalingMemory | None = None
-    """What the scaling rule wants to remember."""
+    """What the scaling rule remembers of a pool that follows load."""

@@ -1,37 +1,51 @@
-"""AdaptationPlugin: is its type installed, its config right, and do its pools answer?"""
+"""AdaptationPlugin: whether its type is installed, its config is right, and its pools answer."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pilotfish.api import AdaptationPlugin, ModelPool
+from pilotfish.api.reasons import Reason
 from pilotfish.api.status import AdaptationPluginStatus, ConditionType
-from pilotfish.api.validation import Fault
-from pilotfish.reconcile.acceptance import accepted, resolved
-from pilotfish.reconcile.conditions import Finding, Findings, Reason
-from pilotfish.reconcile.outcome import Context, Outcome
-from pilotfish.reconcile.pool_status import dump_status
+from pilotfish.reconcile.conditions import ConditionSet, ConditionValue
+from pilotfish.reconcile.kind import Observer, Reference
+from pilotfish.reconcile.outcome import Context, Observed, Outcome
 from pilotfish.reconcile.router import answers
 
 
 @dataclass(frozen=True)
-class ObservedPlugin:
-    """What is there of what a plugin names, and how many routers use it."""
+class ObservedPlugin(Observed):
+    """What is observed of a plugin."""
 
-    faults: tuple[Fault, ...] = ()
     pools: tuple[ModelPool, ...] = ()
+    """The pools that it names and that exist."""
     routers: int = 0
+    """Routers that use it."""
 
 
-def desired_state(plugin: AdaptationPlugin, seen: ObservedPlugin, context: Context) -> Outcome:
-    """The status of the plugin; nothing is deployed for it."""
-    findings = Findings()
-    findings.mark(ConditionType.ACCEPTED, accepted(seen.faults))
-    names = dict.fromkeys(ref.name for ref in plugin.spec.pool_refs)
-    there = {pool.name: pool for pool in seen.pools}
-    missing = [("ModelPool", name) for name in names if name not in there]
-    findings.mark(ConditionType.RESOLVED_REFS, resolved(missing, plugin.metadata.namespace or ""))
-    silent = [name for name in names if name in there and not answers(there[name])]
-    ready = Finding.true(Reason.RESOLVED)
+def references(plugin: AdaptationPlugin) -> Iterator[Reference]:
+    """The plugin's pools."""
+    for index, ref in enumerate(plugin.spec.pool_refs):
+        yield Reference(plugin.key.beside("ModelPool", ref.name), ("spec", "poolRefs", index, "name"))
+
+
+async def observe(plugin: AdaptationPlugin, observer: Observer) -> ObservedPlugin:
+    """Find the plugin's pools and count its routers."""
+    seen = observer.observed(plugin)
+    keys = dict.fromkeys(reference.key for reference in references(plugin))
+    return ObservedPlugin(
+        seen.faults,
+        seen.missing,
+        pools=tuple(pool for key in keys if (pool := observer.find(key, ModelPool))),
+        routers=len(observer.referrers(plugin.key, "ModelRouter")),
+    )
+
+
+def decide(plugin: AdaptationPlugin, seen: ObservedPlugin, context: Context) -> Outcome:
+    """The status of the plugin."""
+    conditions = ConditionSet.begin(seen)
+    silent = [pool.name for pool in seen.pools if not answers(pool)]
+    ready = ConditionValue.true(Reason.RESOLVED)
     if silent:
-        ready = Finding.false(Reason.NO_PATH, f"pools that do not answer: {', '.join(silent)}")
-    findings.finish(ready, (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
-    return Outcome(dump_status(AdaptationPluginStatus, plugin, findings, context, routers=seen.routers))
+        ready = ConditionValue.false(Reason.NO_PATH, f"pools that do not answer: {', '.join(silent)}")
+    conditions.finish(ready, (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
+    return Outcome(conditions.status(AdaptationPluginStatus, plugin, context, routers=seen.routers))

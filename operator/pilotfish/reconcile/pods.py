@@ -1,10 +1,10 @@
-"""What the pods of a pool say: who is ready, who has weights, and the first fault in its own words."""
+"""What the pods of a pool report: which are ready, which have weights, and the first failure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pilotfish.reconcile.conditions import Reason
+from pilotfish.api.reasons import Reason
 from pilotfish.render import labels
 from pilotfish.render.podtemplate import FETCH_MODEL
 
@@ -13,8 +13,8 @@ _WAITING_IS_NORMAL = frozenset({"PodInitializing", "ContainerCreating"})
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Why a replica does not come up, and how that is told."""
+class ReplicaFailure:
+    """Why a replica does not come up, and the reason that conditions repeat."""
 
     reason: Reason
     message: str
@@ -27,31 +27,31 @@ class PodsView:
     total: int
     ready: int
     weights_available: bool
-    fault: Fault | None
+    failure: ReplicaFailure | None
 
     def beside(self, other: "PodsView") -> "PodsView":
-        """These pods and others together; their own fault is told first."""
+        """These pods and others together; their own failure comes first."""
         return PodsView(
             total=self.total + other.total,
             ready=self.ready + other.ready,
             weights_available=self.weights_available or other.weights_available,
-            fault=self.fault or other.fault,
+            failure=self.failure or other.failure,
         )
 
 
 def view(pods: Iterable[Mapping[str, Any]], revision: str | None = None) -> PodsView:
-    """What the pods of `revision` say; of all pods where it is None. Pods that are going are left out."""
+    """What the pods of `revision` report, or all pods where it is None. Pods that are being deleted are left out."""
     chosen = [
         pod
         for pod in pods
         if not pod["metadata"].get("deletionTimestamp") and (revision is None or _revision(pod) == revision)
     ]
-    faults = [found for pod in sorted(chosen, key=_age) if (found := fault(pod))]
+    failures = [found for pod in sorted(chosen, key=_age) if (found := failure(pod))]
     return PodsView(
         total=len(chosen),
         ready=sum(is_ready(pod) for pod in chosen),
         weights_available=any(_has_weights(pod) for pod in chosen),
-        fault=faults[0] if faults else None,
+        failure=failures[0] if failures else None,
     )
 
 
@@ -60,28 +60,26 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return _condition(pod, "Ready").get("status") == "True"
 
 
-def fault(pod: Mapping[str, Any]) -> Fault | None:
-    """What keeps the pod from serving, None when nothing is wrong so far."""
+def failure(pod: Mapping[str, Any]) -> ReplicaFailure | None:
+    """What keeps the pod from serving, None where nothing does so far."""
     name = pod["metadata"]["name"]
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        return Fault(Reason.UNSCHEDULABLE, f"pod {name}: {scheduled.get('message') or scheduled.get('reason')}")
+        message = scheduled.get("message") or scheduled.get("reason")
+        return ReplicaFailure(Reason.UNSCHEDULABLE, f"pod {name}: {message}")
     status = pod.get("status", {})
-    for state in status.get("initContainerStatuses", []):
-        if words := _words(state):
-            return Fault(Reason.FETCH_FAILED if words.ran else Reason.CONTAINER_WAITING, f"pod {name}: {words.text}")
-    for state in status.get("containerStatuses", []):
-        if words := _words(state):
-            return Fault(Reason.ENGINE_FAILED if words.ran else Reason.CONTAINER_WAITING, f"pod {name}: {words.text}")
+    for states, reason in (("initContainerStatuses", Reason.FETCH_FAILED), ("containerStatuses", Reason.ENGINE_FAILED)):
+        for state in status.get(states, []):
+            if ended := _ended(state):
+                return ReplicaFailure(reason if ended.ran else Reason.CONTAINER_WAITING, f"pod {name}: {ended.message}")
     if status.get("phase") == "Failed":
-        return Fault(
-            Reason.ENGINE_FAILED, f"pod {name}: {status.get('reason', '')} {status.get('message', '')}".rstrip()
-        )
+        message = f"{status.get('reason', '')} {status.get('message', '')}".rstrip()
+        return ReplicaFailure(Reason.ENGINE_FAILED, f"pod {name}: {message}")
     return None
 
 
 def weights_revision(pods: Iterable[Mapping[str, Any]], revision: str | None) -> str | None:
-    """What the pods of `revision` fetched their model's weights as, in the words of the container that did."""
+    """What the pods of `revision` fetched their model's weights as: the message of the container that fetched them."""
     for pod in pods:
         if _revision(pod) == revision:
             for state in pod.get("status", {}).get("initContainerStatuses", []):
@@ -92,23 +90,23 @@ def weights_revision(pods: Iterable[Mapping[str, Any]], revision: str | None) ->
 
 
 @dataclass(frozen=True)
-class _Words:
-    text: str
+class _Ended:
+    message: str
     ran: bool
 
 
-def _words(state: Mapping[str, Any]) -> _Words | None:
-    """A container's own last words if it ended badly, else why it cannot start."""
+def _ended(state: Mapping[str, Any]) -> _Ended | None:
+    """A container's termination message if it ended with an error, else why it cannot start."""
     if state.get("ready"):
         return None
     now, last = state.get("state", {}), state.get("lastState", {})
-    for ended in (now.get("terminated"), last.get("terminated")):
-        if ended and ended.get("exitCode") != 0:
-            said = (ended.get("message") or "").strip() or ended.get("reason") or "stopped"
-            return _Words(f"{said.splitlines()[-1]} (exit code {ended.get('exitCode')})", ran=True)
+    for stopped in (now.get("terminated"), last.get("terminated")):
+        if stopped and stopped.get("exitCode") != 0:
+            message = (stopped.get("message") or "").strip() or stopped.get("reason") or "stopped"
+            return _Ended(f"{message.splitlines()[-1]} (exit code {stopped.get('exitCode')})", ran=True)
     waiting = now.get("waiting")
     if waiting and waiting.get("reason") not in _WAITING_IS_NORMAL:
-        return _Words(f"{waiting.get('reason')}: {waiting.get('message', '')}".rstrip(": "), ran=False)
+        return _Ended(f"{waiting.get('reason')}: {waiting.get('message', '')}".rstrip(": "), ran=False)
     return None
 
 

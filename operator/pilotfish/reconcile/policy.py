@@ -1,21 +1,37 @@
-"""AutoscalingPolicy: who follows it, and which of its fields are carried out."""
+"""AutoscalingPolicy: how many pools follow it, and which of its fields are carried out."""
+
+from dataclasses import dataclass
 
 from pilotfish.api import AutoscalingPolicy
+from pilotfish.api.reasons import Reason
 from pilotfish.api.status import AutoscalingPolicyStatus, ConditionType
 from pilotfish.reconcile import scaling
-from pilotfish.reconcile.conditions import Finding, Findings, Reason
-from pilotfish.reconcile.outcome import Context, Outcome
-from pilotfish.reconcile.pool_status import dump_status
+from pilotfish.reconcile.conditions import ConditionSet, ConditionValue
+from pilotfish.reconcile.kind import Observer
+from pilotfish.reconcile.outcome import Context, Observed, Outcome
 
 
-def desired_state(policy: AutoscalingPolicy, pools: int, context: Context) -> Outcome:
-    """The status of the policy that `pools` pools name."""
-    findings = Findings()
-    findings.mark(ConditionType.ACCEPTED, Finding.true(Reason.ACCEPTED))
-    findings.mark(ConditionType.RESOLVED_REFS, Finding.true(Reason.RESOLVED))
+@dataclass(frozen=True)
+class ObservedPolicy(Observed):
+    """What is observed of a policy."""
+
+    pools: int = 0
+    """Pools that name it."""
+
+
+async def observe(policy: AutoscalingPolicy, observer: Observer) -> ObservedPolicy:
+    """Count the pools that name the policy."""
+    seen = observer.observed(policy)
+    return ObservedPolicy(seen.faults, seen.missing, pools=len(observer.referrers(policy.key, "ModelPool")))
+
+
+def decide(policy: AutoscalingPolicy, seen: ObservedPolicy, context: Context) -> Outcome:
+    """The status of the policy."""
+    conditions = ConditionSet.begin(seen)
     idle = scaling.not_in_force(policy.spec)
-    ready = Finding.true(Reason.IN_FORCE)
+    ready = ConditionValue.true(Reason.IN_FORCE)
     if idle:
-        ready = Finding.true(Reason.PARTLY_IN_FORCE, f"accepted but not in force yet: {', '.join(idle)}")
-    findings.finish(ready, (ConditionType.ACCEPTED,))
-    return Outcome(dump_status(AutoscalingPolicyStatus, policy, findings, context, pools=pools))
+        message = f"accepted but not carried out by this version: {', '.join(idle)}"
+        ready = ConditionValue.true(Reason.PARTLY_IN_FORCE, message)
+    conditions.finish(ready, (ConditionType.ACCEPTED,))
+    return Outcome(conditions.status(AutoscalingPolicyStatus, policy, context, pools=seen.pools))

@@ -1,73 +1,62 @@
-"""The status of a ModelPool: conditions from what its children and pods say, and figures for `kubectl get`."""
+"""The status of a ModelPool: conditions from what its objects and pods report, and figures for `kubectl get`."""
 
 from typing import Any
 
-from pilotfish.api import ModelPool, Resource
+from pilotfish.api import ModelPool
 from pilotfish.api.modelpool import Runtime
-from pilotfish.api.status import ConditionStatus, ConditionType, ModelPoolStatus, Status
+from pilotfish.api.reasons import Reason
+from pilotfish.api.status import ConditionStatus, ConditionType, ModelPoolStatus
 from pilotfish.reconcile import pods
-from pilotfish.reconcile.conditions import Finding, Findings, Reason
-from pilotfish.reconcile.outcome import Context, ExternalCheck, Manifest, ObservedPool
-from pilotfish.reconcile.plan import Plan
-from pilotfish.reconcile.rayservice_words import is_rays, proven, rayservice_view
+from pilotfish.reconcile.conditions import ConditionSet, ConditionValue, condition_of
+from pilotfish.reconcile.outcome import Context, ExternalCheck
+from pilotfish.reconcile.pool_observation import PoolProgress
 from pilotfish.render import labels
 
 _READY_NEEDS = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.ENGINE_READY)
 
 
-def mark_external(findings: Findings, check: ExternalCheck | None) -> None:
-    """EngineReady of a model behind somebody's API: whether the API lists the model, which costs nothing to ask."""
+def mark_external(conditions: ConditionSet, check: ExternalCheck | None) -> None:
+    """EngineReady of an external model: whether the API lists the model, which costs nothing to ask."""
     if check is None:
-        findings.mark(ConditionType.ENGINE_READY, Finding.unknown())
+        value = ConditionValue.unknown()
     elif check.reachable:
-        findings.mark(ConditionType.ENGINE_READY, Finding.true(Reason.REACHABLE, check.message))
+        value = ConditionValue.true(Reason.REACHABLE, check.message)
     else:
-        findings.mark(ConditionType.ENGINE_READY, Finding.false(Reason.UNREACHABLE, check.message))
+        value = ConditionValue.false(Reason.UNREACHABLE, check.message)
+    conditions.mark(ConditionType.ENGINE_READY, value)
 
 
-def external_status(pool: ModelPool, findings: Findings, context: Context) -> dict[str, Any]:
+def external_status(pool: ModelPool, conditions: ConditionSet, context: Context) -> dict[str, Any]:
     """The status of an external pool."""
-    external = pool.spec.external
-    engine = findings.by_type[ConditionType.ENGINE_READY]
-    findings.finish(engine, _READY_NEEDS)
-    return dump_status(
-        ModelPoolStatus, pool, findings, context, runtime="External", url=external.base_url if external else None
-    )
+    conditions.finish(conditions.by_type[ConditionType.ENGINE_READY], _READY_NEEDS)
+    url = pool.spec.external.base_url if pool.spec.external else None
+    return conditions.status(ModelPoolStatus, pool, context, runtime="External", url=url)
 
 
-def mark_deployed(findings: Findings, pool: ModelPool, plan: Plan, seen: ObservedPool) -> None:
+def mark_deployed(conditions: ConditionSet, progress: PoolProgress) -> None:
     """WeightsAvailable, EngineReady, Scaled and Degraded, from the pool's pods and from what controls them."""
-    everyone = _everyone(pool, plan, seen)
-    newest = pods.view(seen.pods, plan.revision)
-    fault = newest.fault or everyone.fault or _controllers_fault(plan, seen)
-    _mark_weights(findings, everyone, fault)
-    _mark_engine(findings, pool, plan, everyone, fault)
-    _mark_scaled(findings, plan, everyone, fault, seen.refusal)
-    failing = fault if fault and fault.reason is not Reason.LOADING else None
-    if everyone.ready and failing and (newest.ready == 0 or _serve_fails(plan, failing)):
-        findings.mark(ConditionType.DEGRADED, Finding.true(Reason.ROLLOUT_FAILING, failing.message))
-    else:
-        findings.mark(ConditionType.DEGRADED, Finding.false(Reason.WHOLE))
+    conditions.mark(ConditionType.WEIGHTS_AVAILABLE, _weights(progress))
+    conditions.mark(ConditionType.ENGINE_READY, _engine(progress))
+    conditions.mark(ConditionType.SCALED, _scaled(progress))
+    conditions.mark(ConditionType.DEGRADED, _degraded(progress))
 
 
-def deployed_status(
-    pool: ModelPool, plan: Plan, seen: ObservedPool, findings: Findings, context: Context
-) -> dict[str, Any]:
-    """The status of a pool that runs in the cluster. Ready means that an answer came back from a replica."""
-    everyone, newest = _everyone(pool, plan, seen), pods.view(seen.pods, plan.revision)
-    engine = findings.by_type.get(ConditionType.ENGINE_READY, Finding.unknown())
-    scaled = findings.by_type.get(ConditionType.SCALED)
+def deployed_status(conditions: ConditionSet, progress: PoolProgress, context: Context) -> dict[str, Any]:
+    """The status of a pool that runs in the cluster. Ready means that a replica returned an answer."""
+    pool, plan, everyone, newest = progress.pool, progress.plan, progress.everyone, progress.newest
+    scaled = conditions.by_type.get(ConditionType.SCALED)
     working = None
     if plan.revision and newest.total < everyone.total:
-        told = f"{newest.ready} of {plan.desired} replicas have revision {plan.revision}"
-        working = Finding.true(Reason.ROLLING_OUT, told)
-    elif scaled and scaled.status is not ConditionStatus.TRUE:
-        working = Finding.true(scaled.reason, scaled.message)
-    findings.finish(engine, (*_READY_NEEDS, *_refused_only(findings)), working=working)
-    return dump_status(
+        counted = f"{newest.ready} of {plan.desired} replicas have revision {plan.revision}"
+        working = ConditionValue.true(Reason.ROLLING_OUT, counted)
+    elif scaled and not scaled.holds:
+        working = ConditionValue.true(scaled.reason, scaled.message)
+    ready = conditions.by_type.get(ConditionType.ENGINE_READY, ConditionValue.unknown())
+    conditions.finish(ready, (*_READY_NEEDS, *_refused_only(conditions)), working=working)
+    weights = pods.weights_revision(progress.observation.seen.pods, plan.revision) or _weights_before(progress)
+    return conditions.status(
         ModelPoolStatus,
         pool,
-        findings,
         context,
         replicas=everyone.total,
         ready_replicas=everyone.ready,
@@ -75,139 +64,79 @@ def deployed_status(
         selector=",".join(f"{key}={value}" for key, value in labels.selector(pool).items()),
         runtime=plan.runtime,
         revision=plan.revision,
-        resolved_revision=pods.weights_revision(seen.pods, plan.revision) or _told_before(pool, plan),
-        url=_url(pool, _answering_runtime(pool, plan, seen)),
+        resolved_revision=weights,
+        url=_url(pool, progress.answering_runtime),
     )
 
 
-def _told_before(pool: ModelPool, plan: Plan) -> str | None:
+def _weights_before(progress: PoolProgress) -> str | None:
     """The weights of replicas of the same revision that have gone since."""
-    before = pool.status
-    return before.resolved_revision if before and before.revision == plan.revision else None
+    before = progress.pool.status
+    return before.resolved_revision if before and before.revision == progress.plan.revision else None
 
 
-def _serve_fails(plan: Plan, fault: pods.Fault) -> bool:
-    """Whether Serve cannot replace engines that answer: their pods are those of the new ones."""
-    return plan.runtime == Runtime.RAY_SERVICE and fault.reason is Reason.ENGINE_FAILED
+def _weights(progress: PoolProgress) -> ConditionValue:
+    failure = progress.failure
+    if progress.everyone.weights_available:
+        return ConditionValue.true(Reason.AVAILABLE)
+    if failure and failure.reason is Reason.FETCH_FAILED:
+        return ConditionValue.false(Reason.FETCH_FAILED, failure.message)
+    return ConditionValue.false(Reason.FETCHING) if progress.everyone.total else ConditionValue.unknown()
 
 
-def all_answer(pool: ModelPool, plan: Plan, seen: ObservedPool) -> bool:
-    """Whether as many replicas of the plan's own runtime answer as should."""
-    mine = _on_ray(pool, seen) if plan.runtime == Runtime.RAY_SERVICE else _on_deployment(seen)
-    return mine.ready >= plan.desired
+def _engine(progress: PoolProgress) -> ConditionValue:
+    if progress.everyone.ready:
+        return ConditionValue.true(Reason.ANSWERING)
+    if progress.plan.desired == 0:
+        return _at_zero(progress.pool)
+    if failure := progress.failure:
+        return ConditionValue.false(failure.reason, failure.message)
+    return ConditionValue.false(Reason.LOADING, "no replica has answered yet")
 
 
-def _answering_runtime(pool: ModelPool, plan: Plan, seen: ObservedPool) -> str | None:
-    """The plan's, but while a pool moves to it the one that was left, until the new one answers in its place."""
-    left = Runtime.DEPLOYMENT if plan.runtime == Runtime.RAY_SERVICE else Runtime.RAY_SERVICE
-    return left if _child(seen, left) and not all_answer(pool, plan, seen) else plan.runtime
+def _at_zero(pool: ModelPool) -> ConditionValue:
+    """A pool at zero is Ready once it has answered: its last condition remembers that."""
+    before = condition_of(pool, ConditionType.ENGINE_READY)
+    if before and before.status is ConditionStatus.TRUE:
+        message = "no replica runs, as declared; one has answered before"
+        return ConditionValue.true(Reason.SCALED_TO_ZERO, message)
+    message = "no replica runs, as declared, and none has answered yet: set spec.replicas"
+    return ConditionValue.false(Reason.SCALED_TO_ZERO, message)
 
 
-def _everyone(pool: ModelPool, plan: Plan, seen: ObservedPool) -> pods.PodsView:
-    """Replicas of both runtimes: while a pool moves from one to the other, the old one answers on."""
-    ray, plain = _on_ray(pool, seen), _on_deployment(seen)
-    return ray.beside(plain) if plan.runtime == Runtime.RAY_SERVICE else plain.beside(ray)
-
-
-def _on_deployment(seen: ObservedPool) -> pods.PodsView:
-    return pods.view(pod for pod in seen.pods if not is_rays(pod))
-
-
-def _on_ray(pool: ModelPool, seen: ObservedPool) -> pods.PodsView:
-    known = (pool.status.ready_replicas if pool.status else None) or 0
-    known = max(0, known - _on_deployment(seen).ready)
-    child = _child(seen, Runtime.RAY_SERVICE)
-    return proven(rayservice_view(child, seen.pods, pool.spec.nodes, known), seen.proof)
-
-
-def _mark_weights(findings: Findings, everyone: pods.PodsView, fault: pods.Fault | None) -> None:
-    if everyone.weights_available:
-        finding = Finding.true(Reason.AVAILABLE)
-    elif fault and fault.reason is Reason.FETCH_FAILED:
-        finding = Finding.false(Reason.FETCH_FAILED, fault.message)
-    elif everyone.total:
-        finding = Finding.false(Reason.FETCHING)
-    else:
-        finding = Finding.unknown()
-    findings.mark(ConditionType.WEIGHTS_AVAILABLE, finding)
-
-
-def _mark_engine(
-    findings: Findings, pool: ModelPool, plan: Plan, everyone: pods.PodsView, fault: pods.Fault | None
-) -> None:
-    if everyone.ready:
-        finding = Finding.true(Reason.ANSWERING)
-    elif plan.desired == 0:
-        finding = _at_zero(pool)
-    elif fault:
-        finding = Finding.false(fault.reason, fault.message)
-    else:
-        finding = Finding.false(Reason.LOADING, "no replica has answered yet")
-    findings.mark(ConditionType.ENGINE_READY, finding)
-
-
-def _at_zero(pool: ModelPool) -> Finding:
-    """A pool at zero counts as ready once it has answered: its last condition remembers that."""
-    before = pool.status.conditions if pool.status else ()
-    answered = any(
-        condition.type == ConditionType.ENGINE_READY and condition.status is ConditionStatus.TRUE
-        for condition in before
-    )
-    if answered:
-        return Finding.true(Reason.SCALED_TO_ZERO, "no replica runs, as asked; it has answered before")
-    return Finding.false(
-        Reason.SCALED_TO_ZERO, "no replica runs, as asked, and none has answered yet: set spec.replicas"
-    )
-
-
-def _mark_scaled(
-    findings: Findings, plan: Plan, everyone: pods.PodsView, fault: pods.Fault | None, refusal: str
-) -> None:
-    counted = f"{everyone.ready} of {plan.desired} replicas answer"
-    if everyone.total > plan.desired:
+def _scaled(progress: PoolProgress) -> ConditionValue:
+    everyone, desired, refusal = progress.everyone, progress.plan.desired, progress.observation.seen.refusal
+    counted = f"{everyone.ready} of {desired} replicas answer"
+    if everyone.total > desired:
         counted += f", {everyone.total} run"
     if refusal:
-        finding = Finding.false(Reason.REFUSED, refusal)
-    elif everyone.ready == plan.desired == everyone.total:
-        finding = Finding.true(Reason.SCALED if plan.desired else Reason.SCALED_TO_ZERO, counted)
-    elif fault:
-        finding = Finding.false(fault.reason, f"{counted}; {fault.message}")
-    else:
-        finding = Finding.false(Reason.SCALING, counted)
-    findings.mark(ConditionType.SCALED, finding)
+        return ConditionValue.false(Reason.REFUSED, refusal)
+    if everyone.ready == desired == everyone.total:
+        return ConditionValue.true(Reason.SCALED if desired else Reason.SCALED_TO_ZERO, counted)
+    if failure := progress.failure:
+        return ConditionValue.false(failure.reason, f"{counted}; {failure.message}")
+    return ConditionValue.false(Reason.SCALING, counted)
 
 
-def _refused_only(findings: Findings) -> tuple[ConditionType, ...]:
-    scaled, engine = (findings.by_type.get(kind) for kind in (ConditionType.SCALED, ConditionType.ENGINE_READY))
+def _degraded(progress: PoolProgress) -> ConditionValue:
+    failure = progress.failure
+    if failure is None or failure.reason is Reason.LOADING or not progress.everyone.ready:
+        return ConditionValue.false(Reason.WHOLE)
+    # Serve replaces engines in the pods that run: the newest pods are ready while a new engine fails in them.
+    in_place = progress.on_ray and failure.reason is Reason.ENGINE_FAILED
+    if progress.newest.ready and not in_place:
+        return ConditionValue.false(Reason.WHOLE)
+    return ConditionValue.true(Reason.ROLLOUT_FAILING, failure.message)
+
+
+def _refused_only(conditions: ConditionSet) -> tuple[ConditionType, ...]:
+    scaled, engine = (conditions.by_type.get(kind) for kind in (ConditionType.SCALED, ConditionType.ENGINE_READY))
     refused = scaled is not None and scaled.reason is Reason.REFUSED
     return (ConditionType.SCALED,) if refused and not (engine and engine.holds) else ()
 
 
-def _controllers_fault(plan: Plan, seen: ObservedPool) -> pods.Fault | None:
-    """What keeps the Deployment's controller from making pods at all, such as a quota."""
-    child = _child(seen, plan.runtime)
-    for condition in (child or {}).get("status", {}).get("conditions", []):
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return pods.Fault(Reason.REFUSED, condition.get("message", ""))
-    return None
-
-
-def _child(seen: ObservedPool, kind: str | None) -> Manifest | None:
-    return next((child for key, child in seen.children.items() if key.kind == kind), None)
-
-
-def _url(pool: ModelPool, runtime: str | None) -> str | None:
+def _url(pool: ModelPool, runtime: Runtime | None) -> str | None:
     if runtime is None:
         return None
-    name = labels.serve_service_name(pool) if runtime == Runtime.RAY_SERVICE else labels.child_name(pool)
+    name = labels.serve_service_name(pool) if runtime is Runtime.RAY_SERVICE else labels.child_name(pool)
     return f"http://{name}.{pool.metadata.namespace}.svc:{labels.SERVE_PORT}/v1"
-
-
-def dump_status(
-    model: type[Status], resource: Resource, findings: Findings, context: Context, **figures: Any
-) -> dict[str, Any]:
-    """The status as JSON, absent fields left out."""
-    previous, generation = resource.status, resource.metadata.generation
-    conditions = findings.conditions(previous.conditions if previous else (), generation, context.now)
-    status = model(observed_generation=generation, conditions=conditions, **figures)
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)

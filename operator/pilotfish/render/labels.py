@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pilotfish.api import API_VERSION, GROUP, ModelPool
+from pilotfish.api import API_VERSION, GROUP, ModelPool, Resource
 
 FIELD_MANAGER = "pilotfish"
 """Who the API server says owns the fields that are applied."""
@@ -46,13 +46,13 @@ def labels(pool: ModelPool) -> dict[str, str]:
     return {**selector(pool), NAME_LABEL: "pilotfish", COMPONENT_LABEL: "pool", MANAGED_BY_LABEL: FIELD_MANAGER}
 
 
-def owner_reference(pool: ModelPool) -> dict[str, Any]:
-    """The pool as controlling owner. Deleting it does not wait for what it owns: nothing of ours blocks a deletion."""
+def owner_reference(owner: Resource) -> dict[str, Any]:
+    """The resource as controlling owner. Its deletion does not wait for its children: nothing blocks a deletion."""
     return {
         "apiVersion": API_VERSION,
-        "kind": pool.kind,
-        "name": pool.name,
-        "uid": pool.metadata.uid,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.metadata.uid,
         "controller": True,
         "blockOwnerDeletion": False,
     }

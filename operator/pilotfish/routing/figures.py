@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer
 
+from pilotfish.base.keys import Key
 from pilotfish.routing.objective import Belief
 
 MOST_INSTANCES = 256
@@ -16,6 +17,14 @@ MOST_INSTANCES = 256
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
+
+
+def _router_key(value: str | Key) -> Key:
+    return value if isinstance(value, Key) else Key.parse("ModelRouter", value)
+
+
+RouterKey = Annotated[Key, BeforeValidator(_router_key), PlainSerializer(lambda key: key.path)]
+"""A router, as `namespace/name` in JSON."""
 
 
 class _Told(BaseModel):
@@ -62,33 +71,33 @@ class RouterFigures(_Told):
 
 
 class GatewayFigures(_Told):
-    """One gateway: who it is, for how many seconds it has run, and its routers by `namespace/name`."""
+    """One gateway: who it is, for how many seconds it has run, and its routers."""
 
     instance: str = ""
     seconds: Amount = 0.0
-    routers: Mapping[str, RouterFigures] = {}
+    routers: Mapping[RouterKey, RouterFigures] = {}
 
 
 @dataclass
 class Ledger:
     """Turns the counters of several gateways into what happened since they were last asked."""
 
-    _known: dict[str, Mapping[str, RouterFigures]] = field(default_factory=dict)
+    _known: dict[str, Mapping[Key, RouterFigures]] = field(default_factory=dict)
 
-    def take(self, heard: Iterable[GatewayFigures], *, seconds: float) -> dict[str, Totals]:
+    def take(self, heard: Iterable[GatewayFigures], *, seconds: float) -> dict[Key, Totals]:
         """What is new at these gateways, by router. `seconds`: for how long the reader has run.
 
         A gateway heard for the first time counts from its start if it is younger than the reader; of an older one
         nothing is known but from now on.
         """
-        new: dict[str, Totals] = {}
+        new: dict[Key, Totals] = {}
         for gateway in heard:
             before = self._known.pop(gateway.instance, None)
             if before is None and gateway.seconds > seconds:
                 before = gateway.routers
-            for name, router in gateway.routers.items():
-                earlier = (before or {}).get(name, RouterFigures()).totals
-                new[name] = new.get(name, Totals()).plus(router.totals.since(earlier))
+            for key, router in gateway.routers.items():
+                earlier = (before or {}).get(key, RouterFigures()).totals
+                new[key] = new.get(key, Totals()).plus(router.totals.since(earlier))
             self._known[gateway.instance] = gateway.routers
         while len(self._known) > MOST_INSTANCES:
             del self._known[next(iter(self._known))]

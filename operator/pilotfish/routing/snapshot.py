@@ -10,11 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
-
-Key = tuple[str, str]
-"""Namespace and name."""
-
-LOCAL_NAMESPACE = "default"
+from pilotfish.base.keys import Key
 
 
 class PoolState(StrEnum):
@@ -43,6 +39,11 @@ class PoolView:
     endpoints: tuple[Endpoint, ...] = ()
     reason: str = ""
     adapter: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """The pool's key; an adapter is keyed by its own name."""
+        return self.pool.key.beside(self.pool.kind, self.name)
 
     @property
     def name(self) -> str:
@@ -102,19 +103,14 @@ class Snapshot:
     def answering(self) -> Mapping[str, frozenset[str]]:
         """Names of the pools that answer now, by namespace."""
         names: dict[str, set[str]] = {}
-        for (namespace, name), view in self.pools.items():
+        for key, view in self.pools.items():
             if view.can_answer:
-                names.setdefault(namespace, set()).add(name)
+                names.setdefault(key.namespace, set()).add(key.name)
         return {namespace: frozenset(found) for namespace, found in names.items()}
 
     def pool(self, namespace: str, name: str) -> PoolView | None:
         """The pool of that name, if there is one."""
-        return self.pools.get((namespace, name))
-
-
-def namespace_of(resource: ModelPool | ModelRouter | AdaptationPlugin) -> str:
-    """The namespace, `default` where a manifest names none."""
-    return resource.metadata.namespace or LOCAL_NAMESPACE
+        return self.pools.get(Key("ModelPool", namespace, name))
 
 
 def snapshot(
@@ -128,9 +124,9 @@ def snapshot(
 
     Adapters are pools that share their pool's replicas, under the name `<pool>:<adapter>`.
     """
-    pools_by_key = {(namespace_of(view.pool), view.name): view for pool in pools for view in _with_adapters(pool)}
-    routers_by_key = {(namespace_of(view.router), view.router.name): view for view in routers}
-    plugins_by_key = {(namespace_of(plugin), plugin.name): plugin for plugin in plugins}
+    pools_by_key = {view.key: view for pool in pools for view in _with_adapters(pool)}
+    routers_by_key = {view.router.key: view for view in routers}
+    plugins_by_key = {plugin.key: plugin for plugin in plugins}
     targets: dict[str, Target] = {}
     conflicts: dict[Key, str] = {}
     for key, view in sorted(routers_by_key.items(), key=lambda item: _age(item[1], item[0])):
@@ -142,11 +138,11 @@ def snapshot(
                 )
                 continue
             targets[served] = Target(
-                served, key[0], view, None, router_fault(view.router, pools_by_key, plugins_by_key)
+                served, key.namespace, view, None, router_fault(view.router, pools_by_key, plugins_by_key)
             )
     if serve_pools:
-        for (namespace, name), pool in sorted(pools_by_key.items()):
-            targets.setdefault(name, Target(name, namespace, None, pool))
+        for key, pool in sorted(pools_by_key.items()):
+            targets.setdefault(key.name, Target(key.name, key.namespace, None, pool))
     return Snapshot(
         MappingProxyType(pools_by_key),
         MappingProxyType(routers_by_key),
@@ -164,12 +160,11 @@ def _with_adapters(pool: PoolView) -> Iterator[PoolView]:
 
 def router_fault(router: ModelRouter, pools: Mapping[Key, PoolView], plugins: Mapping[Key, AdaptationPlugin]) -> str:
     """Why the router cannot answer at all, or an empty string: every pool and plugin that it names must exist."""
-    namespace = namespace_of(router)
-    missing = [name for name in router.pool_names if (namespace, name) not in pools]
+    missing = [name for name in router.pool_names if router.key.beside("ModelPool", name) not in pools]
     if missing:
         return f"router {router.name!r} names pools that do not exist: {', '.join(missing)}"
     for name in (use.plugin_ref.name for use in router.spec.plugins):
-        if (namespace, name) not in plugins:
+        if router.key.beside("AdaptationPlugin", name) not in plugins:
             return f"router {router.name!r} names a plugin that does not exist: {name}"
     return ""
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import ModelUnavailable
+from pilotfish.base.keys import Key
 from pilotfish.reconcile.outcome import ExternalCheck
 from pilotfish.routing.figures import GatewayFigures
 from pilotfish.upstream.probe import probe
@@ -63,17 +64,20 @@ class Peers:
         """Ask for one small answer. Raises RuntimeFailure with the server's words when none comes."""
         await probe(self._open, base_url, task, model)
 
-    async def in_flight(self, gateways: Iterable[str]) -> Mapping[str, float]:
-        """Requests in flight by `namespace/name` of the pool, summed over gateways (`host:port`).
+    async def in_flight(self, gateways: Iterable[str]) -> Mapping[Key, float]:
+        """Requests in flight by pool, summed over gateways (`host:port`).
 
         Raises ModelUnavailable when one of them does not say: a sum of some would look like less load.
         """
-        total: Counter[str] = Counter()
+        total: Counter[Key] = Counter()
         for gateway in gateways:
             pools = (await self._load(gateway)).get("pools")
             if not isinstance(pools, dict):
                 raise ModelUnavailable(f"gateway {gateway} does not tell its load")
-            total.update({name: count for name, count in pools.items() if isinstance(count, int | float)})
+            try:
+                total.update({Key.parse("ModelPool", pool): float(count) for pool, count in pools.items()})
+            except (TypeError, ValueError) as error:
+                raise ModelUnavailable(f"gateway {gateway} reports a load that cannot be read: {error}") from error
         return total
 
     async def figures(self, gateways: Iterable[str]) -> Sequence[GatewayFigures]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from controlplane import Api
 
-from pilotfish.controller.rbac import OPERATOR, OPERATOR_HOME, Grant
+from pilotfish.crdgen.rbac import OPERATOR, OPERATOR_HOME, Grant
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -22,18 +22,18 @@ class Account:
         return f"system:serviceaccount:{self.namespace}:operator"
 
     @classmethod
-    def make(cls, api: Api) -> "Account":
+    def make(cls, api: Api, grants: tuple[Grant, ...] = OPERATOR) -> "Account":
         """A new namespace for an operator, and the rights that the chart gives it."""
         home = api.namespace()
         subject = {"kind": "ServiceAccount", "name": "operator", "namespace": home}
         api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator", "namespace": home}})
-        for kind, name, namespace, grants in (
-            ("ClusterRole", f"operator-{home}", None, OPERATOR),
+        for kind, name, namespace, granted in (
+            ("ClusterRole", f"operator-{home}", None, grants),
             ("Role", "operator", home, OPERATOR_HOME),
         ):
             metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
             api.create(
-                {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": metadata, "rules": list(map(_rule, grants))}
+                {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": metadata, "rules": list(map(_rule, granted))}
             )
             api.create(
                 {

@@ -11,9 +11,18 @@ _COMMAND = "from pilotfish.cli.main import main; main()"
 
 
 class OperatorProcess:
-    """`pilotfish operator` against the cluster of a kubeconfig. Its log is a file, for the message of a failed test."""
+    """`pilotfish operator`, or another `program`, against the cluster of a kubeconfig. Its log is a file."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, log: Path, *, identity: str = "one", **environ: str) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        log: Path,
+        *,
+        identity: str = "one",
+        program: Path | None = None,
+        **environ: str,
+    ) -> None:
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PILOTFISH_", "OTEL_"))},
             "KUBECONFIG": str(kubeconfig),
@@ -24,6 +33,7 @@ class OperatorProcess:
             **environ,
         }
         self.log = log
+        self._command = [str(program)] if program else ["-c", _COMMAND, "operator"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -56,7 +66,7 @@ class OperatorProcess:
             return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, "operator"], env=self._environ, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, *self._command], env=self._environ, stdout=log, stderr=subprocess.STDOUT
             )
 
     def kill(self) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.engineargs import OWNED_ENGINE_ARGS, engine_arg_faults, owned_engine_arg
-from pilotfish.api.validation import format_path, parse_resource
+from pilotfish.api.validation import format_path
+from pilotfish.reconcile.kinds import parse_resource
 
 CONTRACT = Path(__file__).parents[4] / "shared" / "contract"
 Change = Callable[[dict[str, Any]], Any]

@@ -332,7 +332,7 @@ def test_a_stage_that_never_accepts_leaves_no_artifact_and_others_are_named_by_t
     (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))
     loaded = load([tmp_path / "router.yaml"])
     assert not loaded.problems
-    assert [name for _, name in loaded.config_maps] == ["assistant-scorer-small"]
+    assert [key.name for key in loaded.config_maps] == ["assistant-scorer-small"]
     (scorer,) = loaded.resources[0].scorers
     assert scorer.artifact.config_map_ref.name == "assistant-scorer-small"
 

@@ -9,8 +9,7 @@ import yaml
 from tests.unit.calibration.conftest import make_log
 from typer.testing import CliRunner
 
-from pilotfish.api.modelrouter import Scorer
-from pilotfish.api.validation import parse_resource
+from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import score_all
 from pilotfish.calibration.judges import judges_of
@@ -23,6 +22,7 @@ from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.plugins.builtin.scorers.heads import LogisticHead
 from pilotfish.plugins.builtin.scorers.logprob import scale_arrays
 from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.kinds import parse_resource
 
 REGISTRY = Registry.installed()
 

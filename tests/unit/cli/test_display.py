@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from pilotfish.api import ModelPool, ModelRouter
+from pilotfish.base.keys import Key
 from pilotfish.cli.display import AWAITED_LINE_SECONDS, BYTES_LINE_SECONDS, Display
 from pilotfish.cli.welcome import welcome
 from pilotfish.local.events import Phase, PoolEvent
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 
-KEY = ("default", "small")
+KEY = Key("ModelPool", "default", "small")
 
 
 def shown(events):

@@ -3,11 +3,9 @@
 from resource_builders import a_pod, a_pool
 
 from pilotfish.base.errors import RuntimeFailure
+from pilotfish.base.keys import Key
 from pilotfish.controller.answers import Answers
-from pilotfish.controller.mirror import Key
-from pilotfish.reconcile.outcome import ObjectKey, Proof
-
-KEY = Key("ModelPool", "team", "small")
+from pilotfish.reconcile.outcome import Proof
 
 
 class Server:
@@ -31,7 +29,7 @@ def worker(ray, address, *, ready=True):
 
 def children(ray):
     child = {"metadata": {}, "status": {"activeServiceStatus": {"rayClusterName": ray}}}
-    return {ObjectKey("ray.io/v1", "RayService", "team", "small-pool"): child}
+    return {Key("RayService", "team", "small-pool"): child}
 
 
 async def test_each_ray_is_asked_once_at_a_worker_of_its_own():
@@ -39,7 +37,7 @@ async def test_each_ray_is_asked_once_at_a_worker_of_its_own():
     answers = Answers(server)
     pods = (worker("old", "10.0.0.1"), worker("new", "fd00::2"))
     for ray in ("old", "old", "new", "new"):
-        assert await answers.check(KEY, a_pool(), children(ray), pods) == Proof(answered=True)
+        assert await answers.check(a_pool(), children(ray), pods) == Proof(answered=True)
     assert server.asked == ["http://10.0.0.1:8000/v1", "http://[fd00::2]:8000/v1"]
 
 
@@ -48,17 +46,17 @@ async def test_a_ray_that_does_not_answer_is_asked_again_and_quoted():
     answers = Answers(server)
     server.fault = "answered 500"
     seen = children("one"), (worker("one", "10.0.0.1"),)
-    assert await answers.check(KEY, a_pool(), *seen) == Proof(answered=False, message="answered 500")
+    assert await answers.check(a_pool(), *seen) == Proof(answered=False, message="answered 500")
     server.fault = ""
-    assert await answers.check(KEY, a_pool(), *seen) == Proof(answered=True)
+    assert await answers.check(a_pool(), *seen) == Proof(answered=True)
 
 
 async def test_nobody_is_asked_before_a_worker_is_ready_and_a_loss_of_all_is_noticed():
     server = Server()
     answers = Answers(server)
     up, down = (worker("one", "10.0.0.1"),), (worker("one", "10.0.0.1", ready=False),)
-    assert await answers.check(KEY, a_pool(), children("one"), down) == Proof(answered=False)
+    assert await answers.check(a_pool(), children("one"), down) == Proof(answered=False)
     assert server.asked == []
     for pods in (up, down, up):
-        await answers.check(KEY, a_pool(), children("one"), pods)
+        await answers.check(a_pool(), children("one"), pods)
     assert len(server.asked) == 2

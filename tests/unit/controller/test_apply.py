@@ -4,10 +4,10 @@ import pytest
 from resource_builders import a_context, a_pool, children
 
 from pilotfish.controller.apply import Applier
-from pilotfish.controller.mirror import Key, Mirror
+from pilotfish.controller.mirror import Mirror
 from pilotfish.kube.errors import Refused
 from pilotfish.reconcile.outcome import ObservedPool, Outcome
-from pilotfish.reconcile.pool import desired_state
+from pilotfish.reconcile.pool import decide
 
 
 class RefusesAll:
@@ -27,10 +27,10 @@ class RefusesAll:
 
 
 async def test_nothing_goes_while_what_takes_its_place_is_refused():
-    made = children(desired_state(a_pool(), ObservedPool(), a_context()))
-    wanted = desired_state(a_pool(runtime="RayService"), ObservedPool(), a_context(kuberay=True))
+    made = children(decide(a_pool(), ObservedPool(), a_context()))
+    wanted = decide(a_pool(runtime="RayService"), ObservedPool(), a_context(kuberay=True))
     server = RefusesAll()
     outcome = Outcome({}, manifests=wanted.manifests, deletions=tuple(made))
     with pytest.raises(Refused):
-        await Applier(server, Mirror()).make_so(Key("ModelPool", "team", "small"), outcome, made)
+        await Applier(server, Mirror()).make_so(outcome, made)
     assert server.deleted == []

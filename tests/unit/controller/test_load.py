@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from resource_builders import a_policy
 
+from pilotfish.base.keys import Key
 from pilotfish.controller import load
 from pilotfish.controller.load import LoadBook
-from pilotfish.controller.mirror import Key
 from pilotfish.reconcile.scaling import ScalingMemory, decide
 
 SMALL, LARGE = Key("ModelPool", "team", "small"), Key("ModelPool", "team", "large")
@@ -30,7 +30,7 @@ class Gateways:
             await asyncio.Event().wait()
         self._left -= 1
         self.now += TICK_SECONDS
-        return {f"{key.namespace}/{key.name}": self._load for key in (SMALL, LARGE)}
+        return dict.fromkeys((SMALL, LARGE), self._load)
 
 
 @pytest.fixture(autouse=True)

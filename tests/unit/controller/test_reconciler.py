@@ -3,13 +3,15 @@
 import pytest
 from resource_builders import a_context, a_pool
 
+from pilotfish.base.keys import Key
 from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.external import ExternalChecks
-from pilotfish.controller.figures import ServedBook
+from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.load import LoadBook
-from pilotfish.controller.mirror import Key, Mirror, entry
-from pilotfish.controller.reconciler import Installation, Reconciler
+from pilotfish.controller.mirror import Mirror
+from pilotfish.controller.observer import ClusterObserver
+from pilotfish.controller.reconciler import Reconciler
 from pilotfish.controller.report import Reporter
 from pilotfish.kube.errors import Failing
 
@@ -45,16 +47,20 @@ async def unused(*_, **__):
 
 
 def a_reconciler(server, entries):
-    mirror = Mirror(_entries=entries)
+    mirror = Mirror(_objects=entries)
     return Reconciler(
         mirror=mirror,
         applier=Applier(server, mirror),
         reporter=Reporter(server, mirror, "one"),
-        load=LoadBook(lambda: 0.0),
-        served=ServedBook(unused, lambda: 0.0),
-        external=ExternalChecks(server, unused, lambda: 0.0),
-        answers=Answers(unused),
-        installation=Installation(render=lambda: a_context().render, faults=lambda _: ()),
+        observer=ClusterObserver(
+            mirror=mirror,
+            faults=lambda _: (),
+            load=LoadBook(lambda: 0.0),
+            reports=GatewayReports(unused, lambda: 0.0),
+            external=ExternalChecks(server, unused, lambda: 0.0),
+            answers=Answers(unused),
+        ),
+        context=a_context,
     )
 
 
@@ -63,7 +69,7 @@ async def test_one_failure_is_tried_again_and_a_second_in_a_row_is_told():
     reconciler = a_reconciler(server, entries)
     steps = [(True, None), (True, "Refused"), (False, "Scaling"), (True, "Scaling"), (True, "Refused")]
     for replicas, (down, told) in enumerate(steps, start=1):
-        server.down, entries[KEY] = down, [entry(a_pool(replicas=replicas).to_manifest())]
+        server.down, entries[KEY] = down, [Mirror().parse(a_pool(replicas=replicas).to_manifest())]
         if down:
             with pytest.raises(Failing):
                 await reconciler.reconcile(KEY)

@@ -3,7 +3,7 @@
 import asyncio
 
 from pilotfish.kube.reflector import Reflector
-from pilotfish.kube.resources import SECRETS
+from pilotfish.render.resources import SECRETS
 
 
 class EndsWatches:

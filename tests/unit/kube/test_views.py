@@ -5,6 +5,7 @@ import base64
 import pytest
 from resource_builders import a_plugin, a_pool, a_router, an_external
 
+from pilotfish.base.keys import Key
 from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
 from pilotfish.kube.errors import KubeError
 from pilotfish.kube.secrets import api_key
@@ -12,12 +13,10 @@ from pilotfish.kube.views import Cluster, needed, snapshot_of
 from pilotfish.routing.snapshot import PoolState
 
 
-def by_name(*resources):
-    found = {}
-    for resource in resources:
-        raw = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
+def raw_forms(*resources):
+    found = [resource.model_dump(mode="json", by_alias=True, exclude_none=True) for resource in resources]
+    for raw in found:
         raw["metadata"]["managedFields"] = [{"what": "ever"}]
-        found.setdefault(resource.kind, {})[("team", resource.name)] = raw
     return found
 
 
@@ -35,7 +34,7 @@ def status(reason, truth="False", runtime="Deployment"):
 
 
 def view(pool, **cluster):
-    return snapshot_of(Cluster(by_name(pool), **cluster)).pool("team", pool.name)
+    return snapshot_of(Cluster(raw_forms(pool), **cluster)).pool("team", pool.name)
 
 
 def test_every_ready_pod_is_an_endpoint():
@@ -76,7 +75,7 @@ def with_key(**external):
 
 
 def test_an_external_pool_has_its_key_or_says_that_it_is_missing():
-    secret = {("team", "key"): {"data": {"api": base64.b64encode(b"s3cret\n").decode()}}}
+    secret = {Key("Secret", "team", "key"): {"data": {"api": base64.b64encode(b"s3cret\n").decode()}}}
     there, missing = view(with_key(), secrets=secret), view(with_key())
     assert there.endpoints[0].api_key == "s3cret"
     assert "s3cret" not in repr(there)
@@ -88,8 +87,8 @@ def test_an_external_pool_has_its_key_or_says_that_it_is_missing():
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"two\nlines", b"\n", "schlüssel".encode()])
 def test_a_key_that_no_header_can_carry_is_a_fault_of_its_pool_alone(value):
     secret = {"data": {"api": base64.b64encode(value).decode()}}
-    resources = by_name(with_key(), an_external("open"))
-    found = snapshot_of(Cluster(resources, secrets={("team", "key"): secret}))
+    resources = raw_forms(with_key(), an_external("open"))
+    found = snapshot_of(Cluster(resources, secrets={Key("Secret", "team", "key"): secret}))
     assert found.pool("team", "open").state is PoolState.READY
     assert found.pool("team", "frontier").state is PoolState.FAILED
     assert "one line of printable ASCII" in found.pool("team", "frontier").reason
@@ -111,24 +110,22 @@ def predictive():
 def test_what_is_needed_besides_is_named_and_taken_in():
     plugin = a_plugin(sources=[{"name": "pages", "configMapRef": {"name": "handbook"}}])
     cluster = Cluster(
-        by_name(with_key(), predictive(), plugin),
-        config_maps={("team", "weights"): {"binaryData": {"scorer.npz": base64.b64encode(b"\x00\x01").decode()}}},
+        raw_forms(with_key(), predictive(), plugin),
+        config_maps={
+            Key("ConfigMap", "team", "weights"): {"binaryData": {"scorer.npz": base64.b64encode(b"\x00\x01").decode()}}
+        },
     )
     wanted = needed(cluster)
-    assert wanted.secrets == {("team", "key")}
-    assert wanted.config_maps == {("team", "weights"), ("team", "handbook")}
-    router = snapshot_of(cluster).routers["team", "r"]
+    assert wanted.secrets == {Key("Secret", "team", "key")}
+    assert wanted.config_maps == {Key("ConfigMap", "team", "weights"), Key("ConfigMap", "team", "handbook")}
+    router = snapshot_of(cluster).routers[Key("ModelRouter", "team", "r")]
     assert router.artifacts == {"configmap://weights/scorer.npz": b"\x00\x01"}
 
 
 def test_what_cannot_be_read_leaves_the_rest_alone():
-    resources = by_name(a_pool())
-    resources["ModelPool"]["team", "broken"] = {
-        "apiVersion": "pilotfish.dev/v1alpha1",
-        "kind": "ModelPool",
-        "metadata": {"name": "broken"},
-    }
-    assert set(snapshot_of(Cluster(resources)).pools) == {("team", "small")}
+    broken = {"apiVersion": "pilotfish.dev/v1alpha1", "kind": "ModelPool", "metadata": {"name": "broken"}}
+    resources = [*raw_forms(a_pool()), broken]
+    assert set(snapshot_of(Cluster(resources)).pools) == {Key("ModelPool", "team", "small")}
 
 
 def test_addresses_of_both_families():

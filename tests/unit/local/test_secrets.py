@@ -4,11 +4,13 @@ import pytest
 
 from pilotfish.api.common import SecretKeyRef
 from pilotfish.base.errors import ConfigError
+from pilotfish.base.keys import Key
 from pilotfish.local.secrets import Secrets, parse_volumes
 from pilotfish.manifests import KeyedData
 
 REF = SecretKeyRef(name="hub", key="token")
-MANIFESTS = {("default", "hub"): KeyedData("Secret", "default", "hub", {"token": b"from-manifest\n"})}
+HUB = Key("Secret", "default", "hub")
+MANIFESTS = {HUB: KeyedData(HUB, {"token": b"from-manifest\n"})}
 
 
 def test_a_file_wins_over_a_manifest(tmp_path):

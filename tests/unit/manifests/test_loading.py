@@ -5,6 +5,7 @@ from textwrap import dedent
 
 import pytest
 
+from pilotfish.base.keys import Key
 from pilotfish.manifests import Loaded, load, load_apart
 from pilotfish.plugins.registry import Registry
 
@@ -174,8 +175,8 @@ def test_secrets_and_config_maps_are_kept_but_never_shown(tmp_path: Path) -> Non
         """,
     )
     assert not loaded.problems
-    assert loaded.secrets["default", "hf-token"].data == {"token": b"hunter2", "other": b"plain"}
-    assert loaded.config_maps["team", "facts"].data == {"facts.txt": b"water is wet"}
+    assert loaded.secrets[Key("Secret", "default", "hf-token")].data == {"token": b"hunter2", "other": b"plain"}
+    assert loaded.config_maps[Key("ConfigMap", "team", "facts")].data == {"facts.txt": b"water is wet"}
     assert "hunter2" not in repr(loaded)
 
 
@@ -227,7 +228,7 @@ def test_a_stage_that_cannot_exit_early_is_a_warning(tmp_path: Path) -> None:
         said[first] = [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings]
     ignored = (
         "router.yaml:18: spec.strategy.cascade.stages[1].accept.decideWithinTokens:"
-        " scorer 'agreement' judges whole answers: this stage is held to its end; remove it"
+        " scorer 'agreement' judges whole answers, so that the stage is held to its end; remove it"
     )
     assert said["logprob"] == [ignored]
     assert [line.split(": ")[1] for line in said["self-check"]] == [

@@ -3,6 +3,7 @@
 import pytest
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.base.keys import Key
 from pilotfish.reconcile.local_plan import GIB, Action, Wanted, plan
 
 API = "pilotfish.dev/v1alpha1"
@@ -31,7 +32,7 @@ EXTERNAL = {"external": {"baseURL": "http://127.0.0.1:1/v1", "model": "m"}}
 
 
 def actions(wanted, running):
-    return {step.key[1]: step.action for step in plan(wanted, running).pools}
+    return {step.key.name: step.action for step in plan(wanted, running).pools}
 
 
 @pytest.mark.parametrize(
@@ -64,13 +65,13 @@ def test_a_policy_with_other_bounds_restarts_nothing():
 
 def test_small_models_come_up_before_large_ones_and_what_goes_goes_first():
     wanted = Wanted.of([pool("a", tier="Large"), pool("z"), pool("b")], [])
-    sizes = {("default", "z"): 1, ("default", "b"): 2}
+    sizes = {Key("ModelPool", "default", "z"): 1, Key("ModelPool", "default", "b"): 2}
     steps = plan(wanted, Wanted.of([pool("old")], []), sizes).pools
-    assert [step.key[1] for step in steps] == ["old", "z", "b", "a"]
+    assert [step.key.name for step in steps] == ["old", "z", "b", "a"]
 
 
 def test_needs_are_those_of_all_replicas():
     accelerated = pool("g", accelerator={"type": "nvidia-l4", "count": 1}, replicas=2)
-    planned = plan(Wanted.of([pool(), accelerated], []), Wanted({}, {}), {("default", "small"): GIB})
+    planned = plan(Wanted.of([pool(), accelerated], []), Wanted({}, {}), {Key("ModelPool", "default", "small"): GIB})
     assert planned.gpus == 2
     assert planned.memory_bytes > GIB

@@ -2,8 +2,9 @@
 
 from resource_builders import a_pod
 
-from pilotfish.reconcile.conditions import Reason
-from pilotfish.reconcile.rayservice_words import rayservice_view
+from pilotfish.api.reasons import Reason
+from pilotfish.reconcile.outcome import Proof
+from pilotfish.reconcile.rayservice_status import RayServiceStatus
 
 WORDS = "0/3 nodes are available: 3 node(s) had untolerated taint {nvidia.com/gpu: present}."
 NOWHERE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": WORDS}
@@ -16,13 +17,17 @@ def a_head(*conditions):
     return pod
 
 
+def replicas(*pods):
+    return RayServiceStatus.of({}, pods, 1).replicas(0, Proof(answered=True))
+
+
 def test_a_head_that_finds_no_node_is_told_and_is_no_replica():
-    view = rayservice_view(None, [a_head(NOWHERE)])
-    assert view.fault.reason is Reason.UNSCHEDULABLE
-    assert WORDS in view.fault.message
+    view = replicas(a_head(NOWHERE))
+    assert view.failure.reason is Reason.UNSCHEDULABLE
+    assert WORDS in view.failure.message
     assert (view.total, view.ready) == (0, 0)
-    assert rayservice_view(None, [a_head()]).fault is None
+    assert replicas(a_head()).failure is None
 
 
 def test_a_pod_of_the_deployment_that_was_there_before_is_no_fault_of_the_ray():
-    assert rayservice_view(None, [a_head(), a_pod(conditions=[NOWHERE])]).fault is None
+    assert replicas(a_head(), a_pod(conditions=[NOWHERE])).failure is None

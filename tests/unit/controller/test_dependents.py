@@ -3,8 +3,10 @@
 import pytest
 from resource_builders import a_plugin, a_policy, a_pool, a_router
 
-from pilotfish.controller.edges import Edges
-from pilotfish.controller.mirror import Key, Mirror, entry, key_of, references
+from pilotfish.base.keys import Key
+from pilotfish.controller.dependents import Dependents
+from pilotfish.controller.mirror import Mirror
+from pilotfish.reconcile.kinds import KINDS
 
 POLICY, PLUGIN = Key("AutoscalingPolicy", "team", "follow-load"), Key("AdaptationPlugin", "team", "handbook")
 RIVAL = Key("ModelRouter", "team", "b")
@@ -19,23 +21,23 @@ class Cluster:
     def __init__(self, *resources):
         self._live = {}
         self._mirror = Mirror()
-        self.edges = Edges(self._mirror)
+        self._dependents = Dependents(self._mirror)
         for resource in resources:
             self.see(resource.to_manifest())
 
     def see(self, body, *, gone=False):
         """The keys that the event concerns."""
-        self._live.pop(key_of(body), None)
+        self._live.pop(Key.of(body), None)
         if not gone:
-            self._live[key_of(body)] = entry(body)
-        referrers, served = {}, {}
+            self._live[Key.of(body)] = self._mirror.parse(body)
+        referrers, claimants = {}, {}
         for key, found in self._live.items():
-            for named in references(found.resource) if found.resource else ():
-                referrers.setdefault(named, []).append(key)
-            for name in getattr(found.resource, "served_names", ()):
-                served.setdefault(name, []).append(key)
-        self._mirror.bind({"entries": {}, "children": {}, "pods": {}, "referrers": referrers, "served": served})
-        return self.edges.concerned(body, gone=gone)
+            for named in KINDS.references(found.resource) if found.resource else ():
+                referrers.setdefault(named.key, []).append(key)
+            for name in KINDS.claims(found.resource) if found.resource else ():
+                claimants.setdefault(name, []).append(key)
+        self._mirror.bind({"objects": {}, "children": {}, "pods": {}, "referrers": referrers, "claimants": claimants})
+        return self._dependents.of(body, gone=gone)
 
 
 def broken(resource):
@@ -63,5 +65,5 @@ def test_who_is_no_longer_named_is_looked_at_once_more(before, after, let_go):
 def test_a_resource_that_goes_concerns_those_that_name_it_and_those_it_named():
     cluster = Cluster(a_policy(), FOLLOWING, PLUGGED)
     pool = FOLLOWING.to_manifest()
-    assert set(cluster.see(pool, gone=True)) == {key_of(pool), key_of(PLUGGED.to_manifest()), POLICY}
+    assert set(cluster.see(pool, gone=True)) == {Key.of(pool), Key.of(PLUGGED.to_manifest()), POLICY}
     assert POLICY not in cluster.see(a_pool().to_manifest())

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotfish.api import ModelPool, ModelRouter
-from pilotfish.reconcile.tasks import task_faults
+from pilotfish.reconcile.spec_checks import task_faults
 
 
 def pool(name: str, task: str) -> ModelPool:

@@ -1,0 +1,34 @@
+"""The installed plugins as the checks of specs need them: names, and the classes of scorers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pilotfish.plugins.extension_points import ADAPTATIONS, SCORERS, SOURCES
+from pilotfish.plugins.registry import Registry
+
+
+@dataclass(frozen=True)
+class InstalledPlugins:
+    """Implements `reconcile.kind.Installed`."""
+
+    registry: Registry
+
+    @property
+    def scorers(self) -> Sequence[str]:
+        """Names of the installed scorers."""
+        return self.registry.names(SCORERS)
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Schemes of the installed sources."""
+        return self.registry.names(SOURCES)
+
+    @property
+    def adaptations(self) -> Sequence[str]:
+        """Names of the installed adaptations."""
+        return self.registry.names(ADAPTATIONS)
+
+    def scorer(self, name: str) -> Any:
+        """The class of a scorer. Raises PluginError."""
+        return self.registry.load(SCORERS, name)

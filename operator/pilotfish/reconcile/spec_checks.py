@@ -1,0 +1,117 @@
+"""Checks of a spec that no schema can make: they depend on the installed plugins.
+
+`pilotfish validate` prints the faults as warnings, because another installation may have other plugins. The operator
+does not accept a resource that has one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
+from pilotfish.api.common import FieldPath
+from pilotfish.api.engineargs import engine_arg_faults
+from pilotfish.api.modelrouter import PoolRole
+from pilotfish.api.reasons import Reason
+from pilotfish.api.strategy import Scorer, Streaming
+from pilotfish.api.validation import Fault
+from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.reconcile.kind import Installed
+
+
+def check_pool(pool: ModelPool, installed: Installed) -> Iterator[Fault]:
+    """Sources that are not installed, and engine arguments that a field sets."""
+    for path, source in pool.sources():
+        yield from _scheme((*path, "uri"), source.uri, installed)
+    yield from engine_arg_faults(pool)
+
+
+def check_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
+    """Scorers that are not installed, or that refuse their config."""
+    for path, scorer in router.scorer_uses():
+        yield from _scorer(path, scorer, installed)
+
+
+def remark_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
+    """Settings of EarlyExit that have no effect, because a scorer judges whole answers."""
+    cascade = router.spec.strategy.cascade
+    if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT:
+        return
+    path: FieldPath = ("spec", "strategy", "cascade")
+    accepts = [(index, stage.accept) for index, stage in enumerate(cascade.stages) if stage.accept is not None]
+    whole = [(index, accept) for index, accept in accepts if _judges_whole(accept.scorer.name, installed)]
+    for index, accept in whole:
+        if accept.decide_within_tokens is not None:
+            yield Fault(
+                (*path, "stages", index, "accept", "decideWithinTokens"),
+                f"scorer {accept.scorer.name!r} judges whole answers, so that the stage is held to its end; remove it",
+            )
+    if accepts and len(whole) == len(accepts):
+        yield Fault(
+            (*path, "streaming"),
+            "EarlyExit has no effect: every scorer judges whole answers, so that stages are held to their end;"
+            " write Hold",
+        )
+
+
+def check_plugin(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Fault]:
+    """A type or a source that is not installed."""
+    if plugin.spec.type not in installed.adaptations:
+        message = _not_installed("plugin", plugin.spec.type, installed.adaptations)
+        yield Fault(("spec", "type"), message, Reason.UNKNOWN_PLUGIN)
+    for index, source in enumerate(plugin.spec.sources):
+        if source.uri is not None:
+            yield from _scheme(("spec", "sources", index, "uri"), source.uri, installed)
+
+
+def _judges_whole(scorer: str, installed: Installed) -> bool:
+    """False for a scorer that cannot be loaded: another check reports it."""
+    try:
+        return hasattr(installed.scorer(scorer), "judge")
+    except PluginError:
+        return False
+
+
+def _scheme(path: FieldPath, uri: str, installed: Installed) -> Iterator[Fault]:
+    scheme = uri.partition("://")[0]
+    if scheme not in installed.sources:
+        yield Fault(path, _not_installed("source", f"{scheme}://", installed.sources), Reason.UNKNOWN_SOURCE)
+
+
+def _scorer(path: FieldPath, scorer: Scorer, installed: Installed) -> Iterator[Fault]:
+    if scorer.name not in installed.scorers:
+        message = _not_installed("scorer", scorer.name, installed.scorers)
+        yield Fault((*path, "name"), message, Reason.UNKNOWN_PLUGIN)
+        return
+    try:
+        found = installed.scorer(scorer.name)
+        if scorer.artifact is None:
+            found.from_settings(Settings(config=scorer.config))
+    except PluginError as error:
+        yield Fault((*path, "name"), str(error), Reason.UNKNOWN_PLUGIN)
+    except ConfigError as error:
+        yield Fault((*path, *error.field.split(".")), error.message, Reason.INVALID_PLUGIN_CONFIG)
+
+
+def _not_installed(what: str, name: str, installed: Sequence[str]) -> str:
+    return f"no installed {what} is called {name}; installed: {', '.join(installed) or 'none'}"
+
+
+def task_faults(router: ModelRouter, pools: Mapping[str, ModelPool]) -> Sequence[Fault]:
+    """A fault for each pool that answers for the router and has another task than the strategy's first one.
+
+    `pools` holds those that exist, by name. One that does not exist has no fault here.
+    """
+    uses = {(use.role, use.name): use for use in router.pool_uses() if use.role is not PoolRole.SCORER}
+    known = [(use.path[:2], pools[use.name]) for use in uses.values() if use.name in pools]
+    if not known:
+        return ()
+    first = known[0][1]
+    return tuple(
+        Fault(
+            path,
+            f"pool {pool.name!r} has task {pool.spec.task}, but {first.name!r} has {first.spec.task}: "
+            "name pools of one task",
+        )
+        for path, pool in known
+        if pool.spec.task is not first.spec.task
+    )
