@@ -12,7 +12,7 @@ from cryptography import x509
 from helm import CHART, KUBERNETES, find_helm, pick, render
 
 import pilotfish.settings
-from pilotfish.controller import rbac
+from pilotfish.crdgen import rbac
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The key of an object: its kind, its namespace and its name, wherever the object is declared or kept."""
+"""The key of an object: its kind, its namespace and its name. It is the same in manifests, caches and the cluster."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

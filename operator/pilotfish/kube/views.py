@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter, Resource
-from pilotfish.api.status import Condition, ConditionStatus, ConditionType
+from pilotfish.api.status import ConditionStatus, ConditionType
 from pilotfish.base.keys import Key
 from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
 from pilotfish.kube.errors import KubeError
 from pilotfish.kube.secrets import api_key
+from pilotfish.reconcile.conditions import condition_of
 from pilotfish.reconcile.kinds import parse_resource
+from pilotfish.reconcile.pool_status import state_of
 from pilotfish.render import labels
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, Snapshot, snapshot
 
 Object = Mapping[str, Any]
-
-_FAILED = frozenset({"EngineFailed", "FetchFailed", "ContainerWaiting", "Refused", "InvalidSpec", "UnknownSource"})
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,29 @@ def _readable(raw: Object) -> dict[str, Any]:
 def _pool_view(pool: ModelPool, slices: Mapping[Key, list[Object]], secrets: Mapping[Key, Object]) -> PoolView:
     if pool.spec.external:
         return _external_view(pool, secrets)
-    # A pool has one of them, and both while it moves from one runtime to the other.
-    services = (labels.child_name(pool), labels.serve_service_name(pool))
-    pieces = [piece for service in services for piece in slices.get(pool.key.beside("Service", service), [])]
-    found = [address for name in ("http", "serve") for address in ready_addresses(pieces, name)]
+    found = _addresses(pool, slices)
     if found:
         return PoolView(pool, PoolState.READY, tuple(Endpoint(f"http://{address}/v1") for address in found))
-    ready = _condition(pool, ConditionType.READY)
-    if ready and ready.reason == "ScaledToZero":
-        return PoolView(pool, PoolState.SCALED_TO_ZERO, reason=ready.message)
-    state = PoolState.FAILED if ready and ready.reason in _FAILED else PoolState.LOADING
-    told = ready is not None and ready.status is not ConditionStatus.TRUE
-    return PoolView(pool, state, reason=ready.message if ready and told else "no replica answers")
+    state, ready = state_of(pool), condition_of(pool, ConditionType.READY)
+    failing = ready is not None and ready.status is not ConditionStatus.TRUE
+    return PoolView(
+        pool,
+        PoolState.LOADING if state is PoolState.READY else state,
+        reason=ready.message if ready and failing else "no replica answers",
+    )
+
+
+def _addresses(pool: ModelPool, slices: Mapping[Key, list[Object]]) -> list[str]:
+    """Addresses of the replicas that have answered. A pool that moves from one runtime to the other has both.
+
+    A pod of a Deployment is ready once it has answered. One of a RayService is ready before that: the operator's status
+    has the RayService as the pool's address, and EngineReady, once it has answered in place of what ran before.
+    """
+    found = ready_addresses(slices.get(pool.key.beside("Service", labels.child_name(pool)), []), "http")
+    service = labels.serve_service_name(pool)
+    answered = state_of(pool) is PoolState.READY and f"//{service}." in ((pool.status and pool.status.url) or "")
+    serve = ready_addresses(slices.get(pool.key.beside("Service", service), []), "serve") if answered else ()
+    return [*found, *serve]
 
 
 def _external_view(pool: ModelPool, secrets: Mapping[Key, Object]) -> PoolView:
@@ -125,8 +136,3 @@ def _artifacts(router: ModelRouter, cluster: Cluster) -> dict[str, bytes]:
         elif reference.key in config_map.get("data", {}):
             found[address] = config_map["data"][reference.key].encode()
     return found
-
-
-def _condition(pool: ModelPool, kind: ConditionType) -> Condition | None:
-    conditions = pool.status.conditions if pool.status else ()
-    return next((condition for condition in conditions if condition.type == kind), None)

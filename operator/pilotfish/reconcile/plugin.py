@@ -9,7 +9,7 @@ from pilotfish.api.status import AdaptationPluginStatus, ConditionType
 from pilotfish.reconcile.conditions import ConditionSet, ConditionValue
 from pilotfish.reconcile.kind import Observer, Reference
 from pilotfish.reconcile.outcome import Context, Observed, Outcome
-from pilotfish.reconcile.router import answers
+from pilotfish.reconcile.pool_status import answers
 
 
 @dataclass(frozen=True)

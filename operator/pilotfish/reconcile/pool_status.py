@@ -11,8 +11,41 @@ from pilotfish.reconcile.conditions import ConditionSet, ConditionValue, conditi
 from pilotfish.reconcile.outcome import Context, ExternalCheck
 from pilotfish.reconcile.pool_observation import PoolProgress
 from pilotfish.render import labels
+from pilotfish.routing.snapshot import PoolState, can_answer
 
 _READY_NEEDS = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.ENGINE_READY)
+
+
+_FAILED = frozenset(
+    {
+        Reason.ENGINE_FAILED,
+        Reason.FETCH_FAILED,
+        Reason.CONTAINER_WAITING,
+        Reason.REFUSED,
+        Reason.INVALID_SPEC,
+        Reason.UNKNOWN_SOURCE,
+    }
+)
+
+
+def state_of(pool: ModelPool) -> PoolState:
+    """The state that the pool's conditions report.
+
+    EngineReady comes first: the replicas of a pool still answer where its new spec is not accepted.
+    """
+    engine, ready = condition_of(pool, ConditionType.ENGINE_READY), condition_of(pool, ConditionType.READY)
+    if engine and engine.status is ConditionStatus.TRUE:
+        return PoolState.READY
+    reason = ready.reason if ready else Reason.PENDING
+    if reason == Reason.SCALED_TO_ZERO:
+        return PoolState.SCALED_TO_ZERO
+    return PoolState.FAILED if reason in _FAILED else PoolState.LOADING
+
+
+def answers(pool: ModelPool) -> bool:
+    """Whether a request can be sent to the pool, by its status: the rule of the gateways, for what they observe."""
+    ready_replicas = pool.status.ready_replicas if pool.status else None
+    return can_answer(state_of(pool), has_address=pool.spec.external is not None or bool(ready_replicas))
 
 
 def mark_external(conditions: ConditionSet, check: ExternalCheck | None) -> None:
@@ -88,20 +121,11 @@ def _engine(progress: PoolProgress) -> ConditionValue:
     if progress.everyone.ready:
         return ConditionValue.true(Reason.ANSWERING)
     if progress.plan.desired == 0:
-        return _at_zero(progress.pool)
+        message = "spec.replicas is 0, so that no replica runs and requests are rejected: set spec.replicas"
+        return ConditionValue.false(Reason.SCALED_TO_ZERO, message)
     if failure := progress.failure:
         return ConditionValue.false(failure.reason, failure.message)
     return ConditionValue.false(Reason.LOADING, "no replica has answered yet")
-
-
-def _at_zero(pool: ModelPool) -> ConditionValue:
-    """A pool at zero is Ready once it has answered: its last condition remembers that."""
-    before = condition_of(pool, ConditionType.ENGINE_READY)
-    if before and before.status is ConditionStatus.TRUE:
-        message = "no replica runs, as declared; one has answered before"
-        return ConditionValue.true(Reason.SCALED_TO_ZERO, message)
-    message = "no replica runs, as declared, and none has answered yet: set spec.replicas"
-    return ConditionValue.false(Reason.SCALED_TO_ZERO, message)
 
 
 def _scaled(progress: PoolProgress) -> ConditionValue:

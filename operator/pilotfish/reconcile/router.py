@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.reasons import Reason
-from pilotfish.api.status import ConditionStatus, ConditionType, ModelRouterStatus
-from pilotfish.reconcile.conditions import ConditionSet, ConditionValue, accepted, condition_of
+from pilotfish.api.status import ConditionType, ModelRouterStatus
+from pilotfish.reconcile.conditions import ConditionSet, ConditionValue, accepted
 from pilotfish.reconcile.gateway_report import RouterReport, reported_status
 from pilotfish.reconcile.kind import Observer, Reference
 from pilotfish.reconcile.outcome import Context, Observed, Outcome
+from pilotfish.reconcile.pool_status import answers
 from pilotfish.reconcile.spec_checks import task_faults
 
 
@@ -79,12 +80,6 @@ def decide(router: ModelRouter, seen: ObservedRouter, context: Context) -> Outco
             objective=live.objective,
         )
     )
-
-
-def answers(pool: ModelPool) -> bool:
-    """Whether the pool's own status says that it answers: also with its old spec, where the new one is refused."""
-    condition = condition_of(pool, ConditionType.ENGINE_READY)
-    return condition is not None and condition.status is ConditionStatus.TRUE
 
 
 def _name(router: ModelRouter, seen: ObservedRouter) -> ConditionValue:

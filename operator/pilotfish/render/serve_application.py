@@ -59,8 +59,6 @@ class EngineContext:
     """Folder of each LoRA adapter, by the adapter's name."""
     policy: AutoscalingPolicy | None = None
     """The policy that the pool names."""
-    fixed_replicas: int | None = None
-    """Replicas of this application whatever the manifest says: 1 where each pod is a whole Ray."""
     route_prefix: str = "/"
     """Where the application answers below Serve's port."""
     application: str | None = None
@@ -142,10 +140,10 @@ def serve_tracing_environment(traces_endpoint: str, ratio: float = 1.0) -> dict[
 
 
 def _autoscaling(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
-    if context.fixed_replicas is None and context.policy:
+    if context.policy:
         return _policy_bounds(context.policy)
     # A fixed number is a pair of equal bounds: a policy later changes numbers only.
-    fixed = context.fixed_replicas or pool.spec.replicas or 1
+    fixed = pool.spec.replicas or 1
     return _bounds(fixed, fixed, MAX_ONGOING_REQUESTS)
 
 

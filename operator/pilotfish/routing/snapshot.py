@@ -30,6 +30,14 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
 
 
+def can_answer(state: PoolState, *, has_address: bool) -> bool:
+    """Whether a request can be sent to a pool. The only rule: listings, probes, requests and conditions use it.
+
+    A pool at zero can answer where a process at its address holds requests and starts replicas, as Ray Serve does.
+    """
+    return has_address and state in {PoolState.READY, PoolState.SCALED_TO_ZERO}
+
+
 @dataclass(frozen=True, slots=True)
 class PoolView:
     """A pool, or one of its LoRA adapters, as the gateway sees it. `reason` says why it does not answer."""
@@ -57,11 +65,8 @@ class PoolView:
 
     @property
     def can_answer(self) -> bool:
-        """Whether a request can be sent to the pool now. The only rule for it: listings, probes and requests read it.
-
-        A pool at zero can answer where something at its address holds requests and starts replicas, as Ray Serve does.
-        """
-        return self.state in {PoolState.READY, PoolState.SCALED_TO_ZERO} and bool(self.endpoints)
+        """Whether a request can be sent to the pool now."""
+        return can_answer(self.state, has_address=bool(self.endpoints))
 
 
 @dataclass(frozen=True, slots=True)

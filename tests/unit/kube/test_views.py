@@ -43,15 +43,26 @@ def test_every_ready_pod_is_an_endpoint():
     assert [endpoint.base_url for endpoint in found.endpoints] == ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]
 
 
-def test_a_rayservice_is_reached_through_its_serve_service():
-    pool = a_pool(status=status("Loading", runtime="RayService"))
-    found = view(pool, slices=[a_slice("small-pool-serve-svc", "10.0.0.1", port="serve")])
-    assert found.state is PoolState.READY
+def on_ray(service, engine_ready):
+    engine = {"type": "EngineReady", "status": engine_ready, "reason": "Answering", "lastTransitionTime": "t"}
+    return {"runtime": "RayService", "url": f"http://{service}.team.svc:8000/v1", "conditions": [engine]}
 
 
-def test_a_pool_that_moves_between_runtimes_is_reached_through_both():
+@pytest.mark.parametrize(
+    ("service", "engine_ready", "addresses"),
+    [
+        ("small-pool-serve-svc", "False", ["10.0.0.1"]),
+        ("small-pool", "True", ["10.0.0.1"]),
+        ("small-pool-serve-svc", "True", ["10.0.0.1", "10.0.0.2"]),
+    ],
+    ids=["starting", "moving", "answered"],
+)
+def test_a_rayservice_is_reached_once_it_has_answered(service, engine_ready, addresses):
     slices = [a_slice("small-pool", "10.0.0.1"), a_slice("small-pool-serve-svc", "10.0.0.2", port="serve")]
-    assert len(view(a_pool(status=status("Loading", runtime="RayService")), slices=slices).endpoints) == 2
+    found = view(a_pool(status=on_ray(service, engine_ready)), slices=slices)
+    assert [endpoint.base_url for endpoint in found.endpoints] == [f"http://{each}:8000/v1" for each in addresses]
+    alone = view(a_pool(status=on_ray(service, engine_ready)), slices=slices[1:])
+    assert alone.can_answer is (len(addresses) == 2)
 
 
 def test_a_pool_without_endpoints_says_why():

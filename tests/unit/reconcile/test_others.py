@@ -14,7 +14,8 @@ from pilotfish.reconcile.plugin import ObservedPlugin
 from pilotfish.reconcile.policy import ObservedPolicy
 from pilotfish.reconcile.router import ObservedRouter
 
-READY = {"conditions": [{"type": "EngineReady", "status": "True", "reason": "Answering", "lastTransitionTime": "t"}]}
+ANSWERED = {"type": "EngineReady", "status": "True", "reason": "Answering", "lastTransitionTime": "t"}
+READY = {"readyReplicas": 1, "conditions": [ANSWERED]}
 
 
 def test_a_router_is_ready_when_some_path_answers_and_degraded_when_not_every_one_does():

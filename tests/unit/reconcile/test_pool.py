@@ -23,7 +23,7 @@ from pilotfish.reconcile.drift import needs_apply
 from pilotfish.reconcile.kinds import KINDS
 from pilotfish.reconcile.outcome import ExternalCheck, ObservedPool, Proof
 from pilotfish.reconcile.pool import decide
-from pilotfish.reconcile.router import answers
+from pilotfish.reconcile.pool_status import answers
 from pilotfish.reconcile.scaling import ScalingMemory
 
 
@@ -115,12 +115,13 @@ def test_a_rollout_that_fails_leaves_the_pool_ready_and_degraded():
     assert says(outcome, "Reconciling")[0] == "True"
 
 
-def test_at_zero_a_pool_is_ready_once_it_has_answered():
+def test_at_zero_no_condition_says_that_the_pool_answers():
     answered, _ = settled(a_pool(), ready=True)
-    fresh = decide(a_pool(replicas=0), ObservedPool(), a_context())
-    after = decide(a_pool(replicas=0, status=dict(answered.status)), ObservedPool(), a_context())
-    assert says(fresh, "Ready") == ("False", "ScaledToZero")
-    assert says(after, "Ready") == ("True", "ScaledToZero")
+    before = a_pool(status=dict(answered.status))
+    at_zero = decide(a_pool(replicas=0, status=dict(answered.status)), ObservedPool(), a_context())
+    assert says(at_zero, "Ready") == says(at_zero, "EngineReady") == ("False", "ScaledToZero")
+    assert says(at_zero, "Scaled") == ("True", "ScaledToZero")
+    assert [answers(pool) for pool in (before, a_pool(replicas=0, status=at_zero.status))] == [True, False]
 
 
 def test_the_same_observation_gives_the_same_outcome_and_no_drift():
@@ -197,14 +198,6 @@ def test_a_pool_that_is_held_back_goes_on_telling_what_runs():
             "runtime": before.status["runtime"],
         }.items() <= after.status.items()
         assert answers(a_pool(status=after.status))
-
-
-def test_a_pool_at_zero_that_is_held_back_does_not_forget_that_it_answered():
-    answered, _ = settled(a_pool(), ready=True)
-    at_zero = decide(a_pool(replicas=0, status=dict(answered.status)), ObservedPool(), KUBERAY)
-    held = held_back(ObservedPool(), at_zero, KUBERAY)
-    back = decide(a_pool(replicas=0, status=dict(held.status)), ObservedPool(), KUBERAY)
-    assert says(back, "Ready") == ("True", "ScaledToZero")
 
 
 def fetched(words, code=0):
