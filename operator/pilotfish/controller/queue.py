@@ -1,4 +1,4 @@
-"""One deduplicating work queue: a key is worked on by one worker at a time, and again if it changed meanwhile."""
+"""A work queue without duplicates: one worker per key, and another run if the key was added meanwhile."""
 
 import asyncio
 import logging
@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 Work = Callable[[KeyT], Awaitable[float | None]]
-"""Brings one key to what it should be; returns the seconds after which to look again, None when a change will tell."""
+"""Reconciles one key. Returns the seconds until the next reconcile, None to wait for a change."""
 
 
 class WorkQueue(Generic[KeyT]):
     """Keys that need work. It holds each key once, so it is bounded by the number of objects that there are.
 
     A failure puts the key back after a delay that doubles from `first_delay` to `longest_delay` seconds; a success
-    resets it. Faults that users can mend are told in a line, everything else with its traceback.
+    resets it. Errors that users can fix are logged in one line, all others with their traceback.
     """
 
     def __init__(self, work: Work[KeyT], *, first_delay: float = 0.5, longest_delay: float = 120.0) -> None:
@@ -39,7 +39,7 @@ class WorkQueue(Generic[KeyT]):
         return len(self._waiting) + len(self._active)
 
     async def add(self, key: KeyT) -> None:
-        """Have `key` worked on soon, once, however often it is added before that."""
+        """Enqueue `key`, once, even if it is added several times."""
         async with self._wake:
             if key in self._active:
                 self._again.add(key)
@@ -48,7 +48,7 @@ class WorkQueue(Generic[KeyT]):
                 self._wake.notify()
 
     def add_after(self, key: KeyT, seconds: float) -> None:
-        """Have `key` worked on in `seconds`, or sooner if it already would be."""
+        """Enqueue `key` in `seconds`, unless it is due earlier."""
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         timer = self._timers.get(key)
@@ -59,7 +59,7 @@ class WorkQueue(Generic[KeyT]):
         self._timers[key] = loop.call_at(due, self._fire, key)
 
     async def run(self, workers: int) -> None:
-        """Work until cancelled. What a worker is doing then is cancelled too."""
+        """Work until cancelled. Running work is cancelled as well."""
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):

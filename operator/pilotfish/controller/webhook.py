@@ -1,4 +1,4 @@
-"""The webhook's server: HTTPS, with a certificate that is read anew whenever its files change."""
+"""The webhook's server: HTTPS, with a certificate that is read again when its files change."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from pilotfish.concurrency import first_done
 logger = logging.getLogger(__name__)
 
 _MAX_BYTES = 8 * 1024 * 1024
-"""More than an API server takes for one object."""
+"""More than the API server accepts for one object."""
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -30,18 +30,18 @@ class Certificate:
         self.load()
 
     def load(self) -> None:
-        """Use the files as they are now for new connections. Raises MachineError."""
+        """Use the current files for new connections. Raises MachineError."""
         try:
             self.context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
         except OSError as error:
-            raise MachineError(f"no certificate to serve with in {self._folder}: {error}") from error
+            raise MachineError(f"{self._folder} has no usable tls.crt and tls.key: {error}") from error
 
     async def follow(self) -> None:
-        """Load the files whenever they change, for ever. A pair that does not fit leaves the last one in use."""
+        """Load the files whenever they change, until cancelled. After an invalid pair the last one stays in use."""
         async for _ in awatch(self._folder):
             try:
                 self.load()
-                logger.info("the certificate was renewed")
+                logger.info("the certificate was reloaded")
             except MachineError as error:
                 logger.warning("%s", error)
 
@@ -54,8 +54,8 @@ async def serve(answer: Answer, certificate: Certificate, host: str, port: int, 
         try:
             return web.json_response(await answer(review))
         except PilotfishError as error:
-            # no verdict: the webhook's failure policy decides
-            logger.warning("no verdict: %s", error)
+            # without a review, the webhook's failure policy decides
+            logger.warning("the review failed: %s", error)
             return web.Response(status=503, text=str(error))
 
     async def healthz(_: web.Request) -> web.Response:
@@ -67,7 +67,7 @@ async def serve(answer: Answer, certificate: Certificate, host: str, port: int, 
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=certificate.context).start()
-        logger.info("answering at port %d", port)
+        logger.info("listening on port %d", port)
         await first_done(stopping.wait(), certificate.follow())
     finally:
         await runner.cleanup()

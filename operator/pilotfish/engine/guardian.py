@@ -1,6 +1,6 @@
 """The process between `pilotfish up` and Ray: when its standard input closes, all that Ray started ends.
 
-The input closes when `up` says so and when `up` is gone, however it went: a killed `up` leaves nothing behind either.
+The input closes when `up` closes it and when `up` ends for any reason, so that a killed `up` leaves nothing behind.
 Run as `python -m pilotfish.engine.guardian FOLDER COMMAND…`; FOLDER is removed at the end.
 """
 
@@ -18,13 +18,13 @@ from pilotfish.engine.processes import adopt_orphans, end_descendants, remove_fo
 from pilotfish.engine.segments import Segments
 
 LOOK_SECONDS = 5.0
-"""How often the shared memory of engines is looked at; that of one killed sooner after its start is not known."""
+"""Seconds between two scans for the engines' shared memory. That of an engine killed before its first scan stays."""
 
 
 def guard(folder: Path, command: list[str]) -> int:
-    """Run `command` until it ends or the standard input closes; end what is left and remove `folder`.
+    """Run `command` until it ends or the standard input closes, then stop all descendants and remove `folder`.
 
-    Returns the command's exit status, 0 when it was ended from here.
+    Returns the command's exit status, 0 if it was stopped from here.
     """
     adopt_orphans()
     wakeup, stopped = _signals()
@@ -38,7 +38,7 @@ def guard(folder: Path, command: list[str]) -> int:
 
 
 def _signals() -> tuple[socket.socket, set[int]]:
-    """A socket that becomes readable at each signal, and the set of signals that asked for the end."""
+    """A socket that becomes readable at each signal, and the set of termination signals received."""
     receiver, sender = socket.socketpair()
     receiver.setblocking(False)
     sender.setblocking(False)

@@ -1,4 +1,4 @@
-"""What Serve's words about an application mean for its pool. Pure, so that its tests are a table."""
+"""The state of a pool from Serve's state of its application. Pure, so that its tests are a table."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 
 
 class Verdict(StrEnum):
-    """How an application's engine is."""
+    """The state of an application's engine."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -16,19 +16,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict; for a broken engine Serve's message and the replicas whose logs may tell more."""
+    """The state of an engine; for a failed one Serve's message and the replicas whose logs have details."""
 
     verdict: Verdict
     message: str = ""
     replicas: tuple[Replica, ...] = ()
     final: bool = False
-    """Serve has given up and tries no more."""
+    """Serve does not try again."""
     running: int = 0
     """Replicas that run, those of an application that is being changed included."""
 
 
 def judge(application: Application | None, engine: str) -> Judgement:
-    """Judge an application by the deployment that holds its engine. None: Serve does not know it yet."""
+    """The state of an application, from the deployment of its engine. None: Serve does not know it yet."""
     if application is None:
         return Judgement(Verdict.STARTING)
     deployment = application.deployments.get(engine)

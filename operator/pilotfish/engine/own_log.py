@@ -1,4 +1,4 @@
-"""What the processes of this engine wrote before they failed."""
+"""The log of this engine's processes."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from pilotfish.reconcile.engine_reason import cause_from_log
 
 
 def logged_exception() -> str | None:
-    """The first exception in what this process and its children wrote, with its type; None where there is none.
+    """The first exception in the logs of this process and its children, with its type; None if there is none.
 
-    vLLM's engine runs in a child, and the parent learns no more than that it ended. Ray gives a worker files for what
-    it writes, and its children inherit them.
+    vLLM's engine runs in a child process, and the parent only learns that it ended. Ray redirects a worker's output to
+    files, which its children inherit.
     """
     for descriptor in (2, 1):
         written = Path(f"/proc/self/fd/{descriptor}")
@@ -18,6 +18,6 @@ def logged_exception() -> str | None:
                 with written.open(errors="replace") as lines:
                     if cause := cause_from_log(lines):
                         return cause.exception
-        except OSError:  # the failure that is being explained must not be lost for want of words
+        except OSError:  # an error while reading the log must not hide the failure
             continue
     return None

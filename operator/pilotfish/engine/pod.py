@@ -1,7 +1,7 @@
-"""One replica of a pool as a pod of its own: a whole small Ray with one engine, ready once it has answered.
+"""One replica of a pool as a pod: a Ray cluster with one engine, ready once it has answered.
 
-Serve's own ingress answers `/v1/models` while no engine is up, so readiness is this module's: an answer of the engine,
-asked for whenever the engine comes up anew. All of Ray but Serve's port stays on loopback.
+Serve's own ingress answers `/v1/models` while no engine is up, so this module implements readiness: an answer of the
+engine, requested each time the engine has started. All ports of Ray except Serve's stay on loopback.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ POLL_SECONDS = 1.0
 PATIENCE = 20
 """Times in a row that Serve may fail to report its applications."""
 DEPLOY_TRIES = 300
-"""To hand Serve the application, a second or more apart; then the pod ends, and is started again."""
+"""Tries to deploy the application, at least a second apart. Then the pod ends and is restarted."""
 DRAIN_POLL_SECONDS = 5.0
 ANSWER_SECONDS = 300.0
-"""For the first answer: an engine that just came up may have to compile or warm up first."""
+"""Timeout of the first answer, seconds: a new engine may have to compile or warm up first."""
 
 
 @dataclass(frozen=True)
 class PodSettings:
-    """What one pod runs. `application` is a Serve application with one model; ports of 0 take free ones."""
+    """What one pod runs. `application` is a Serve application with one model; a port of 0 chooses a free one."""
 
     application: Mapping[str, Any]
     task: Task
@@ -67,7 +67,7 @@ class PodSettings:
 
 
 class PoolPod:
-    """Runs the replica until it is told to stop or the engine is lost."""
+    """Runs the replica until it is stopped or the engine fails."""
 
     def __init__(self, settings: PodSettings, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -80,7 +80,7 @@ class PoolPod:
         return self._answered
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until `stopping`, then let open answers finish. Raises RuntimeFailure with the engine's reason."""
+        """Serve until `stopping`, then drain. Raises RuntimeFailure with the engine's error."""
         health = await self._serve_health()
         try:
             await self._ray.start()
@@ -100,7 +100,7 @@ class PoolPod:
         raise RuntimeFailure(await self._ray.ended())
 
     async def _follow(self, http: aiohttp.ClientSession) -> None:
-        """Keep `ready` true to the engine's state. Raises RuntimeFailure when the engine does not come up."""
+        """Keep `ready` equal to the engine's state. Raises RuntimeFailure if the engine does not start."""
         ever = False
         while True:
             known = await _patiently(self._ray.applications, PATIENCE)
@@ -123,7 +123,7 @@ class PoolPod:
         await probe(http, f"http://127.0.0.1:{self._ray.ports.serve}/v1", settings.task, settings.model)
 
     async def _drain(self, http: aiohttp.ClientSession) -> None:
-        """Wait until the engine has no request, as its metrics say, which lag by a few seconds: so twice in a row."""
+        """Wait until the engine's metrics, which lag by a few seconds, report no request twice in a row."""
         self._answered = False
         calm = 0
         try:
@@ -133,7 +133,7 @@ class PoolPod:
                     calm = 0 if busy else calm + 1
                     await asyncio.sleep(DRAIN_POLL_SECONDS)
         except TimeoutError:
-            logger.warning("open answers are cut off after %.0f s", self._settings.drain_seconds)
+            logger.warning("requests in progress are cut off after %.0f s", self._settings.drain_seconds)
 
     @property
     def _engine(self) -> str:

@@ -1,4 +1,4 @@
-"""Everything that a run has started, found by descent, and its end."""
+"""Finds and stops the descendants of a run's processes."""
 
 import ctypes
 import os
@@ -12,13 +12,13 @@ import psutil
 from pilotfish.engine.segments import Segments
 
 GRACE_SECONDS = 5.0
-"""Time that processes get between the request to end and their killing."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, so that none can slip away. Raises OSError."""
+    """Become the subreaper of all descendants, so that none can escape. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
@@ -37,7 +37,7 @@ def in_session(leader: int) -> list[psutil.Process]:
 
 
 def end_descendants() -> None:
-    """End all descendants of this process, politely at first, and remove the shared memory that they leave."""
+    """Stop all descendants of this process, first with SIGTERM, and remove the shared memory that they leave."""
     _end(lambda: psutil.Process().children(recursive=True), politely=True)
 
 
@@ -56,7 +56,7 @@ def _end(find: Callable[[], list[psutil.Process]], *, politely: bool) -> None:
     segments = Segments()
     while alive := find():
         segments.look(alive)
-        # Ray's own launcher waits half a minute for requests to drain when it is asked to end, and restarts nothing.
+        # Ray's launcher waits half a minute for requests to drain when it is stopped, and restarts nothing.
         rude = [process for process in alive if not politely or _is_launcher(process)]
         _signal(rude, signal.SIGKILL)
         _signal((process for process in alive if process not in rude), signal.SIGTERM)

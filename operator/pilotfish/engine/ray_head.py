@@ -21,11 +21,11 @@ from pilotfish.upstream.ray_serve import Application, RayDashboard
 logger = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = (90.0, 180.0, 330.0)
-"""Now and then a start of Ray hangs for ever, perhaps as it forks processes while threads of its own run. So one that
-takes too long is given up and made again; later ones get longer, as a busy machine of few cores is slow."""
+"""Timeouts of the attempts to start Ray, seconds. Sometimes a start hangs forever, possibly because Ray forks while
+threads run. An attempt that takes too long is stopped and repeated, with more time, because busy machines are slow."""
 POLL_SECONDS = 0.25
 SCHEDULABLE_CPUS = 1024
-"""Ray only counts these; engines share the real cores, which local mode oversubscribes on purpose."""
+"""Ray's number of CPUs. Ray only counts them; engines share the real cores, which local mode oversubscribes."""
 OBJECT_STORE_BYTES = 128 * 1024**2
 LONGEST_FOLDER = 40
 """Unix sockets below the folder must have paths of at most 107 characters; Ray adds 64."""
@@ -48,7 +48,7 @@ class RayPorts:
 
 
 class RayHead:
-    """Ray as child of a guardian process. `start`, `stop`; `ended` is done when it stopped by itself."""
+    """Ray as child of a guardian process. `start`, `stop`; `ended` is done when it stopped on its own."""
 
     def __init__(
         self, environ: Mapping[str, str], gpus: int = 0, *, listen: str = LOOPBACK, port: int | None = None
@@ -88,11 +88,11 @@ class RayHead:
         return f"http://{LOOPBACK}:{self.ports.dashboard}"
 
     def base_url(self, route_prefix: str) -> str:
-        """Where the application at `route_prefix` takes OpenAI requests."""
+        """The base URL of the application at `route_prefix`."""
         return f"http://{LOOPBACK}:{self.ports.serve}{route_prefix.rstrip('/')}/v1"
 
     async def start(self) -> None:
-        """Start Ray and wait until Serve can be told to deploy. Raises RuntimeFailure with Ray's last words."""
+        """Start Ray and wait until Serve accepts deployments. Raises RuntimeFailure with the end of Ray's log."""
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
         for seconds in ATTEMPT_SECONDS:
             dashboard = await self._launch(self._http)
@@ -106,7 +106,7 @@ class RayHead:
         raise RuntimeFailure(f"Ray did not start in {len(ATTEMPT_SECONDS)} attempts: {self._last_words()}")
 
     async def ended(self) -> str:
-        """Wait until Ray is gone and say so in one line, with its last words."""
+        """Wait until Ray has stopped. Returns one line with the end of its log."""
         if self._guardian is None:
             raise RuntimeFailure("Ray was not started")
         await self._guardian.wait()
@@ -117,12 +117,12 @@ class RayHead:
         return await self._started().applications()
 
     async def deploy(self, applications: list[Mapping[str, object]]) -> None:
-        """Make these Serve's applications; those that did not change are not touched."""
+        """Deploy these applications. Serve does not touch unchanged ones."""
         options = {"host": self._listen_at, "port": self.ports.serve, "keep_alive_timeout_s": 3600}
         await self._started().deploy(applications, http_options=options, proxies="HeadOnly")
 
     async def stop(self) -> None:
-        """End every process of this Ray and remove its folder. Can be called at any time, more than once."""
+        """Stop all processes of this Ray and remove its folder. Can be called at any time, more than once."""
         if self._http:
             await self._http.close()
         await self._end()
@@ -148,7 +148,7 @@ class RayHead:
         await self._guardian.wait()
         if self._listening:
             await self._listening
-        # Nothing is left to do here unless the guardian itself was killed.
+        # this has an effect only if the guardian itself was killed
         await asyncio.to_thread(end_session, self._guardian.pid)
         await asyncio.to_thread(remove_folder, self.folder)
 
@@ -182,7 +182,7 @@ class RayHead:
                 self._words.append(text)
 
     def _last_words(self) -> str:
-        return " | ".join(list(self._words)[-3:]) or "it said nothing"
+        return " | ".join(list(self._words)[-3:]) or "its log is empty"
 
     def _command(self) -> list[str]:
         ports = self.ports
@@ -211,12 +211,12 @@ class RayHead:
                 "PYTHONUNBUFFERED": "1",
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": self._token,
-                # Makes Ray take loopback for its own address, as on the systems that the name speaks of.
+                # makes Ray use loopback as its address, as on the systems in the name
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                 "RAY_USAGE_STATS_ENABLED": "0",
-                # Engines answer people; Ray would run them at a niceness of 15.
+                # engines serve requests; Ray's default niceness for them is 15
                 "RAY_worker_niceness": "0",
-                # With as many schedulable CPUs, Ray would keep idle workers, each with torch loaded.
+                # with this many CPUs Ray would keep idle workers, each with torch loaded
                 "RAY_num_workers_soft_limit": "1",
                 "RAY_raylet_start_wait_time_s": str(int(ATTEMPT_SECONDS[-1])),
                 "TMPDIR": str(self.folder / "tmp"),

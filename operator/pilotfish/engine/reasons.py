@@ -23,8 +23,8 @@ TAIL_LINES = 100
 async def explain(logs: Path, message: str, replicas: tuple[Replica, ...]) -> EngineFailed:
     """The failure with its reason in one line. `logs` is the folder of Ray's session.
 
-    The engine's own log is read where Serve's message points to it. An engine that left no exception anywhere was ended
-    from outside.
+    The engine's own log is read if Serve's message refers to it. An engine without an exception in any log was
+    killed from outside.
     """
     cause = cause_in(message)
     reason = cause.reason if cause else reason_from_message(message)

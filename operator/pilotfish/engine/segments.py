@@ -1,4 +1,4 @@
-"""Named shared memory: engines map it, and leave it behind when they are killed."""
+"""Named shared memory, which engines map and leave behind when they are killed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,13 +9,13 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies
 
 
 class Segments:
-    """Every segment that processes were seen to have mapped, with those processes, so that it can go when they have."""
+    """The segments that processes have mapped, so that they can be removed when these processes have ended."""
 
     def __init__(self) -> None:
         self._users: dict[Path, set[psutil.Process]] = {}
 
     def look(self, processes: Iterable[psutil.Process]) -> None:
-        """Note what the processes have mapped now."""
+        """Record the segments that the processes have mapped."""
         for process in processes:
             for segment in mapped_segments(process):
                 self._users.setdefault(segment, set()).add(process)
@@ -31,7 +31,7 @@ class Segments:
 def mapped_segments(process: psutil.Process) -> set[Path]:
     """Segments that a process has mapped and that still have their name; none for a process that is gone."""
     try:
-        # psutil's own reading adds up every page, which takes seconds for a process with a model in it.
+        # psutil sums up every page, which takes seconds for a process with a model
         lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
     except OSError:
         return set()

@@ -1,4 +1,4 @@
-"""The Serve deployment that holds a pool's engine: Ray's own, less what a pool does not need, and local adapters."""
+"""The Serve deployment that holds a pool's engine: Ray's, less what pools do not need, with local adapters."""
 
 from dataclasses import dataclass
 
@@ -42,4 +42,4 @@ class PoolServer(LLMServer):  # type: ignore[misc]  # Ray is not typed
             await self.engine.resolve_lora(_LocalAdapter(name, folder))
 
     async def _maybe_resolve_lora_from_multiplex(self) -> None:
-        """Adapters are loaded at the start; vLLM itself refuses a name that it does not know."""
+        """Adapters are loaded at the start. vLLM rejects unknown names."""

@@ -1,1 +1,1 @@
-"""The only place that talks to Kubernetes."""
+"""The only package that calls Kubernetes."""

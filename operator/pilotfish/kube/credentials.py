@@ -1,4 +1,4 @@
-"""Where the API server is and who we are to it: the pod's service account, else the kubeconfig."""
+"""The address and credentials of the API server: the pod's service account, else the kubeconfig."""
 
 import ssl
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Credentials:
-    """An API server and how to be known to it. The token's file is read anew for each use, as it is rotated."""
+    """An API server and credentials. The token's file is read for each use, because it is rotated."""
 
     server: str
     ca_path: str | None = None
@@ -30,7 +30,7 @@ class Credentials:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """For an https server: its authority and our certificate."""
+        """The TLS context for an https server: its certificate authority and our certificate."""
         if not self.server.startswith("https"):
             return None
         context = ssl.create_default_context(cafile=self.ca_path)
@@ -45,7 +45,7 @@ class Credentials:
 def find_credentials(environ: Mapping[str, str]) -> Credentials:
     """The service account's when in a pod, else those of the current context of the kubeconfig.
 
-    Raises MachineError when there are neither.
+    Raises MachineError if there is neither.
     """
     host = environ.get("KUBERNETES_SERVICE_HOST")
     if host and (_SERVICE_ACCOUNT / "token").exists():
@@ -66,7 +66,7 @@ def _from_kubeconfig() -> Credentials:
     try:
         config.load_kube_config(client_configuration=found)
     except config.ConfigException as error:
-        raise MachineError(f"no cluster to talk to: not in a pod, and {error}; set KUBECONFIG") from error
+        raise MachineError(f"no cluster is configured: this is not a pod, and {error}: set KUBECONFIG") from error
     bearer = (found.api_key or {}).get("authorization") or (found.api_key or {}).get("BearerToken") or ""
     return Credentials(
         server=found.host,

@@ -1,12 +1,12 @@
-"""Kubernetes' refusals as our errors. What the API server says stays in the message; transport errors keep their cause.
+"""Errors of the API server as exceptions with its message. Transport errors keep their cause.
 
-KubeError                a fault that retrying may mend, or that a user can
+KubeError                an error that a retry or a user may fix
 ├── Unavailable          the API server cannot be reached, is overloaded or starting
-│   └── Failing          429 or 5xx in its own words, such as those of an admission webhook that is down
+│   └── Failing          429 or 5xx with a message, such as that of an admission webhook that is down
 ├── NotFound             404
-├── Conflict             409: somebody else wrote first, or the name is taken
+├── Conflict             409: another client wrote first, or the name exists
 ├── Gone                 410: the watch is too old, list again
-└── Refused              400, 401, 403, 422: as asked, it will not be done
+└── Refused              400, 401, 403, 422: the request was rejected
 """
 
 import json
@@ -18,7 +18,7 @@ _WORDS_LIMIT = 1024
 
 
 class KubeError(PilotfishError):
-    """The API server did not do as asked."""
+    """A request to the API server failed."""
 
 
 class Unavailable(KubeError):
@@ -26,15 +26,15 @@ class Unavailable(KubeError):
 
 
 class Failing(Unavailable):
-    """The API server answered, and said why it cannot do it now."""
+    """The API server answered with the reason why it cannot process the request now."""
 
 
 class NotFound(KubeError):
-    """There is no such object, or no such API."""
+    """The object or the API does not exist."""
 
 
 class Conflict(KubeError):
-    """Somebody else wrote first, or the name is taken."""
+    """Another client wrote first, or the name exists."""
 
 
 class Gone(KubeError):
@@ -42,14 +42,14 @@ class Gone(KubeError):
 
 
 class Refused(KubeError):
-    """As asked, it will not be done: no permission, a quota, or an invalid object."""
+    """The request was rejected: no permission, a quota, or an invalid object."""
 
 
 _BY_STATUS: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gone}
 
 
 def error_of(status: int, body: bytes, what: str) -> KubeError:
-    """The error for an HTTP status of 400 or more. `what` says what was asked, without secrets."""
+    """The error for an HTTP status of 400 or more. `what` describes the request, without secrets."""
     words = _words(body)
     kind = _BY_STATUS.get(status)
     if kind is None:
@@ -59,7 +59,7 @@ def error_of(status: int, body: bytes, what: str) -> KubeError:
 
 
 def _words(body: bytes) -> str:
-    """The message of a metav1.Status. Bodies of another shape may hold anything: they are not repeated."""
+    """The message of a metav1.Status. Other bodies are not repeated, because they may contain anything."""
     try:
         status: Any = json.loads(body)
     except ValueError:

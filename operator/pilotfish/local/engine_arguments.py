@@ -14,7 +14,7 @@ _SUFFIX = "Args"
 
 
 def check(arguments: Iterable[str]) -> None:
-    """Raise ConfigError for the first name that the installed vLLM does not know; its engine would start in vain."""
+    """Raise ConfigError for the first name that the installed vLLM does not know; its engine would fail."""
     known = _known()
     for name in arguments:
         if known and name not in known:
@@ -30,7 +30,7 @@ def _known() -> frozenset[str]:
         return frozenset()
     files = [Path(spec.origin).parent / module for module in _MODULES]
     if not all(file.exists() for file in files):
-        return frozenset()  # another layout of vLLM: its own check comes later and says the same
+        return frozenset()  # another layout of vLLM: vLLM checks the names itself when the engine starts
     return frozenset(name for file in files for name in _fields(file))
 
 

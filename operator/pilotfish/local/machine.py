@@ -1,4 +1,4 @@
-"""What this machine has and lacks, in plain words, before an engine dies of it."""
+"""Checks of this machine, with a fix for each requirement that is not met."""
 
 import ctypes
 import importlib.util
@@ -19,9 +19,9 @@ from pilotfish.engine.segments import SHARED_MEMORY
 
 GIB = 1024**3
 SHARED_BYTES_PER_ENGINE = 192 * 1024**2
-"""An engine on the CPU asks for 160 MiB of shared memory."""
+"""Shared memory of an engine on CPUs, bytes."""
 DISK_BYTES = 2 * GIB
-"""Room for logs and for what engines write while they run, besides weights."""
+"""Free disk space that is needed besides weights, bytes."""
 PYTHON = (3, 11)
 
 
@@ -35,7 +35,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `fix` says what to do where it is not fine."""
+    """The result of one check. `fix` is what to do if it failed."""
 
     level: Level
     text: str
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run asks of the machine."""
+    """The requirements of a run."""
 
     engines: int = 1
     memory_bytes: int = 0
@@ -55,7 +55,7 @@ class Needs:
 
 
 def examine(needs: Needs) -> tuple[Finding, ...]:
-    """Look at everything that `needs` names."""
+    """Run all checks for `needs`."""
     return tuple(_findings(needs))
 
 
@@ -79,7 +79,7 @@ def _python() -> Finding:
         return Finding(Level.FINE, f"Python {found}")
     wanted = ".".join(map(str, PYTHON))
     return Finding(
-        Level.FAULT, f"Python {found} runs this, Python {wanted} is needed", f"make env PYTHON=python{wanted}"
+        Level.FAULT, f"Python {wanted} is needed, but this is Python {found}", f"make env PYTHON=python{wanted}"
     )
 
 
@@ -109,7 +109,7 @@ def _numa() -> Finding:
     except OSError:
         return Finding(
             Level.FAULT,
-            "libnuma.so.1 is missing: engines on the CPU die of that when they start",
+            "libnuma.so.1 is missing: engines on CPUs cannot start without it",
             "apt-get install libnuma1 (Debian, Ubuntu) or dnf install numactl-libs (Fedora)",
         )
     return Finding(Level.FINE, "libnuma.so.1")
@@ -117,7 +117,7 @@ def _numa() -> Finding:
 
 def _shared_memory(engines: int) -> Finding:
     if not SHARED_MEMORY.is_dir():
-        return Finding(Level.FAULT, f"there is no {SHARED_MEMORY}", f"mount -t tmpfs tmpfs {SHARED_MEMORY}")
+        return Finding(Level.FAULT, f"{SHARED_MEMORY} does not exist", f"mount -t tmpfs tmpfs {SHARED_MEMORY}")
     free, needed = shutil.disk_usage(SHARED_MEMORY).free, engines * SHARED_BYTES_PER_ENGINE
     text = f"{SHARED_MEMORY} has {_size(free)} free, {_size(needed)} needed"
     if free < needed:
@@ -133,7 +133,7 @@ def _memory(needed: int) -> Finding:
     if needed > memory.total:
         return Finding(Level.FAULT, text, "run fewer or smaller pools, or set replicas to 0 in some")
     if needed > memory.available:
-        return Finding(Level.WARNING, text, "end other programs, or expect engines to be killed")
+        return Finding(Level.WARNING, text, "stop other programs, or engines may be killed")
     return Finding(Level.FINE, text)
 
 
@@ -142,9 +142,9 @@ def _disks(cache: Path) -> Iterator[Finding]:
         free = shutil.disk_usage(folder).free
         if free < DISK_BYTES:
             fix = (
-                "free some, or name another folder with --cache"
+                "free disk space, or choose another folder with --cache"
                 if name == "model cache"
-                else "free some, or set TMPDIR"
+                else "free disk space, or set TMPDIR"
             )
             yield Finding(Level.FAULT, f"{name}: {_size(free)} free below {folder}, {_size(DISK_BYTES)} needed", fix)
         else:
@@ -156,8 +156,8 @@ def _port(needs: Needs) -> Finding:
         return Finding(Level.FINE, f"port {needs.port or 'of any number'}")
     return Finding(
         Level.FAULT,
-        f"port {needs.port} of {needs.host} is taken",
-        f"--port {needs.port + 1}, or end what listens there (`pilotfish status` lists runs of `pilotfish up`)",
+        f"port {needs.port} of {needs.host} is in use",
+        f"--port {needs.port + 1}, or stop the process that uses it (`pilotfish status` lists runs of `pilotfish up`)",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run of `pilotfish up` tells other processes of the same user: a small file while it runs."""
+"""The state of a running `pilotfish up` for other processes of the same user, in a small file."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import psutil
 
 @dataclass(frozen=True)
 class RunState:
-    """One run: its process (with its start, as numbers of processes come again), addresses, and manifests."""
+    """One run: its process (with its start time, because process ids are reused), addresses, and manifests."""
 
     pid: int
     started: float
@@ -32,7 +32,7 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 
 
 def write(folder: Path, state: RunState) -> Path:
-    """Put the state where `running` finds it; the file's path, to be removed at the end."""
+    """Write the state for `running`. Returns the path of the file, to be removed at the end."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{state.port}.json"
     fresh = path.with_suffix(f".{state.pid}")

@@ -24,7 +24,7 @@ class Models(Protocol):
 
 
 def completions(response: Mapping[str, Any]) -> list[str]:
-    """The texts of a chat completion's choices. Raises BadUpstream if it holds none."""
+    """The text of each choice of a chat completion. Raises BadUpstream if there is none."""
     choices = response.get("choices")
     if not isinstance(choices, Sequence) or not choices:
         raise BadUpstream("the model server's response to a plugin has no `choices`")

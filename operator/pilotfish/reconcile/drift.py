@@ -1,6 +1,6 @@
 """Whether an object must be applied: it differs from what is wanted, or what is wanted changed since the last time.
 
-An apply leaves what others put into a list beside our items; `without_strangers` is the object without that.
+An apply keeps the items that others added to a list. `without_strangers` is the object without them.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ _UNITS = {
 _QUANTITIES = frozenset({"requests", "limits", "sizeLimit"})
 _MAPS = frozenset({"labels", "annotations", "matchLabels", "nodeSelector"})
 _NOTHING: tuple[Any, ...] = ({}, [], None, "")
-"""The same as an absent field to the API server, but for values of maps."""
+"""Values that mean the same as an absent field to the API server, except as values of maps."""
 _EVERYTHING_IF_EMPTY = frozenset({"labelSelector", "namespaceSelector", "podSelector"})
 _IDENTITIES: tuple[tuple[str, ...], ...] = (
     ("mountPath",), ("containerPort", "protocol"), ("port", "protocol"), ("whenUnsatisfiable", "topologyKey"),
     ("uid",), ("name",),
 )  # fmt: skip
-"""What tells the items of a list apart: of these, those whose first field an item has."""
+"""Fields that identify the items of a list: the first entry whose first field an item has."""
 _PRESUMED = {"protocol": "TCP"}
 
 
@@ -40,13 +40,13 @@ def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def needs_apply(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
     """Whether `live` lacks something of `wanted` (a sealed manifest), or was made of another one.
 
-    Fields that the API server or others added are nobody's drift; a field that is no longer wanted shows in the digest.
+    Fields that the API server or others added are no drift. A field that is no longer wanted changes the digest.
     """
     return live is None or not _covers(live, wanted)
 
 
 def without_strangers(live: Any, wanted: Any) -> Any:
-    """`live` with those items alone, and in that order, that lists of `wanted` have."""
+    """`live` with only the items that the lists of `wanted` have, in that order."""
     if isinstance(live, Mapping) and isinstance(wanted, Mapping):
         ours = {key: without_strangers(live[key], value) for key, value in wanted.items() if key in live}
         return {**live, **ours}

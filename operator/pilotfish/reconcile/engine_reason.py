@@ -1,11 +1,11 @@
-"""Why an engine did not start, in one line, out of what Serve and the engine's own log say."""
+"""The cause of an engine's failed start, in one line, from Serve's message and the engine's log."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 LONGEST = 400
-"""Characters of a reason; the rest is cut."""
+"""Maximum length of a reason, characters."""
 
 _LOOK_ELSEWHERE = (
     "See root cause above",
@@ -53,19 +53,19 @@ def exception_in(message: str) -> str | None:
 
 
 def cause_in(message: str) -> Cause | None:
-    """The last exception in a message that is a cause and not its echo; None where there is none."""
+    """The last exception in a message that is a cause and not a repetition; None if there is none."""
     lines = _lines(message)
     for number, line in reversed(list(enumerate(lines))):
         found = _EXCEPTION.match(line)
         if found and not any(text in line for text in _LOOK_ELSEWHERE) and found["kind"] != "RayTaskError":
-            # Pydantic tells the field and the fault in the two lines below its heading.
+            # Pydantic prints the field and the fault in the two lines below its heading.
             detail = lines[number + 1 : number + 3] if _HEADING.search(line) else []
             return Cause(_cut(line), _cut(": ".join((_readable(found), *detail))))
     return None
 
 
 def reason_from_message(message: str) -> str | None:
-    """The reason in a Serve deployment's or application's message, or None where it says none or points elsewhere."""
+    """The cause in the message of a Serve deployment or application, or None if it has none or refers to a log."""
     if found := exception_in(message):
         return found
     lines = _lines(message)
@@ -81,7 +81,7 @@ def reason_from_log(lines: Iterable[str]) -> str | None:
 
 
 def cause_from_log(lines: Iterable[str]) -> Cause | None:
-    """The first exception in an engine's log that is a cause and not its echo; None where there is none."""
+    """The first exception in an engine's log that is a cause and not a repetition; None if there is none."""
     for line in lines:
         text = _LOG_PREFIX.sub("", _ESCAPES.sub("", line.rstrip()))
         found = _EXCEPTION.match(text)

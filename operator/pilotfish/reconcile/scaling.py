@@ -1,8 +1,8 @@
-"""The one rule from load to replicas. Ray Serve's autoscaler is given the same bounds, targets and delays.
+"""The rule from load to replicas. Ray Serve's autoscaler gets the same bounds, targets and delays.
 
-Load is requests in flight over all replicas. What is wanted is the mean over the look-back window divided by the target
-of a replica, rounded up, within the bounds. It is carried out once it has differed from what runs, in one direction, as
-long as the delay says.
+Load is the number of requests in progress on all replicas. The wanted number of replicas is the mean load over the
+look-back window divided by the target of a replica, rounded up, within the bounds. It takes effect when it has been
+above, or below, the current number for as long as the delay.
 """
 
 import math
@@ -22,7 +22,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ScalingMemory:
-    """What the rule knows of the past: samples (seconds, requests in flight), since when more or fewer are wanted.
+    """The memory of the rule: samples (seconds, requests in progress), and since when more or fewer are wanted.
 
     Samples older than `look_back` seconds are dropped; the policy says how many, once a decision was made by it.
     """
@@ -37,7 +37,7 @@ class ScalingMemory:
         return replace(self, samples=(*self._recent(at), (at, in_flight)))
 
     def at(self, now: float, look_back: float) -> "ScalingMemory":
-        """What of it counts `now`, when one looks back for so many seconds, as from now on."""
+        """The memory at `now` with a look-back window of `look_back` seconds."""
         memory = replace(self, look_back=look_back)
         return replace(memory, samples=memory._recent(now))
 
@@ -47,7 +47,7 @@ class ScalingMemory:
 
 @dataclass(frozen=True)
 class Decision:
-    """Replicas that should run now, what the load asks for, what to remember, and seconds of delay that are left."""
+    """The replicas that should run now, those that the load needs, the memory, and the remaining seconds of delay."""
 
     replicas: int
     wanted: int
@@ -56,17 +56,17 @@ class Decision:
 
 
 def bounds(spec: AutoscalingPolicySpec) -> Bounds:
-    """The policy's bounds as far as they are in force."""
+    """The bounds of the policy that are in effect."""
     return Bounds(spec.least_replicas, spec.max_replicas)
 
 
 def target(spec: AutoscalingPolicySpec) -> int | None:
-    """Requests in flight that one replica should have, None where the policy does not say."""
+    """The target for requests in progress per replica, None if the policy has none."""
     return next((s.target for s in spec.signals if s.type is SignalType.ONGOING_REQUESTS), None)
 
 
 def not_in_force(spec: AutoscalingPolicySpec) -> tuple[str, ...]:
-    """Paths of the fields that are accepted but not carried out yet."""
+    """Paths of the fields that are accepted but not in effect yet."""
     signals = tuple(
         f"spec.signals[{i}] ({signal.type})"
         for i, signal in enumerate(spec.signals)
@@ -79,7 +79,7 @@ def not_in_force(spec: AutoscalingPolicySpec) -> tuple[str, ...]:
 def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: float) -> Decision:
     """How many replicas should run, given that `current` do.
 
-    The bounds hold at once; within them a change waits for its delay. `now` is in the samples' seconds.
+    The bounds apply immediately. Within them a change waits for its delay. `now` is in the samples' seconds.
     """
     spec = policy.spec
     limits = bounds(spec)

@@ -1,1 +1,1 @@
-"""From a resource to what is made of it (a Serve application, Kubernetes objects), as plain functions."""
+"""From a resource to a Serve application or Kubernetes objects, as pure functions."""

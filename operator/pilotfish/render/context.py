@@ -1,4 +1,4 @@
-"""What rendering needs to know besides the resource: the installation's choices."""
+"""Settings of the installation that rendering needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pilotfish.api.modelpool import Runtime
 
 @dataclass(frozen=True)
 class RenderContext:
-    """The installation, as far as it shows in what is made of a pool."""
+    """Settings of the installation that affect the objects of a pool."""
 
     pool_image: str
     """Image with Ray, vLLM and the `pilotfish` command."""
@@ -16,17 +16,17 @@ class RenderContext:
     """Where operator and gateway run."""
     pull_policy: str = "IfNotPresent"
     runtime: Runtime = Runtime.AUTO
-    """The runtime of pools that leave it to the installation."""
+    """The runtime of pools with runtime Auto."""
     kuberay: bool = False
     """Whether the API server serves KubeRay's kinds."""
     kuberay_namespace: str | None = None
-    """Where KubeRay's operator runs; None: its pods are known by their labels alone."""
+    """Namespace of KubeRay's operator; None: its pods are selected by labels only."""
     accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels of the nodes that have an accelerator, by its type."""
     peer_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/part-of": "pilotfish"})
-    """Labels of the operator's and the gateway's pods, the only ones that may reach pools."""
+    """Labels of the pods of operator and gateway, which may reach pools."""
     cache_claim: str | None = None
-    """A volume claim for fetched weights that all pods of a namespace share; None: each pod fetches its own."""
+    """Name of a PersistentVolumeClaim for fetched weights in each namespace; None: each pod fetches them."""
     traces_endpoint: str | None = None
-    """OTLP address that engines export to."""
+    """OTLP/HTTP endpoint of the engines."""
     ray_version: str = "2.60.0"

@@ -1,4 +1,4 @@
-"""A pool as a Deployment: each pod is a whole small Ray with one engine replica. No other operator is needed."""
+"""A pool as a Deployment: each pod is a Ray cluster with one engine replica. No other operator is needed."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from pilotfish.render.serve_application import serve_tracing_environment
 APPLICATION_VARIABLE = "PILOTFISH_APPLICATION"
 """Environment variable with the Serve application, as JSON."""
 TASK_VARIABLE = "PILOTFISH_TASK"
-"""Environment variable with the pool's task, which says what an answer is."""
+"""Environment variable with the pool's task, which defines the readiness request."""
 DRAIN_VARIABLE = "PILOTFISH_DRAIN_SECONDS"
-"""Environment variable with the seconds that open answers get when the pod is to go."""
+"""Environment variable with the seconds for requests in progress to finish when the pod stops."""
 _LOADING_SECONDS = 3600
 _STRATEGIES: dict[RolloutType, dict[str, Any]] = {
     RolloutType.SURGE: {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -29,8 +29,8 @@ def deployment(
 ) -> tuple[dict[str, Any], str]:
     """The Deployment of `replicas` pods that each run `application`, and the revision of its pods.
 
-    A pod is ready once its engine has answered. Pods differ in revision only where what they run does: a change of
-    replicas restarts none.
+    A pod is ready once its engine has answered. The revision depends only on what pods run: a change of replicas
+    restarts no pod.
     """
     template, revision = with_revision(pod_template(pool, context, _container(application, pool.spec.task, context)))
     rollout = pool.spec.rollout or Rollout()

@@ -3,7 +3,7 @@
 from pilotfish.api import ModelPool
 
 INGRESS_DEPLOYMENT = "OpenAiIngress"
-"""The deployment that answers HTTP and hands requests to the engine's replicas."""
+"""The deployment that serves HTTP and forwards requests to the engine's replicas."""
 
 
 def served_model(pool: ModelPool) -> str:

@@ -1,4 +1,4 @@
-"""Who may reach a pool's pods: the gateway and the operator, and, where Ray spans pods, KubeRay and these pods."""
+"""The NetworkPolicy of a pool: which pods reach its pods."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 
 KUBERAY_LABELS = {labels.COMPONENT_LABEL: "kuberay-operator"}
-"""On the pods of its operator, installed by its chart or by its manifests."""
+"""Labels of the pods of KubeRay's operator, installed by its chart or its manifests."""
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
 def network_policy(pool: ModelPool, context: RenderContext, *, spans_pods: bool) -> dict[str, Any]:
-    """Ingress rules of the pool's pods. Egress is left open: weights come from addresses that only the user knows."""
+    """Ingress rules of the pool's pods. Egress is open, because the addresses of weights are not known in advance."""
     ours = {
         "namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: context.namespace}},
         "podSelector": {"matchLabels": dict(context.peer_labels)},
     }
     rules: list[dict[str, Any]] = [{"from": [ours], "ports": [_tcp(labels.SERVE_PORT)]}]
     if spans_pods:
-        # Ray's dashboard runs code for whoever reaches it: KubeRay's operator alone needs it, to configure Serve.
+        # Ray's dashboard can run any code. Only KubeRay's operator needs it, to configure Serve.
         namespace = {"matchLabels": {_NAMESPACE_NAME: context.kuberay_namespace}} if context.kuberay_namespace else {}
         kuberay = {"namespaceSelector": namespace, "podSelector": {"matchLabels": KUBERAY_LABELS}}
         rules.append({"from": [kuberay], "ports": [_tcp(labels.DASHBOARD_PORT), _tcp(labels.SERVE_PORT)]})

@@ -14,15 +14,15 @@ from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 
 MODELS = "/models"
-"""Where a pod finds weights: `model`, `draft`, `adapters/<name>` below it."""
+"""Folder of the weights in a pod: `model`, `draft`, `adapters/<name>` below it."""
 VOLUMES = "/volumes"
-"""Where the claims that `pvc://` names are mounted, read-only."""
+"""Folder in which the claims of `pvc://` addresses are mounted, read-only."""
 FETCH_MODEL = "fetch-model"
-"""The container that fetches the pool's weights; its last words are what they were fetched as."""
+"""The container that fetches the pool's weights. Its termination message is their revision."""
 DRAIN_SECONDS = 600
-"""Time that open answers get to finish after a replica is told to go."""
+"""Seconds for requests in progress to finish when a replica stops."""
 PRESTOP_SECONDS = 10
-"""Time between a replica's removal from its endpoints and its stop, for those who still hold its address."""
+"""Seconds between a replica's removal from its endpoints and its stop, for clients that still have its address."""
 _USER = 1000
 _DEFAULT_REQUESTS = {"cpu": "1", "memory": "4Gi"}
 _SHARED_MEMORY = {"cpu": "2Gi", "accelerator": "8Gi"}
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
 }
 _FETCH_ENVIRONMENT = {"HF_HUB_OFFLINE": "0", "PILOTFISH_REVISION_FILE": "/dev/termination-log"}
-"""A variable, as a pool's image of before knows no such option and would refuse to start."""
+"""A variable, because older images of pools would reject an option."""
 
 
 def model_path() -> str:
@@ -55,7 +55,7 @@ def adapter_path(name: str) -> str:
 def pod_template(
     pool: ModelPool, context: RenderContext, container: Mapping[str, Any], *, accelerated: bool = True
 ) -> dict[str, Any]:
-    """A pod around `container` (name, command, env, ports, probes). `accelerated` False leaves out the accelerators."""
+    """A pod around `container` (name, command, env, ports, probes). Without accelerators if `accelerated` is False."""
     pod = pool.spec.pod or Pod()
     accelerator = pool.spec.accelerator if accelerated else None
     sources = dict(_sources(pool))
@@ -142,7 +142,7 @@ def _fetch(to: str, source: ModelSource, context: RenderContext, claims: list[st
 
 
 def container_security() -> dict[str, Any]:
-    """What a container must not do, beyond what its pod must not."""
+    """The security context of a container, in addition to that of its pod."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -168,7 +168,7 @@ def _from_secret(name: str, ref: SecretKeyRef) -> dict[str, Any]:
 def _resources(pool: ModelPool, accelerator: Accelerator | None) -> dict[str, Any]:
     said = pool.spec.resources or Resources()
     limits = dict(said.limits)
-    # Kubernetes itself makes a limit the request where none is given.
+    # Kubernetes uses a limit as the request if there is none.
     defaults = {name: amount for name, amount in _DEFAULT_REQUESTS.items() if name not in limits}
     requests = {**defaults, **said.requests}
     if accelerator:
@@ -221,7 +221,7 @@ def _placement(pod: Pod, accelerator: Accelerator | None, context: RenderContext
 
 
 def _tolerations(pod: Pod, accelerator: Accelerator | None) -> dict[str, Any]:
-    """The manifest's, else one of the accelerator's taint: a Ray's head has none, but may run beside its workers."""
+    """The manifest's tolerations, else one of the accelerator's taint, also for the head of a Ray cluster."""
     chosen = pod.tolerations
     if accelerator and not chosen:
         chosen = (Toleration(key=accelerator.resource_name, operator="Exists", effect="NoSchedule"),)

@@ -1,8 +1,8 @@
 """A pool as a KubeRay RayService (ray.io/v1): a head, workers with the engines, and Serve's autoscaling over them.
 
-What changes in a running pool goes one of two ways. Serve's configuration (engine arguments, replicas, bounds) is
-handed to the running Ray, which replaces replicas one after the other and asks for workers as it needs them. What pods
-are made of (image, weights, resources) makes KubeRay bring up a second Ray beside the first and switch over.
+A change of a running pool takes one of two ways. Serve's configuration (engine arguments, replicas, bounds) is
+sent to the running Ray cluster, which replaces replicas one after the other and requests workers when it needs them. A
+change of the pods (image, weights, resources) makes KubeRay start a second Ray cluster and switch to it.
 """
 
 import json
@@ -23,28 +23,28 @@ from pilotfish.render.serve_application import engine_processes
 
 WORKER_GROUP = "replicas"
 INGRESS_RESOURCES = {"pilotfish-ingress": 0.01}
-"""What the ingress takes of Ray's resources. Only heads have it: the loss of a worker leaves the ingress running."""
+"""Ray's resource for the ingress. Only heads have it, so the ingress survives the loss of a worker."""
 _HEAD_RAY_RESOURCES = {"CPU": "0", "pilotfish-ingress": "1"}
 _OBJECT_STORE = {"object-store-memory": str(256 * 1024**2)}
-"""Requests and answers are small; Ray would take a third of the node's memory, more than /dev/shm has."""
-_HEAD_PARAMS = {"dashboard-host": "0.0.0.0", **_OBJECT_STORE}  # noqa: S104 - a NetworkPolicy guards it
+"""Size of Ray's object store. Its default is a third of the node's memory, more than /dev/shm has."""
+_HEAD_PARAMS = {"dashboard-host": "0.0.0.0", **_OBJECT_STORE}  # noqa: S104 - a NetworkPolicy restricts access
 _HEAD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2Gi"}}
 _LIFECYCLE = {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}}
 _AUTOSCALER_RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
 _IDLE_SECONDS = 120
-"""Until a worker without a replica goes: longer than Serve takes to empty its proxy there."""
+"""Seconds until an idle worker is removed: longer than Serve takes to drain its proxy."""
 _MOST_WORKERS = 2000
-"""Twice the replicas that a pool can have, as rollouts make new ones beside the old. Serve's own bounds hold first."""
+"""Twice the maximum of replicas, because rollouts create new ones beside the old. Serve's bounds apply first."""
 _ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def rayservice(
     pool: ModelPool, context: RenderContext, application: Mapping[str, Any], *, replicas: int
 ) -> tuple[dict[str, Any], str]:
-    """The RayService that begins with `replicas` engine replicas of `application`, and the revision of its pods.
+    """The RayService that starts with `replicas` engine replicas of `application`, and the revision of its pods.
 
-    An engine replica takes `spec.nodes` workers. KubeRay hands no change of a worker group's size to a Ray that runs:
-    Ray's own autoscaler makes and removes workers as Serve's bounds, which do reach it, ask for them.
+    An engine replica takes `spec.nodes` workers. KubeRay does not resize the worker groups of a running Ray cluster:
+    Ray's autoscaler creates and removes workers within Serve's bounds.
     """
     template, revision = with_revision(pod_template(pool, context, _worker()))
     manifest = {
@@ -54,7 +54,7 @@ def rayservice(
         "spec": {
             "upgradeStrategy": {"type": "NewCluster"},
             "rayClusterDeletionDelaySeconds": DRAIN_SECONDS,
-            # JSON is YAML: sorted JSON gives equal text for equal applications
+            # JSON is YAML, and sorted JSON gives equal strings for equal applications
             "serveConfigV2": json.dumps({"applications": [application]}, sort_keys=True),
             "rayClusterConfig": {
                 "rayVersion": context.ray_version,
@@ -95,7 +95,7 @@ def _head(pool: ModelPool, context: RenderContext) -> dict[str, Any]:
     }
     template = pod_template(pool, context, container, accelerated=False)
     spec = template["spec"]
-    # The head runs no engine: it needs neither weights nor an engine's memory.
+    # The head runs no engine, so it needs neither weights nor the engine's memory.
     head = {**spec["containers"][0], "resources": _HEAD_RESOURCES}
     volumes = [*spec["volumes"], _account()]
     return {**template, "spec": {**spec, "initContainers": [], "containers": [head], "volumes": volumes}}
@@ -104,9 +104,9 @@ def _head(pool: ModelPool, context: RenderContext) -> dict[str, Any]:
 def _worker() -> dict[str, Any]:
     return {
         "name": "ray-worker",
-        # Not "http", by which a Deployment's Service finds its pods: both are there while a pool changes its runtime.
+        # Not "http", which a Deployment's Service selects: both exist while a pool changes its runtime.
         "ports": [{"name": "serve", "containerPort": labels.SERVE_PORT, "protocol": "TCP"}],
-        # KubeRay's own runs wget in the container: under load it fails for want of the CPU that the engine has.
+        # KubeRay's own probe runs wget in the container, which fails under load because the engine has the CPU.
         "readinessProbe": {
             "httpGet": {"path": "/-/healthz", "port": "serve"},
             "periodSeconds": 2,
@@ -118,7 +118,7 @@ def _worker() -> dict[str, Any]:
 
 
 def _worker_params(pool: ModelPool) -> dict[str, str]:
-    """What Ray counts of a worker: its part of one engine, and one for Serve's actor, too few for a second."""
+    """Ray's CPUs of a worker: its part of one engine, and one for Serve's actor, too few for a second engine."""
     params = {"num-cpus": str(-(-engine_processes(pool) // pool.spec.nodes) + 1), **_OBJECT_STORE}
     if pool.spec.accelerator:
         params["num-gpus"] = str(pool.spec.accelerator.count)
@@ -126,7 +126,7 @@ def _worker_params(pool: ModelPool) -> dict[str, str]:
 
 
 def _autoscaler() -> dict[str, Any]:
-    """Ray's autoscaler, in a container of its own beside the head: it alone may speak to the API server."""
+    """Ray's autoscaler, in a separate container beside the head. Only it may call the API server."""
     return {
         "version": "v2",
         "idleTimeoutSeconds": _IDLE_SECONDS,
@@ -141,7 +141,7 @@ def _autoscaler() -> dict[str, Any]:
 
 
 def _account() -> dict[str, Any]:
-    """The head's service account, as Kubernetes mounts it by itself, but not for the container that runs models."""
+    """The head's service account token, mounted as Kubernetes does, but not in the container that runs models."""
     return {
         "name": "account",
         "projected": {

@@ -1,4 +1,4 @@
-"""The Service that gives a pool's replicas one name, and EndpointSlices for the gateway to balance over."""
+"""The Service of a pool's replicas, whose EndpointSlices the gateway balances over."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pilotfish.render import labels
 
 
 def service(pool: ModelPool) -> dict[str, Any]:
-    """A ClusterIP Service over the pool's ready pods. The gateway takes its endpoints and picks by load itself."""
+    """A ClusterIP Service over the pool's ready pods. The gateway reads its endpoints and balances by load itself."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

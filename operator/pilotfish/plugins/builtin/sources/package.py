@@ -51,7 +51,7 @@ class PackageSource:
         return (RemoteFile("parts.bin", size),)
 
     def read(self, resolved: Resolved, file: RemoteFile, *, offset: int) -> Iterator[bytes]:
-        """The file's bytes; those of parts follow one another."""
+        """The bytes of the file; those of parts are concatenated."""
         if resolved.in_place is not None:
             yield from read_below(resolved, file, offset)
             return
