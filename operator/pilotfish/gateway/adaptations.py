@@ -1,7 +1,7 @@
 """Runs adaptation plugins: on a request before any pool is asked, and on an answer before the client sees it.
 
 A plugin that fails, or takes longer than its timeout, affects its own request alone. With failurePolicy Ignore the
-request goes on as if the plugin were not there: its input is restored, and what it held of an answer is released.
+request continues as if the plugin did not exist: its input is restored, and what it held of an answer is released.
 With Fail the request fails.
 """
 

@@ -36,7 +36,7 @@ class LinearFit:
 
     @property
     def beats_mean(self) -> bool:
-        """Whether the prompts' words predict better than the mean does."""
+        """Whether the text of the prompts predicts better than the mean."""
         return self.error < self.mean_error
 
 
