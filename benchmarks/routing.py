@@ -1,7 +1,7 @@
 """How well do routers route? Measured on public records of what small and large models answered; no model runs.
 
 .venv/bin/python benchmarks/routing.py --data ../shared/data [--embedder FOLDER --cache FOLDER] [--write
-docs/routing.md]
+docs/routing.md] [--cascades-only [--scale probability]]
 
 Prints Markdown tables, and puts them between the markers of docs/routing.md. Every figure has a 95% error band: over
 five folds, over bootstrap resamples of a test file, or over random draws, as its table says. Nothing is tuned on what
@@ -34,7 +34,7 @@ from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.features import features
 from pilotfish.plugins.builtin.scorers.linear import LinearModel
 from pilotfish.plugins.builtin.scorers.linear_training import train_linear
-from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer
+from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer, Scale
 from pilotfish.routing.objective import NEVER
 from pilotfish_embedding.training import train as train_embedding
 
@@ -154,9 +154,9 @@ def _above(band: Band, aim: float) -> str:
 # Cascades
 
 
-def permille(confidence: Floats) -> np.ndarray:
-    """Recorded log-probabilities as the scorer `logprob` with `scale: odds` puts them."""
-    scorer = LogprobScorer.from_settings(Settings({"statistic": "mean", "scale": "odds"}))
+def permille(confidence: Floats, scale: Scale) -> np.ndarray:
+    """Scores by `logprob` of recorded log-probabilities."""
+    scorer = LogprobScorer.from_settings(Settings({"statistic": "mean", "scale": scale.value}))
     scores = []
     for logprob in confidence:
         running = scorer.start()
@@ -165,11 +165,12 @@ def permille(confidence: Floats) -> np.ndarray:
     return np.array(scores, np.int64)
 
 
-def chain_table(chain: Chain, small: str, large: str) -> Table:
+def chain_table(chain: Chain, small: str, large: str, scale: Scale = Scale.ODDS) -> Table:
     def pair(values: dict[str, Floats]) -> Floats:
         return np.column_stack([values[small], values[large]])
 
-    return Table(permille(chain.confidence[small])[:, None], pair(chain.quality), pair(chain.cost), pair(chain.seconds))
+    scores = permille(chain.confidence[small], scale)[:, None]
+    return Table(scores, pair(chain.quality), pair(chain.cost), pair(chain.seconds))
 
 
 CASCADES = (
@@ -181,10 +182,12 @@ CASCADES = (
 )
 
 
-def cascades(data: Path) -> str:
+def cascades(data: Path, scale: Scale = Scale.ODDS) -> str:
     body = []
     for task, family, small, large, told in CASCADES:
-        learn, test = (chain_table(records.chain(data, task, family, part), small, large) for part in ("train", "test"))
+        learn, test = (
+            chain_table(records.chain(data, task, family, part), small, large, scale) for part in ("train", "test")
+        )
         area = _resampled(lambda t: apgr(t.scores[:, 0].astype(float), t.quality[:, 0], t.quality[:, 1]), test)
         for limit in (0.02, 0.05):
             found = choose(learn, Goal(Wish.QUALITY_LOSS, limit, 0.95))
@@ -340,6 +343,9 @@ def objective(data: Path) -> str:
     return table(head, body)
 
 
+CASCADES_TITLE = "Cascades: thresholds from the training files, applied to the test files"
+
+
 def sections(data: Path, vectors: Vectors | None) -> Iterator[tuple[str, str]]:
     sets = [load(data) for load in (records.gsm8k, records.mmlu, records.mmlu_pro, records.mix)]
     kept = Predicted({}, {})
@@ -347,7 +353,7 @@ def sections(data: Path, vectors: Vectors | None) -> Iterator[tuple[str, str]]:
     if vectors is not None:
         predictors["embedding"] = partial(by_embedding, vectors=vectors)
     yield "Predictive routers, five folds", predictive(sets, predictors, kept)
-    yield "Cascades: thresholds from the training files, applied to the test files", cascades(data)
+    yield CASCADES_TITLE, cascades(data)
     yield f"The promise, over {DRAWS} random calibration sets", bound(data, sets, kept)
     pairs, linear = sets[0], kept.models[sets[0].name]
     embedded = None
@@ -371,10 +377,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--embedder", type=Path, help="folder of a transformers embedding model; left out without it")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "pilotfish-benchmarks")
+    parser.add_argument("--cascades-only", action="store_true", help="the table of cascades alone: a minute or two")
+    parser.add_argument("--scale", type=Scale, default=Scale.ODDS, help="of logprob, with --cascades-only")
     parser.add_argument("--write", type=Path, help="the document whose marked part is replaced")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"skipped: the records are not at {options.data}; give --data")
+        return
+    if options.cascades_only:
+        print(cascades(options.data, options.scale))
         return
     vectors = partial(records.vectors, model=options.embedder, cache=options.cache) if options.embedder else None
     parts: list[str] = []
