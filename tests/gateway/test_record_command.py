@@ -171,5 +171,5 @@ async def test_an_answer_that_is_cut_off_is_told_and_tried_again_later(tmp_path:
         result = await asyncio.to_thread(CliRunner().invoke, application(("record",)), command)
     assert result.exit_code == 1
     assert "q: " in result.output
-    assert "did not finish its answer" in result.output
+    assert "closed the connection before the end of its answer" in result.output
     assert log.read_bytes() == b""

@@ -1,4 +1,4 @@
-"""`pilotfish calibrate` without its files: learn what has to be learned, choose thresholds, say what they are worth."""
+"""`pilotfish calibrate` without files: train scorers, choose thresholds, and estimate what they save."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,15 +35,15 @@ from pilotfish.routing.objective import NEVER, Limits, Range, Scores
 
 SPLIT_SEED = 20_240_611
 MOST_FLIPPED = 0.02
-"""Share of verdicts that stopping boundaries may change, at most."""
+"""Upper limit on the share of decisions that stopping boundaries may change."""
 FLIPPED_OF_LIMIT = 0.2
-"""Part of a promised limit that is left for what boundaries change: a changed verdict may lose a whole answer."""
+"""Part of the limit that is reserved for boundaries, because a changed decision may lose a whole answer."""
 
 
 @dataclass(frozen=True)
 class Reserve:
-    """What a promise leaves for the stopping boundaries of each of `stages`: a share of changed verdicts, and the
-    chance of more.
+    """What a guarantee reserves for the stopping boundaries of each of `stages`: a share of changed decisions, and
+    the probability of more.
     """
 
     verdicts: float
@@ -53,10 +53,10 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What came of it. `artifacts` by the place of the scorer among the router's; `changed`: places of those that
-    are new.
+    """The result of a calibration. `artifacts` by the index of the scorer in the router; `changed`: indices of new
+    artifacts.
 
-    `learned_from`: how many requests taught the scorers; thresholds rest on others.
+    `learned_from`: the number of requests that scorers learned from. Thresholds are chosen on the others.
     """
 
     router: ModelRouter
@@ -80,11 +80,11 @@ def calibrate(
     today: Sequence[Entry] = (),
     relearn: bool = False,
 ) -> Calibrated:
-    """Thresholds for the goal from a log. Scorers that need an artifact and have none, or are to `relearn`, are
-    learned from half of the log first; requests that taught the others are left out.
+    """Thresholds for the goal from a log. Scorers that need an artifact and have none, or all with `relearn`, are
+    trained on half of the log first. Requests that the other scorers learned from are left out.
 
-    `today`: requests of now, to be told whether scores have moved since the log. Raises ConfigError as `evaluate`
-    does, and where a pool has no costs.
+    `today`: recent requests, to detect whether scores have moved. Raises ConfigError as `evaluate` does, and if a
+    pool has no costs.
     """
     _check_costs(entries, router.strategy_pools)
     taught = {place for place, scorer in enumerate(router.scorers) if trainable(scorer, registry)}
@@ -111,28 +111,34 @@ def calibrate(
     notes += _finite_notes(calibrating, router)
     if seen := len(entries) - len(fresh):
         notes.append(
-            Note(Finding.TAUGHT, f"{seen} requests taught the scorer and were left out; --relearn starts anew")
+            Note(
+                Finding.TAUGHT,
+                f"{seen} requests were left out because the scorer learned from them; --relearn makes a new artifact",
+            )
         )
     if today:
-        told = scored(today)
-        notes += _moved(evaluated, today, told, score_all(told, router, registry, learned), router)
+        with_scores = scored(today)
+        now = score_all(with_scores, router, registry, learned)
+        notes += _moved(evaluated, today, with_scores, now, router)
     changed = frozenset(place for place, content in learned.items() if artifacts.get(place) != content)
     return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(notes))
 
 
 def _check_costs(entries: Sequence[Entry], pools: Sequence[str]) -> None:
-    """Without costs every verdict would read as if answers were free."""
+    """Without costs every answer would count as free."""
     for pool in pools:
         judged = [stage for entry in entries if (stage := entry.stage(pool)) is not None and stage.quality is not None]
         lacking = sum(stage.cost is None for stage in judged)
         if lacking:
             text = f"pool {pool!r} has no cost in {lacking} of {len(judged)} requests"
-            raise ConfigError("log", f"{text}: set its spec.pricing and record again, or write `cost` into the rows")
+            raise ConfigError(
+                "log", f"{text}: set spec.pricing of the pool and record again, or add `cost` to the rows"
+            )
 
 
 def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
     order = np.random.default_rng(SPLIT_SEED).permutation(len(entries))
-    # In the log's order, as the tests of thresholds depend on it: calibrated again, the same comes out.
+    # In the order of the log, because the tests of thresholds depend on it: a second calibration gives the same result.
     taken = set(order[: len(entries) // 2].tolist())
     halves: tuple[list[Entry], list[Entry]] = ([], [])
     for place, entry in enumerate(entries):
@@ -141,9 +147,9 @@ def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 
 def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reserve:
-    """No stages where none can have boundaries, or too few answers were recorded to promise anything of them.
+    """No stages if none can have boundaries, or if there are too few answers for a guarantee.
 
-    An expected loss has none: what boundaries change is bounded with a confidence alone.
+    A goal in expectation has none, because the changes by boundaries are bounded with a confidence only.
     """
     if not exits_early(router) or goal.confidence is None:
         return Reserve(0.0, 0.0, ())
@@ -160,7 +166,7 @@ def _answers(entries: Sequence[Entry], pool: str) -> int:
 
 
 def _less(goal: Goal, reserve: Reserve) -> Goal:
-    """What thresholds have to keep, so that thresholds and boundaries together keep the goal."""
+    """The goal for thresholds, so that thresholds and boundaries together keep the whole goal."""
     if not reserve.stages or goal.confidence is None:
         return goal
     kept = goal.limit if goal.wish is Wish.SPEND else goal.limit - reserve.verdicts * len(reserve.stages)
@@ -170,7 +176,7 @@ def _less(goal: Goal, reserve: Reserve) -> Goal:
 def _boundaries(
     entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, reserve: Reserve
 ) -> dict[int, Stopping]:
-    """Stopping boundaries of every stage that is asked and something was reserved for, where any can be promised."""
+    """Stopping boundaries of every stage that is asked and has a reserve, if any boundary can be guaranteed."""
     accepts = accepts_of(router)
     found = {}
     for place in (place for place in reserve.stages if choice.thresholds[place] < NEVER):
@@ -185,7 +191,7 @@ def _boundaries(
 
 
 def _prefixes(entries: Sequence[Entry], pool: str, accept: Accept, scorer: AnswerScorer) -> Prefixes | None:
-    """Scores of every answer's beginnings; None where the log has no tokens."""
+    """Scores of prefixes of every answer; None if the log has no tokens."""
     most = accept.decide_within_tokens
     answers = [stage.tokens(most) for entry in entries if (stage := entry.stage(pool)) is not None and stage.logprobs]
     looks = [look for look in LOOKS if look < max((len(tokens) for tokens in answers), default=0)]
@@ -217,7 +223,7 @@ def _with_arrays(router: ModelRouter, place: int, learned: Mapping[int, bytes], 
 
 
 def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> Range:
-    """Where an objective may move the threshold: no lower than the promise allows, as high as it likes."""
+    """The range in which an objective may move the threshold: not below the lowest threshold that keeps the limit."""
     (start,) = choice.thresholds
     kept = min((tested.thresholds[0] for tested in choice.tested), default=start)
     least, loss = (kept, goal.limit) if goal.wish is Wish.QUALITY_LOSS else (0, None)
@@ -225,14 +231,14 @@ def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> Range:
 
 
 def _moved(
-    evaluated: Evaluated, today: Sequence[Entry], told: Sequence[Entry], now: Integers, router: ModelRouter
+    evaluated: Evaluated, today: Sequence[Entry], with_scores: Sequence[Entry], now: Integers, router: ModelRouter
 ) -> list[Note]:
-    """Whether the scores of today, `now` [n, k - 1], are still what they were; `told`: the answers that have one."""
+    """Whether the scores of today, `now` [n, k - 1], have moved; `with_scores`: requests, with scored answers only."""
     notes: list[Note] = []
     for stage, pool in enumerate(router.strategy_pools[:-1]):
         name, held = f"stage {stage + 1}", np.ones(len(today), bool)
         if router.spec.strategy.cascade:
-            held = np.array([entry.stage(pool) is not None for entry in told])
+            held = np.array([entry.stage(pool) is not None for entry in with_scores])
             unscored = sum(entry.stage(pool) is not None for entry in today) - int(held.sum())
             if unscored:
                 notes.append(_unscored(name, unscored, early=exits_early(router)))
@@ -244,14 +250,14 @@ def _moved(
 
 
 def _unscored(name: str, answers: int, *, early: bool) -> Note:
-    """A verdict falls early where the score is far from the threshold: scores of the others are no sample of all."""
+    """Decisions are early where the score is far from the threshold, so the other scores are not a random sample."""
     text = f"{name}: {answers} of today's answers have no score"
     if not early:
         return Note(Finding.UNSCORED, f"{text} and were left out")
     return Note(
         Finding.UNSCORED,
-        f"{text}, and those that have one are no sample: whether scores have moved takes a log of streaming Hold,"
-        " or `pilotfish record`",
+        f"{text}, and the others are not a random sample. To compare scores, use a log of a router with"
+        " streaming Hold, or `pilotfish record`",
     )
 
 

@@ -1,4 +1,4 @@
-"""Is an answer right? Checks that a program can make, as they stand beside a prompt.
+"""Checks that decide whether an answer is right, as written beside a prompt.
 
 {"type": "number", "value": "42"}              the last number of the first line with a number is this one
 {"type": "text", "any": ["Canberra"]}          one of these is in the answer, as whole words, case and accents aside
@@ -75,7 +75,7 @@ _ADAPTER: TypeAdapter[Check] = TypeAdapter(Annotated[Check, Field(discriminator=
 
 
 def parse_check(value: object, where: str) -> Check:
-    """A check as it stands in a file. Raises ConfigError that names the field."""
+    """Parse a check from a file. Raises ConfigError that names the field."""
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:

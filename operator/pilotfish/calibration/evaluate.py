@@ -1,6 +1,4 @@
-"""From a log and a router to a table of outcomes: every request scored by the router's own scorers, as in the
-gateway.
-"""
+"""From a log and a router to a table of outcomes. Requests are scored by the router's scorers, as in the gateway."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -27,7 +25,7 @@ AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A router's table, the ids of its requests, the pools in order, and how many requests of the log did not fit."""
+    """A router's table, the ids of its requests, the pools in order, and the number of requests that were left out."""
 
     table: Table
     ids: tuple[str, ...]
@@ -36,7 +34,7 @@ class Evaluated:
 
 
 class RecordedVectors:
-    """The pools of a scorer, as a log knows them: the prompt's vector, and no more."""
+    """The pools of a scorer, answered from a log: only the prompt's vector is available."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
@@ -45,7 +43,8 @@ class RecordedVectors:
         """The recorded vector for the one text. Raises ConfigError where there is none."""
         if self._entry.vector is None or len(texts) != 1:
             raise ConfigError(
-                "log", f"request {self._entry.id!r} has no vector of the pool of role {role!r}: record it"
+                "log",
+                f"request {self._entry.id!r} has no vector of the pool of role {role!r}: record it with --vectors-from",
             )
         return [self._entry.vector]
 
@@ -61,10 +60,10 @@ class RecordedVectors:
 def evaluate(
     entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Evaluated:
-    """Score every request in which all pools of the router answered and were judged.
+    """Score every request in which all pools of the router answered and have a quality.
 
-    `artifacts`: bytes by the place of the scorer among the router's. Raises ConfigError where the strategy has no
-    scores, the log lacks what a scorer needs, or is of requests that only some of the pools were asked.
+    `artifacts`: bytes by the index of the scorer in the router. Raises ConfigError if the strategy has no scores, if
+    the log lacks what a scorer needs, or if only some of the pools were asked.
     """
     pools = router.strategy_pools
     check_sample(entries, pools)
@@ -105,8 +104,8 @@ def score_all(
 
 
 def scored(entries: Sequence[Entry]) -> list[Entry]:
-    """Requests with those of their answers that have scores, or tokens to score. A gateway writes neither of a verdict
-    that fell early, nor of a pool that failed.
+    """Requests with those of their answers that have scores, or tokens to score. A gateway writes neither for an early
+    decision nor for a pool that failed.
     """
     return [
         entry.model_copy(
@@ -175,7 +174,7 @@ def _answer_score(request: str, stage: Stage, judged: _Judged) -> int:
     raise ConfigError(
         "log",
         f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"
-        " (a gateway knows it with streaming Hold)",
+        " (a gateway writes it with streaming Hold)",
     )
 
 
@@ -186,15 +185,15 @@ async def _predictions(entries: Sequence[Entry], scorer: PromptScorer) -> list[i
 
 
 def check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
-    """Raises ConfigError for requests that a router served, of which all pools answered the escalated ones: those stand
-    for no others.
+    """Raises ConfigError if all pools answered only the requests that a router escalated, because those are not a
+    random sample.
     """
     served = sum(entry.action is not None and any(entry.stage(pool) is None for pool in pools) for entry in entries)
     if served:
         raise ConfigError(
             "log",
-            f"{served} requests with an `action` have no answer of some of the pools {', '.join(pools)}, and those that"
-            " have all are no sample: ask every pool (`pilotfish record`) or `pilotfish replay --off-policy`",
+            f"{served} requests with an `action` lack the answers of some of the pools {', '.join(pools)}, and the"
+            " others are not a random sample: use `pilotfish record`, or `pilotfish replay --off-policy`",
         )
 
 
@@ -213,7 +212,7 @@ def _of(entry: Entry, pool: str) -> Stage:
 def _judging(
     entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Judging:
-    """What asking the judges took; of a rejected answer an early exit has no more made than is judged."""
+    """Cost and duration of scorers' calls. An early exit generates no more of a rejected answer than it scores."""
     judging = Judging.free((len(entries), len(router.strategy_pools)))
     for place, (pool, accept) in enumerate(accepts_of(router)):
         stages = [_of(entry, pool) for entry in entries]
@@ -227,9 +226,9 @@ def _judging(
 
 
 def _made(stage: Stage, within: int) -> float:
-    """The share of all tokens that was there after the answer's first `within`; 1 where the log does not tell.
+    """The share of all tokens that was generated after the answer's first `within`; 1 if the log has no counts.
 
-    A token of the prompt counts as much as one of the answer: where it costs less, a rejection costs less still.
+    A token of the prompt counts like one of the answer.
     """
     if not stage.logprobs or stage.input_tokens is None:
         return 1.0

@@ -1,4 +1,4 @@
-"""Who judges recorded answers: the scorers of routers' cascades, each once for a pool."""
+"""The scorers that judge recorded answers: those of the routers' cascades, once for each pool."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pilotfish.plugins.registry import Registry
 
 @dataclass(frozen=True)
 class Judge:
-    """A scorer of one stage of a router that has something to add to a row."""
+    """A scorer of one stage of a router that adds scores to rows."""
 
     pool: str
     named: Scorer
@@ -33,11 +33,11 @@ class Judge:
         return {"self": self.pool, **{ref.role: ref.name for ref in self.named.pool_refs}}
 
     def has_judged(self, stage: Stage) -> bool:
-        """Whether there is nothing left to ask: another pool's answer, or its score is there."""
+        """Whether the stage needs no score of this judge: it is another pool's, or it has the score."""
         return stage.pool != self.pool or holds(stage, self.named)
 
     def lacks(self, stage: Stage) -> str:
-        """What of the answer it cannot do without and the stage does not have; empty where it can judge."""
+        """The required field that the stage lacks; empty if the answer can be judged."""
         scorer = self.scorer
         if isinstance(scorer, JudgeScorer) and stage.answer is None:
             return "answer"
@@ -59,6 +59,6 @@ def judges_of(routers: Sequence[ModelRouter], registry: Registry) -> list[Judge]
                 pool = stage.pool_ref.name
                 known = found.setdefault((pool, named.name), Judge(pool, named, make_scorer(named, registry, None)))
                 if digest_of(known.named) != digest_of(named):
-                    text = f"scorer {named.name!r} has another config elsewhere: record it apart"
+                    text = f"scorer {named.name!r} has another config in another router: record the routers separately"
                     raise ConfigError(f"router {router.name!r}", text)
     return list(found.values())

@@ -1,4 +1,4 @@
-"""What scorers learn from a log."""
+"""Training of scorers from a log."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 
 TAUGHT = "taught"
-"""The array of an artifact that names the requests it was learned from, by `marks`."""
+"""The array of an artifact that identifies the requests it was learned from, by `marks`."""
 
 
 def marks(entries: Sequence[Entry]) -> Integers:
-    """A number for each request [n], the same wherever the request is recorded: of its id and of what was asked."""
-    texts = (f"{entry.id}\n{question_text(entry.question)}" for entry in entries)
-    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    """A digest of each request [n], computed from its id and its prompt."""
+    identities = (f"{entry.id}\n{question_text(entry.question)}" for entry in entries)
+    digests = (hashlib.blake2b(identity.encode(), digest_size=8).digest() for identity in identities)
     return np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], np.int64)
 
 
@@ -48,7 +48,7 @@ def unseen(
     left = [entry for entry, mark in zip(entries, marks(entries).tolist(), strict=True) if mark not in taught]
     if not left:
         raise ConfigError(
-            "log", "every request of it taught the router's scorer: give another log, or calibrate with --relearn"
+            "log", "the scorer learned from every request in it: use another log, or calibrate with --relearn"
         )
     return left
 

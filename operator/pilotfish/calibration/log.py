@@ -1,4 +1,4 @@
-"""Logs of requests: JSONL (also gzipped) or Parquet, one row a request. docs/log-schema.md tells every field."""
+"""Logs of requests: JSONL (also gzipped) or Parquet, one row a request. docs/log-schema.md describes every field."""
 
 import gzip
 import math
@@ -18,11 +18,11 @@ def _impossible(value: object) -> object:
 
 
 Logprob = Annotated[float, BeforeValidator(_impossible)]
-"""JSON knows no infinity: null stands for an impossible token."""
+"""JSON has no infinity, so null is an impossible token."""
 
 
 class Row(BaseModel):
-    """Fields that are not known stay with the row: another program may have written more."""
+    """Unknown fields are kept, because another program may have written them."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -114,7 +114,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, object]]:
     try:
         from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - large, and needed for this format alone
     except ModuleNotFoundError as error:
-        text = f"Parquet needs another package: pip install 'pilotfish[calibrate]', or write .jsonl ({error})"
+        text = f"Parquet needs an additional package: run pip install 'pilotfish[calibrate]', or write .jsonl ({error})"
         raise ConfigError(str(path), text) from error
     try:
         yield from enumerate(parquet.read_table(path).to_pylist(), 1)

@@ -1,5 +1,5 @@
-"""The calibrated router as manifests: thresholds set, artifacts beside it in a ConfigMap, or as a file where they
-are too large.
+"""The calibrated router as manifests: with thresholds, and with artifacts in a ConfigMap, or in a file if they are too
+large.
 """
 
 import base64
@@ -70,7 +70,7 @@ def to_yaml(written: Written) -> str:
 
 
 def _name_scale(scorer: dict[str, Any], artifact: bytes | None) -> None:
-    """Threshold and scale stand together: one means nothing without the other."""
+    """Write the scale next to the threshold, because a threshold is only valid on its scale."""
     if scorer["name"] != logprob.KIND:
         return
     settings = Settings(scorer.get("config", {}), artifact)
@@ -91,7 +91,7 @@ def _set_thresholds(strategy: dict[str, Any], thresholds: tuple[int, ...]) -> No
 
 
 def _drop_idle(strategy: dict[str, Any]) -> None:
-    """Leave out the pools that never accept: a cascade would ask them in vain, and no manifest can say NEVER."""
+    """Remove the pools that never accept: their answers would never be used, and a manifest cannot express NEVER."""
     if "cascade" in strategy:
         stages = strategy["cascade"]["stages"]
         kept = [stage for stage in stages if stage.get("accept", {}).get("thresholdPermille") != NEVER]
@@ -103,7 +103,7 @@ def _drop_idle(strategy: dict[str, Any]) -> None:
 
 
 def _unscored(choice: Choice, pools: Sequence[str]) -> dict[str, Any]:
-    """The strategy of a router for which no score is worth its while."""
+    """The strategy of a router without a scorer."""
     small, large = ({"poolRef": {"name": pool}} for pool in (pools[0], pools[-1]))
     if choice.large_permille is None:
         return {"type": "Direct", "direct": small if choice.verdict is Verdict.SMALL_ALONE else large}

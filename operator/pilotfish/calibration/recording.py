@@ -1,7 +1,7 @@
-"""Prompts through every pool of some routers, by way of a gateway, into a log that `calibrate` and `replay` read.
+"""Send prompts to every pool of some routers, through a gateway, and write a log for `calibrate` and `replay`.
 
-Each row is written when its request is done: a recording that was cut off goes on where it stopped, and one that is
-asked for more pools or scorers adds what rows lack.
+Each row is written when its request is done. A recording that was interrupted continues where it stopped, and one
+with additional pools or scorers adds what rows lack.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ ALTERNATIVES = 5
 
 
 class Prompt(Row):
-    """One line of a file of prompts. `check`: how to tell whether an answer is right."""
+    """One line of a file of prompts. `check` decides whether an answer is right."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     id: Annotated[str, Field(min_length=1)]
@@ -56,7 +56,7 @@ def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
         except (orjson.JSONDecodeError, ValidationError) as error:
             raise ConfigError(where, f"is not a prompt with an id: {error}") from error
         if (prompt.prompt is None) == (prompt.messages is None):
-            raise ConfigError(where, "give exactly one of prompt, messages")
+            raise ConfigError(where, "set exactly one of prompt and messages")
         if prompt.id in found:
             raise ConfigError(where, f"id {prompt.id!r} is used twice: ids are unique")
         found[prompt.id] = prompt, parse_check(prompt.check, where) if prompt.check is not None else None
@@ -64,7 +64,7 @@ def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
 
 
 def sample(prompts: Sequence[tuple[Prompt, Check | None]], most: int | None) -> list[tuple[Prompt, Check | None]]:
-    """The prompts in an order that depends on their ids alone, at most so many: the first of them are like the rest."""
+    """At most `most` prompts, in an order that depends on their ids only, so that the first are a random sample."""
     ordered = sorted(prompts, key=lambda each: hashlib.blake2b(each[0].id.encode()).digest())
     return ordered if most is None else ordered[:most]
 
@@ -82,7 +82,7 @@ class Gateway:
             async with self.http.post(f"{self.url}/v1{path}", data=orjson.dumps(body)) as response:
                 raw = await response.read()
         except aiohttp.ClientPayloadError as error:
-            raise BadUpstream(f"{self.url} did not finish its answer: {error}") from error
+            raise BadUpstream(f"{self.url} closed the connection before the end of its answer: {error}") from error
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
@@ -95,7 +95,7 @@ class Gateway:
 
 @dataclass
 class Asked:
-    """The pools that a scorer may ask, by way of the gateway; adds up what that costs."""
+    """The pools that a scorer may call, through the gateway. Adds up the cost."""
 
     gateway: Gateway
     roles: Mapping[str, str]
@@ -144,8 +144,8 @@ class Recorder:
     def waiting(
         self, prompts: Sequence[tuple[Prompt, Check | None]], before: Mapping[str, Entry]
     ) -> list[tuple[Prompt, Check | None]]:
-        """Prompts of which the log lacks something. Raises ConfigError where a row of that id is another prompt's, or a
-        pool whose answer has a quality would have to be asked anew, and nothing would judge the new answer.
+        """Prompts for which the log lacks something. Raises ConfigError if a row has that id and another prompt, or if
+        a pool whose answer has a quality would have to be asked again and nothing would judge the new answer.
         """
         found = []
         for prompt, check in prompts:
@@ -164,12 +164,12 @@ class Recorder:
         for stage in entry.stages:
             if stage.quality is not None and (lacks := self._unreadable(stage)):
                 text = (
-                    f"request {entry.id!r} lacks {lacks} of pool {stage.pool!r}, to ask which anew would lose `quality`"
+                    f"request {entry.id!r} lacks {lacks} of pool {stage.pool!r}, and asking again would lose `quality`"
                 )
-                raise ConfigError("--out", f"{text}: give the prompt a `check`, or name another file")
+                raise ConfigError("--out", f"{text}: add a `check` to the prompt, or use another file for --out")
 
     def _unreadable(self, stage: Stage) -> str:
-        """What the stage lacks for those who have not judged it yet; empty where nothing is."""
+        """The field that the stage lacks for the remaining judges; empty if it lacks none."""
         missing = (judge for judge in self.judges if not judge.has_judged(stage))
         return next((lacks for judge in missing if (lacks := judge.lacks(stage))), "")
 
@@ -179,7 +179,7 @@ class Recorder:
         return not held.issuperset(self.pools) or not judged or (self.vectors_from is not None and entry.vector is None)
 
     async def entry(self, prompt: Prompt, check: Check | None, before: Entry | None = None) -> Entry:
-        """The finished row, with all that it held before. Raises RequestError where a pool cannot answer."""
+        """The finished row, with its previous fields. Raises RequestError if a pool cannot answer."""
         held = {stage.pool: stage for stage in before.stages} if before else {}
         stages = {pool: await self._stage(pool, prompt, check, held.get(pool)) for pool in self.pools}
         vector = before.vector if before else None
@@ -190,7 +190,7 @@ class Recorder:
         if before:
             update: dict[str, Any] = {"stages": tuple({**held, **stages}.values()), "vector": vector}
             if any(stages[pool].answer != stage.answer for pool, stage in held.items() if pool in stages):
-                # These are the odds of what the old answer led to.
+                # These belong to the old answer.
                 update |= {"action": None, "propensity": None}
             return before.model_copy(update=update)
         return Entry(
@@ -203,7 +203,7 @@ class Recorder:
         )
 
     async def _stage(self, pool: str, prompt: Prompt, check: Check | None, held: Stage | None) -> Stage:
-        """What was held, and the scores that it lacks. A judge who cannot read it has the pool asked anew."""
+        """The recorded stage with the scores that it lacks; asked again if a judge needs a missing field."""
         readable = held is not None and not self._unreadable(held)
         stage = held if held is not None and readable else await self._answered(pool, prompt, check)
         for judge in self.judges:
@@ -254,7 +254,9 @@ class Recorder:
             running.add(tokens)
             score = running.score()
         else:
-            raise ConfigError("scorer", f"{name!r} scores prompts, not answers: it cannot judge pool {stage.pool!r}")
+            raise ConfigError(
+                "scorer", f"{name!r} scores prompts, not answers, so it cannot score the answers of pool {stage.pool!r}"
+            )
         return stage.model_copy(update={**update, "scores": {**stage.scores, name: score.permille}})
 
 
@@ -268,13 +270,13 @@ def _read(answer: Mapping[str, Any]) -> tuple[str, tuple[TokenLogprobs, ...]]:
             for token in content
         )
     except (KeyError, IndexError, TypeError) as error:
-        raise BadUpstream(f"the model server's answer is of no known shape: {error!r}") from error
+        raise BadUpstream(f"the model server's answer is not a chat completion: {error!r}") from error
     return text, tokens
 
 
 @dataclass
 class Outcome:
-    """What became of a recording: rows written, and what was said of the prompts that failed."""
+    """The result of a recording: the number of rows written, and the error of each prompt that failed."""
 
     written: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -287,12 +289,12 @@ async def record(
     *,
     before: Mapping[str, Entry],
     at_once: int,
-    told: Callable[[Outcome], None],
+    on_progress: Callable[[Outcome], None],
 ) -> Outcome:
-    """Record prompts, `at_once` at a time, appending to `out`; `told` hears of each that is done.
+    """Record prompts, `at_once` at a time, and append them to `out`. `on_progress` is called after each.
 
-    `before`: what `out` holds already, by id. A prompt that fails is told and left out, so that a later run tries it
-    again. Raises ModelUnavailable if the gateway is gone.
+    `before`: the rows of `out`, by id. A prompt that fails is reported and not written, so that a later run tries it
+    again. Raises ModelUnavailable if the gateway does not answer.
     """
     outcome = Outcome()
     waiting = iter(prompts)
@@ -311,7 +313,7 @@ async def record(
                     file.write(line_of(entry))
                     file.flush()
                     outcome.written += 1
-                told(outcome)
+                on_progress(outcome)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -320,7 +322,7 @@ async def record(
         except* PilotfishError as faults:
             fault = faults
         finally:
-            # Rows that were added to stand there twice.
+            # Removes the old versions of rows.
             log_so_far(out)
     if fault is not None:
         raise fault.exceptions[0]

@@ -153,7 +153,7 @@ def estimate(
     usable = [entry for entry in fresh if entry.propensity is not None and _quality(entry) is not None]
     if len(usable) < FEWEST_EXAMPLES:
         raise ConfigError(
-            "log", f"{len(usable)} requests carry action, propensity and quality; {FEWEST_EXAMPLES} are needed"
+            "log", f"{len(usable)} requests have action, propensity and quality; {FEWEST_EXAMPLES} are needed"
         )
     pools, rows = router.strategy_pools, np.arange(len(usable))
     scores, chances = _chances(usable, router, registry, artifacts)
@@ -193,10 +193,10 @@ def _require_support(missing: float, requests: int, router: ModelRouter) -> None
     if missing > MOST_UNSUPPORTED:
         raise ConfigError(
             "log",
-            f"cannot tell what router {router.name!r} would have done with {missing:.0%} of {requests} requests: they"
-            " had no chance of another answer than the one they got, or lack the score that decides. Set"
-            " spec.exploration of the router that writes the log (accepted answers are then given up now and then,"
-            " which tells of higher thresholds than its own), or get every pool's answers with `pilotfish record`",
+            f"has no information about what router {router.name!r} does with {missing:.0%} of {requests} requests:"
+            " their answer was the only possible one, or the score that decides is missing. Set spec.exploration of the"
+            " router that writes the log, which covers thresholds above its own, or record every pool's answers with"
+            " `pilotfish record`",
         )
 
 

@@ -60,7 +60,7 @@ def _by_chance(small: Played, large: Played, share: float) -> Line:
         (1 - share) * first + share * last
         for first, last in ((small.quality, large.quality), (small.cost, large.cost), (small.seconds, large.seconds))
     )
-    return Line("by chance", _interval(quality), _interval(1000 * cost), float(seconds.mean()), share)
+    return Line("at random", _interval(quality), _interval(1000 * cost), float(seconds.mean()), share)
 
 
 def _interval(values: Floats) -> tuple[float, float, float]:
@@ -91,7 +91,7 @@ def _curve(axes: Axes, calibrated: Calibrated) -> None:
     small, large = play_one(table, 0), play_one(table, len(pools) - 1)
     ends = [1000 * float(small.cost.mean()), 1000 * float(large.cost.mean())]
     heights = [float(small.quality.mean()), float(large.quality.mean())]
-    axes.plot(ends, heights, color=CHANCE, linestyle="--", label="a coin between the two")
+    axes.plot(ends, heights, color=CHANCE, linestyle="--", label="random routing")
     axes.scatter(ends[:1], heights[:1], color=SMALL, zorder=3, label=f"{pools[0]} alone")
     axes.scatter(ends[1:], heights[1:], color=LARGE, zorder=3, label=f"{pools[-1]} alone")
     if calibrated.choice.thresholds:
@@ -99,7 +99,7 @@ def _curve(axes: Axes, calibrated: Calibrated) -> None:
         point = 1000 * float(played.cost.mean()), float(played.quality.mean())
         axes.scatter(*point, color=ROUTER, marker="*", s=170, zorder=4, label="chosen")
     if calibrated.goal.wish is Wish.QUALITY_LOSS:
-        axes.axhline(heights[1] - calibrated.goal.limit, color=LARGE, linestyle=":", label="promised quality")
+        axes.axhline(heights[1] - calibrated.goal.limit, color=LARGE, linestyle=":", label="quality limit")
     axes.set(xlabel="cost of 1,000 requests", ylabel="mean quality")
     axes.legend(fontsize="small", loc="lower right")
 
@@ -138,7 +138,7 @@ def verdict_text(calibrated: Calibrated) -> str:
         return f"Send everything to {pools[0]}: {choice.reason}."
     if choice.large_permille is not None:
         share = f"{choice.large_permille / 1000:.1%}"
-        return f"Send {share} of the requests to {pools[-1]} by chance, and the others to {pools[0]}: {choice.reason}."
+        return f"Send {share} of the requests to {pools[-1]} at random, and the others to {pools[0]}: {choice.reason}."
     shown = " and ".join(
         f"{threshold} permille at {pool}" for threshold, pool in zip(choice.thresholds, pools, strict=False)
     )
@@ -156,10 +156,11 @@ def promise_text(calibrated: Calibrated) -> str:
         how = "in expectation over one more request (conformal risk control, Angelopoulos et al. 2024)"
     else:
         how = f"with confidence {goal.confidence:.0%} (Learn then Test, Angelopoulos et al. 2021, with betting tests)"
-    least = f" Such a promise needs at least {choice.examples_needed} examples, even where nothing is lost."
+    least = f" Such a guarantee needs at least {choice.examples_needed} examples, even if nothing is lost."
     return (
         f"Mean quality stays within {goal.limit:.2%} of the last pool alone, {how}."
-        f" It rests on {choice.examples} examples and holds for requests like these.{least}{_spread_text(calibrated)}"
+        f" This is based on {choice.examples} examples and holds for requests like these.{least}"
+        f"{_spread_text(calibrated)}"
     )
 
 
@@ -169,9 +170,9 @@ def _spread_text(calibrated: Calibrated) -> str:
     if spread is None:
         return ""
     return (
-        f" The promise is about the average over many calibrations, not about this one: on {RESAMPLES} resamples of"
+        f" The guarantee is about the average over calibrations, not about this one: on {RESAMPLES} resamples of"
         f" these examples, single calibrations lost {spread.low:.2%} to {spread.high:.2%} (5th to 95th percentile), and"
-        f" {spread.over:.0%} of them lost more than {calibrated.goal.limit:.2%}. For a promise about this one, give"
+        f" {spread.over:.0%} of them lost more than {calibrated.goal.limit:.2%}. For a guarantee about this one, give"
         " --confidence without --in-expectation."
     )
 
@@ -202,7 +203,7 @@ td,th{{padding:.2em .8em;text-align:right}}td:first-child,th:first-child{{text-a
 <table><tr><th></th><th>quality (95%)</th><th>cost of 1,000 (95%)</th><th>seconds</th><th>last pool</th></tr>
 {rows}</table>
 <p><img alt="cost against quality, and reliability" src="data:image/png;base64,{image}"></p>
-{_section("Noticed", noticed)}{_section("Stopping boundaries", stops)}
+{_section("Warnings", noticed)}{_section("Stopping boundaries", stops)}
 <p>{escape(_small_print(calibrated))}</p>
 </body></html>
 """
@@ -222,8 +223,9 @@ def _section(title: str, items: str) -> str:
 def stopping_texts(calibrated: Calibrated) -> Sequence[str]:
     """What the stopping boundaries of each stage do, and the error that they cost."""
     return [
-        f"stage {place + 1}: {found.decided_early:.0%} of verdicts fall early, after {found.mean_tokens:.0f} instead of"
-        f" {found.mean_tokens_without:.0f} tokens on average; {found.changed:.2%} came out otherwise than without,"
+        f"stage {place + 1}: {found.decided_early:.0%} of decisions are made early, after {found.mean_tokens:.0f}"
+        f" instead of {found.mean_tokens_without:.0f} tokens on average; {found.changed:.2%} differ from those"
+        f" without boundaries,"
         f" and at most {found.promised_error:.0%} will"
         for place, found in calibrated.stopping.items()
     ]
@@ -233,10 +235,10 @@ def _small_print(calibrated: Calibrated) -> str:
     evaluated = calibrated.evaluated
     area = _area(evaluated.table)
     parts = [
-        f"{len(evaluated.ids)} requests were calibrated on",
-        f"{calibrated.learned_from} others taught the scorers" if calibrated.learned_from else "",
+        f"{len(evaluated.ids)} requests were used for calibration",
+        f"the scorers learned from {calibrated.learned_from} others" if calibrated.learned_from else "",
         f"{evaluated.left_out} lacked a pool's answer or quality and were left out" if evaluated.left_out else "",
-        f"APGR {area:.3f} (a coin has 0.5)" if area is not None else "",
+        f"APGR {area:.3f} (random routing has 0.5)" if area is not None else "",
     ]
     return "; ".join(part for part in parts if part) + "."
 

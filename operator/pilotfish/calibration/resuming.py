@@ -1,4 +1,4 @@
-"""A log that a recording goes on with. Rows are appended; of two rows of one request the later one counts."""
+"""The log that a recording continues. Rows are appended, and the later of two rows of one request counts."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ _BEGINNING = b'{"id"'
 
 
 def log_so_far(path: Path) -> dict[str, Entry]:
-    """What the log holds by id; none where it does not exist.
+    """The rows of the log by id; empty if the file does not exist.
 
-    A last line that was cut off, and rows that later ones replace, are taken out of the file once all of it was read.
-    Raises ConfigError, and leaves the file as it is, where it is no log that rows can be appended to.
+    An incomplete last line, and rows that later rows replace, are removed from the file after all of it was read.
+    Raises ConfigError, and does not change the file, if it is not a log.
     """
     if path.suffix != SUFFIX:
-        raise ConfigError("--out", f"{path}: rows are appended to a {SUFFIX} file: name one")
+        raise ConfigError("--out", f"{path}: rows can only be appended to a {SUFFIX} file: use one for --out")
     if not path.exists():
         return {}
     raw = path.read_bytes()
@@ -52,12 +52,12 @@ def _entry(line: bytes, where: str) -> Entry:
     try:
         raw = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise ConfigError(where, f"is no row of a log, which --out is to be appended to: {error}") from error
+        raise ConfigError(where, f"is not a row of a log, so --out cannot be appended to: {error}") from error
     return entry_of(raw, where)
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """In one step: whoever is cut off here leaves the old file or the new one."""
+    """Atomically: an interruption leaves the old file or the new one."""
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(content)
     new.replace(path)

@@ -1,4 +1,4 @@
-"""Scores as a log holds them: by the name of the scorer, with a digest of what it was told."""
+"""Scores in a log: by the name of the scorer, with a digest of its config."""
 
 import hashlib
 from typing import Any
@@ -38,9 +38,9 @@ def asked_of(scorer: Scorer, artifact: bytes | None = None) -> tuple[Scorer, ...
 
 
 def digest_of(scorer: Scorer) -> str:
-    """A digest of what its scores depend on besides what was learned: its config, and the pools that it asks."""
-    told = {"config": _settled(scorer), "pools": {ref.role: ref.name for ref in scorer.pool_refs}}
-    return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+    """A digest of the config and the pools of the scorer, on which its scores depend besides the artifact."""
+    identity = {"config": _settled(scorer), "pools": {ref.role: ref.name for ref in scorer.pool_refs}}
+    return hashlib.blake2b(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 
 def _settled(scorer: Scorer) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _settled(scorer: Scorer) -> dict[str, Any]:
 
 
 def holds(stage: Stage, scorer: Scorer) -> bool:
-    """Whether the log has this scorer's score, and says nothing of another config."""
+    """Whether the log has this scorer's score, and no digest of another config."""
     return scorer.name in stage.scores and not is_of_another(stage, scorer)
 
 
@@ -66,7 +66,7 @@ def is_of_another(stage: Stage, scorer: Scorer) -> bool:
 
 
 def lacking(stage: Stage, scorers: tuple[Scorer, ...]) -> str:
-    """Names the first score that the log lacks, and says why where another config's is there."""
+    """The name of the first score that the log lacks, with the reason if it has one by another config."""
     first = next(scorer for scorer in scorers if not holds(stage, scorer))
-    other = " by this config (what is there is another's)" if is_of_another(stage, first) else ""
+    other = " by this config (the recorded score has another config)" if is_of_another(stage, first) else ""
     return f"scores.{first.name}{other}"

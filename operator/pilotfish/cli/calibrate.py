@@ -1,4 +1,4 @@
-"""`pilotfish calibrate`: thresholds from recorded requests, with a promise, a report and a verdict."""
+"""`pilotfish calibrate`: thresholds from recorded requests, with a guarantee, a report and a recommendation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pilotfish.calibration.calibrate import Calibrated
     from pilotfish.calibration.statistics.choose import Goal
 
-NO_PACKAGES = "calibration needs more packages: pip install 'pilotfish[calibrate]'"
+NO_PACKAGES = "calibration needs additional packages: run pip install 'pilotfish[calibrate]'"
 
 Log = Annotated[
     Path, typer.Argument(help="Recorded requests: .jsonl, .jsonl.gz or .parquet.", exists=True, dir_okay=False)
@@ -28,27 +28,30 @@ Manifests = Annotated[list[Path], typer.Argument(help="Files or folders with the
 def calibrate(
     log: Log,
     manifests: Manifests,
-    router: Annotated[str | None, typer.Option(help="The router's name, where there are several.")] = None,
+    router: Annotated[str | None, typer.Option(help="Name of the router, if the files have several.")] = None,
     max_quality_loss: Annotated[
-        str | None, typer.Option(help="Mean quality that may be lost against the last pool alone, as 2% or 0.02.")
+        str | None,
+        typer.Option(help="Limit on the mean quality lost, compared with the last pool alone, as 2% or 0.02."),
     ] = None,
-    confidence: Annotated[str, typer.Option(help="How sure the promise is to be, as 95% or 0.95.")] = "95%",
+    confidence: Annotated[str, typer.Option(help="Confidence with which the limit holds, as 95% or 0.95.")] = "95%",
     in_expectation: Annotated[
-        bool, typer.Option("--in-expectation", help="Promise the expected loss instead (conformal risk control).")
+        bool, typer.Option("--in-expectation", help="Limit the expected loss instead (conformal risk control).")
     ] = False,
     max_spend: Annotated[
-        float | None, typer.Option(help="Spend per 1,000 requests, in the log's currency.", min=0)
+        float | None, typer.Option(help="Limit on the spend per 1,000 requests, in the log's currency.", min=0)
     ] = None,
-    max_large_share: Annotated[str | None, typer.Option(help="Share of requests for the last pool, as 30%.")] = None,
+    max_large_share: Annotated[
+        str | None, typer.Option(help="Limit on the share of requests for the last pool, as 30%.")
+    ] = None,
     today: Annotated[
-        Path | None, typer.Option(help="A log of now: are scores still what they were?", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="A recent log: report whether scores have moved.", exists=True, dir_okay=False)
     ] = None,
     relearn: Annotated[
-        bool, typer.Option("--relearn", help="Learn the scorers from this log, though they have artifacts.")
+        bool, typer.Option("--relearn", help="Learn the scorers from this log even if they have artifacts.")
     ] = False,
     out: Annotated[Path, typer.Option(help="Folder for router.yaml, report.html and report.png.")] = Path("calibrated"),
 ) -> None:
-    """Choose a router's thresholds from a log; give one of --max-quality-loss, --max-spend, --max-large-share."""
+    """Choose a router's thresholds from a log. Set one of --max-quality-loss, --max-spend, --max-large-share."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         goal = _goal(max_quality_loss, max_spend, max_large_share, None if in_expectation else confidence)
@@ -67,14 +70,14 @@ def _goal(loss: str | None, spend: float | None, share: str | None, confidence: 
         raise ConfigError("calibrate", f"{NO_PACKAGES} ({error})") from error
     given = [value is not None for value in (loss, spend, share)]
     if sum(given) != 1:
-        raise ConfigError("--max-quality-loss, --max-spend, --max-large-share", "give exactly one of them")
+        raise ConfigError("--max-quality-loss, --max-spend, --max-large-share", "set exactly one of them")
     sure = None if confidence is None else ratio("--confidence", confidence)
     if sure is not None and sure <= 0.5:
-        raise ConfigError("--confidence", f"{confidence!r} promises no more than a coin would: give more than 50%")
+        raise ConfigError("--confidence", f"{confidence!r} is not a useful confidence: set more than 50%")
     if loss is not None:
         return Goal(Wish.QUALITY_LOSS, ratio("--max-quality-loss", loss), sure)
     if sure is None:
-        raise ConfigError("--in-expectation", "goes with --max-quality-loss alone")
+        raise ConfigError("--in-expectation", "only works with --max-quality-loss")
     if share is not None:
         return Goal(Wish.LARGE_SHARE, ratio("--max-large-share", share), sure)
     return Goal(Wish.SPEND, float(spend or 0), sure)
@@ -86,7 +89,7 @@ def ratio(option: str, text: str) -> float:
     try:
         value = float(number) / (100 if number != text.strip() else 1)
     except ValueError as error:
-        raise ConfigError(option, f"{text!r} is no share: write 2% or 0.02") from error
+        raise ConfigError(option, f"{text!r} is not a share: write it as 2% or 0.02") from error
     if not 0 < value < 1:
         raise ConfigError(option, f"{text!r} is not between 0% and 100%")
     return value
@@ -120,7 +123,7 @@ def _router(loaded: Loaded, name: str | None) -> ModelRouter:
     if len(chosen) == 1:
         return chosen[0]
     names = ", ".join(router.name for router in scored) or "none"
-    raise ConfigError("--router", f"name one router with a scorer; the manifests have: {names}")
+    raise ConfigError("--router", f"name one router that has a scorer; the manifests have: {names}")
 
 
 def _write(found: "Calibrated", out: Path, console: Console) -> None:

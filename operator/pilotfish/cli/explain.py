@@ -1,4 +1,4 @@
-"""`pilotfish explain`: why a prompt is answered by the model that answers it."""
+"""`pilotfish explain`: show why a router chooses the model that answers a prompt."""
 
 import asyncio
 from typing import Annotated, Any
@@ -14,13 +14,13 @@ from pilotfish.cli.client import checked, gateway_address, session
 
 
 def explain(
-    prompt: Annotated[str, typer.Argument(help="What a client would ask.")],
+    prompt: Annotated[str, typer.Argument(help="The prompt.")],
     model: Annotated[str, typer.Option("-m", "--model", help="The router.")],
     url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer of a stage, in tokens.", min=1)] = 128,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what the gateway says, as it is.")] = False,
+    max_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.", min=1)] = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the gateway's JSON.")] = False,
 ) -> None:
-    """Run every stage of a router on a prompt and tell scores, thresholds, costs, and what the scores rest on."""
+    """Run every stage of a router on a prompt, and print scores, thresholds, costs and the details of the scores."""
     console = Console(highlight=False, soft_wrap=True)
     body = {
         "model": model,
@@ -29,14 +29,14 @@ def explain(
         "max_tokens": max_tokens,
     }
     try:
-        told = asyncio.run(_ask(gateway_address(url), body))
+        explanation = asyncio.run(_ask(gateway_address(url), body))
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
     if as_json:
-        console.print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(), markup=False)
+        console.print(orjson.dumps(explanation, option=orjson.OPT_INDENT_2).decode(), markup=False)
     else:
-        _tell(console, told)
+        _print_explanation(console, explanation)
 
 
 async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -47,16 +47,19 @@ async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
         raise ModelUnavailable(f"{url} does not answer: {error}") from error
 
 
-def _tell(console: Console, told: dict[str, Any]) -> None:
-    console.print(f"{told['route']} ({told['strategy']}): answered by [bold]{told['answered_by']}[/]")
-    if prediction := told.get("prediction"):
+def _print_explanation(console: Console, explanation: dict[str, Any]) -> None:
+    console.print(
+        f"{explanation['route']} ({explanation['strategy']}): answered by [bold]{explanation['answered_by']}[/]"
+    )
+    if prediction := explanation.get("prediction"):
         thresholds = ", ".join(f"{pool} from {least}" for pool, least in prediction["thresholds"].items())
         console.print(
-            f"the prompt alone scores {prediction['score']} ({thresholds}): {prediction['pool']}", markup=False
+            f"score of the prompt: {prediction['score']} ({thresholds}), chosen pool: {prediction['pool']}",
+            markup=False,
         )
         _details(console, prediction["details"])
     table = Table("pool", "verdict", "score", "threshold", "tokens", "seconds", "cost", box=None, pad_edge=False)
-    stages = [*told["stages"], *told.get("alternatives", ())]
+    stages = [*explanation["stages"], *explanation.get("alternatives", ())]
     for stage in stages:
         cost = stage.get("cost")
         table.add_row(

@@ -1,4 +1,4 @@
-"""`pilotfish record`: prompts through the pools of routers, into a log for `calibrate` and `replay`."""
+"""`pilotfish record`: send prompts to the pools of routers and write a log for `calibrate` and `replay`."""
 
 import asyncio
 import os
@@ -33,19 +33,23 @@ if TYPE_CHECKING:
 
 
 def record(
-    prompts: Annotated[Path, typer.Argument(help="JSONL of prompts: id, prompt, perhaps a check.", exists=True)],
+    prompts: Annotated[
+        Path, typer.Argument(help="JSONL file of prompts: id, prompt, and optionally a check.", exists=True)
+    ],
     manifests: Manifests,
-    router: Annotated[list[str] | None, typer.Option(help="Only this router; may be repeated.")] = None,
-    out: Annotated[Path, typer.Option(help="The log, .jsonl; what it holds is not asked again.")] = Path("log.jsonl"),
+    router: Annotated[list[str] | None, typer.Option(help="Use only this router. Can be repeated.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="The log, a .jsonl file. Requests that it already has are not sent again.")
+    ] = Path("log.jsonl"),
     url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
-    at_once: Annotated[int, typer.Option(help="Prompts in flight.", min=1, max=256)] = 4,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 128,
+    at_once: Annotated[int, typer.Option(help="Number of prompts in flight.", min=1, max=256)] = 4,
+    max_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.", min=1)] = 128,
     limit: Annotated[
-        int | None, typer.Option(help="Only so many of the prompts, always the same sample of them.", min=1)
+        int | None, typer.Option(help="Number of prompts to record. The sample is always the same.", min=1)
     ] = None,
-    vectors_from: Annotated[str | None, typer.Option(help="Embed pool, for scorer embedding.")] = None,
+    vectors_from: Annotated[str | None, typer.Option(help="Name of an Embed pool, for the scorer embedding.")] = None,
 ) -> None:
-    """Ask every pool of the routers every prompt, with log-probabilities and the scorers' judgements; resumable."""
+    """Send every prompt to every pool of the routers, and record answers, log-probabilities and scores. Resumable."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         outcome = asyncio.run(
@@ -107,7 +111,7 @@ async def _run(prompts: Path, routers: Sequence[ModelRouter], out: Path, way: _W
         with Progress(*COLUMNS, console=console) as progress:
             task = progress.add_task("recorded", total=len(wanted), completed=done)
 
-            def told(outcome: "Outcome") -> None:
+            def show(outcome: "Outcome") -> None:
                 progress.update(task, completed=done + outcome.written + len(outcome.failed))
 
-            return await recording.record(recorder, waiting, out, before=before, at_once=way.at_once, told=told)
+            return await recording.record(recorder, waiting, out, before=before, at_once=way.at_once, on_progress=show)

@@ -1,4 +1,4 @@
-"""`pilotfish replay`: what routers would have made of recorded requests, without a model."""
+"""`pilotfish replay`: simulate routers on recorded requests, without a model."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,16 @@ from pilotfish.plugins.registry import Registry
 def replay(
     log: Log,
     manifests: Manifests,
-    router: Annotated[list[str] | None, typer.Option(help="Only this router; may be repeated.")] = None,
+    router: Annotated[list[str] | None, typer.Option(help="Use only this router. Can be repeated.")] = None,
     off_policy: Annotated[
-        bool, typer.Option("--off-policy", help="Estimate quality from a log of single answers with propensities.")
+        bool,
+        typer.Option(
+            "--off-policy", help="Estimate quality from a log in which not every pool answered every request."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Every router of the manifests on a log, side by side: quality, cost, share escalated, seconds, per stage."""
+    """Compare the routers of the manifests on a log: quality, cost, share escalated, seconds, and each stage."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         rows = _rows(log, _routers(manifests, router), off_policy=off_policy)
@@ -83,12 +86,12 @@ def _rows(log: Path, routers: Sequence[_Router], *, off_policy: bool) -> list[di
     rows: list[dict[str, Any]] = []
     for each in routers:
         taught = len(entries) - len(unseen(entries, each.router, registry, each.artifacts))
-        told = {"router": each.router.name, "path": str(each.path), "taught": taught}
+        common = {"router": each.router.name, "path": str(each.path), "taught": taught}
         if off_policy:
             found = replays.estimate(entries, each.router, registry, each.artifacts)
-            rows += [{**told, **asdict(estimate)} for estimate in found]
+            rows += [{**common, **asdict(estimate)} for estimate in found]
         else:
-            rows.append({**told, **asdict(replays.replay(entries, each.router, registry, each.artifacts))})
+            rows.append({**common, **asdict(replays.replay(entries, each.router, registry, each.artifacts))})
     return rows
 
 
@@ -109,15 +112,21 @@ def _replays(rows: list[dict[str, Any]]) -> Table:
         "stages",
     )
     for label, row in zip(_labels(rows), rows, strict=True):
-        told = (f"{stage['pool']} {stage['share']:.0%} in {stage['seconds']:.2f} s" for stage in row["stages"])
+        parts = (f"{stage['pool']} {stage['share']:.0%} in {stage['seconds']:.2f} s" for stage in row["stages"])
         seconds = f"{row['seconds'][0]:.2f}, {row['slowest']:.2f}"
-        cells = (_interval(row["quality"]), _interval(row["cost"]), f"{row['escalated']:.1%}", seconds, ", ".join(told))
+        cells = (
+            _interval(row["quality"]),
+            _interval(row["cost"]),
+            f"{row['escalated']:.1%}",
+            seconds,
+            ", ".join(parts),
+        )
         table.add_row(label, str(row["requests"]), *cells)
     return table
 
 
 def _estimates(rows: list[dict[str, Any]]) -> Table:
-    table = Table(Column("router", no_wrap=True), "estimator", "quality (95%)", "effective requests", "log cannot tell")
+    table = Table(Column("router", no_wrap=True), "estimator", "quality (95%)", "effective requests", "no information")
     for label, row in zip(_labels(rows), rows, strict=True):
         shown = _interval((row["value"], row["low"], row["high"]))
         rests_on = (f"{row['effective_requests']:.0f}", f"{row['unsupported']:.1%}")
@@ -129,7 +138,7 @@ def _taught(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Of each router with a learned scorer, how many requests it does not count for."""
     counts = {(row["router"], row["path"]): row["taught"] for row in rows if row["taught"]}
     return [
-        f"router {name!r} of {path}: {count} requests taught its scorer and were left out"
+        f"router {name!r} of {path}: {count} requests were left out because its scorer learned from them"
         for (name, path), count in counts.items()
     ]
 

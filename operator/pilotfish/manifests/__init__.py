@@ -1,6 +1,6 @@
-"""Manifests in files and folders: read, checked, and every fault told with its file and line.
+"""Reads and checks manifests in files and folders. Every fault has its file and line.
 
-Nothing here talks to anyone; what is installed is asked of the plugin registry.
+No network access. The plugin registry knows what is installed.
 """
 
 from pilotfish.manifests.corev1 import KeyedData

@@ -24,7 +24,7 @@ def parse_keyed_data(value: Mapping[str, Any], default_namespace: str) -> tuple[
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str) or not name:
-        return None, (Fault(("metadata", "name"), "is required, and is text"),)
+        return None, (Fault(("metadata", "name"), "is required, and must be a string"),)
     namespace = metadata.get("namespace") or default_namespace if isinstance(metadata, Mapping) else default_namespace
     plain, encoded = ("stringData", "data") if kind == "Secret" else ("data", "binaryData")
     faults: list[Fault] = []
@@ -32,16 +32,16 @@ def parse_keyed_data(value: Mapping[str, Any], default_namespace: str) -> tuple[
     for member in (encoded, plain):
         entries = value.get(member) or {}
         if not isinstance(entries, Mapping):
-            faults.append(Fault((member,), "must be a mapping from key to text"))
+            faults.append(Fault((member,), "must be a mapping of strings"))
             continue
         for entry, text in entries.items():
             if not isinstance(text, str):
-                faults.append(Fault((member, entry), "must be text: put it in quotes"))
+                faults.append(Fault((member, entry), "must be a string: put it in quotes"))
                 continue
             try:
                 data[entry] = base64.b64decode(text, validate=True) if member == encoded else text.encode()
             except binascii.Error:
-                faults.append(Fault((member, entry), f"must be base64; put plain text in {plain}"))
+                faults.append(Fault((member, entry), f"must be base64; put plain strings in {plain}"))
     if faults:
         return None, tuple(faults)
     return KeyedData(Key(kind, namespace, name), data), ()

@@ -85,7 +85,7 @@ def _reading(paths: Sequence[Path]) -> _Reading:
 
 def _loaded(reading: _Reading, there: frozenset[Key], registry: Registry, *, beside: bool) -> Loaded:
     """`beside`: whether there are manifests beside an empty folder, which is but a warning then."""
-    without = [Problem(folder, 1, "no *.yaml or *.yml file is in this folder") for folder in reading.empty_folders]
+    without = [Problem(folder, 1, "this folder has no *.yaml or *.yml file") for folder in reading.empty_folders]
     return Loaded(
         resources=tuple(resource for resource, _, _ in reading.resources),
         secrets={item.key: item for item in reading.keyed if item.key.kind == "Secret"},
@@ -123,7 +123,7 @@ def _read(path: Path, reading: _Reading) -> None:
         return
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        reading.problems.append(Problem(path, line, "not YAML: the text must be UTF-8"))
+        reading.problems.append(Problem(path, line, "not YAML: the file must be UTF-8"))
         return
     empty = True
     try:
@@ -134,7 +134,7 @@ def _read(path: Path, reading: _Reading) -> None:
         reading.problems.append(Problem(path, error.line, str(error)))
         return
     if empty:
-        reading.problems.append(Problem(path, 1, "the file is empty: write a manifest into it, or remove it"))
+        reading.problems.append(Problem(path, 1, "the file is empty: add a manifest, or remove the file"))
 
 
 def _take(path: Path, document: Document, reading: _Reading) -> None:

@@ -91,9 +91,12 @@ def _child(node: yaml.Node, part: str | int) -> tuple[int, yaml.Node] | None:
 def _refuse(node: yaml.Node, path: FieldPath, around: list[yaml.Node], seen: set[int]) -> None:
     """Raise MalformedYaml for a key that is twice in a mapping or no text, and for what JSON cannot say."""
     if any(node is outer for outer in around):
-        raise MalformedYaml(node.start_mark.line + 1, f"{format_path(path)}: an anchor must not contain itself")
+        raise MalformedYaml(node.start_mark.line + 1, f"{format_path(path)}: an alias refers to itself: remove it")
     if node.tag not in _JSON_TAGS:
-        raise MalformedYaml(node.start_mark.line + 1, f"{format_path(path) or 'document'}: no {node.tag} in a manifest")
+        raise MalformedYaml(
+            node.start_mark.line + 1,
+            f"{format_path(path) or 'document'}: the YAML tag {node.tag} is not allowed in a manifest",
+        )
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -103,10 +106,12 @@ def _refuse(node: yaml.Node, path: FieldPath, around: list[yaml.Node], seen: set
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise MalformedYaml(line, f"{format_path(path) or 'document'}: a field's name must be text")
+                raise MalformedYaml(
+                    line, f"{format_path(path) or 'document'}: a field's name must be a string: put it in quotes"
+                )
             here = (*path, key.value)
             if key.value in keys:
-                raise MalformedYaml(line, f"{format_path(here)}: is given twice, first in line {keys[key.value]}")
+                raise MalformedYaml(line, f"{format_path(here)}: occurs twice, first in line {keys[key.value]}")
             keys[key.value] = line
             _refuse(value, here, around, seen)
     elif isinstance(node, yaml.SequenceNode):

@@ -35,10 +35,12 @@ def read_artifact(settings: Settings, kind: str) -> dict[str, NDArray[Any]]:
         raise ConfigError("artifact", f"is not an npz file of scorer {kind!r}: {error}") from error
     found = str(arrays.pop("kind", np.array("none")))
     if found != kind:
-        raise ConfigError("artifact", f"was made for {found!r}, not for {kind!r}")
+        raise ConfigError("artifact", f"is for scorer {found!r}, not for {kind!r}: run `pilotfish calibrate`")
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ConfigError("artifact", f"array {name!r} holds values that are not finite")
+            raise ConfigError(
+                "artifact", f"array {name!r} has values that are not finite: run `pilotfish calibrate` again"
+            )
     return arrays
 
 

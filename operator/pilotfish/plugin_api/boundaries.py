@@ -48,11 +48,11 @@ class Boundaries:
         rows, threshold = arrays["boundaries"], arrays.get("boundaries_threshold")
         if threshold is None or rows.ndim != 2 or rows.shape[1] != 3:
             raise ConfigError(
-                "artifact", "its stopping boundaries are not rows of three with a threshold: calibrate again"
+                "artifact", "the stopping boundaries are not rows of three with a threshold: calibrate again"
             )
         found = tuple((int(tokens), int(reject), int(accept)) for tokens, reject, accept in rows)
         if any(reject > accept for _, reject, accept in found) or sorted(found) != list(found):
-            raise ConfigError("artifact", "its stopping boundaries cross or are out of order: calibrate again")
+            raise ConfigError("artifact", "the stopping boundaries cross or are out of order: calibrate again")
         return cls(int(threshold), found)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

@@ -93,7 +93,7 @@ def _scorer(path: FieldPath, scorer: Scorer, installed: Installed) -> Iterator[F
 
 
 def _not_installed(what: str, name: str, installed: Sequence[str]) -> str:
-    return f"no installed {what} is called {name}; installed: {', '.join(installed) or 'none'}"
+    return f"no {what} {name} is installed; installed: {', '.join(installed) or 'none'}"
 
 
 def task_faults(router: ModelRouter, pools: Mapping[str, ModelPool]) -> Sequence[Fault]:

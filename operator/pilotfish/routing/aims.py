@@ -1,4 +1,4 @@
-"""What a router's objective comes to: whether its threshold can be moved, by which rule, and how that is told."""
+"""A router's objective: whether its threshold can be moved, by which rule, and the status that reports it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pilotfish.routing.objective import Control, Range, Reading, Why, begin, lat
 
 HOUR = 3600.0
 SHOWN_DIGITS = 3
-"""Significant digits of what is measured, where it is told."""
+"""Significant digits of measured values in the status."""
 ROUNDING = 1e-6
 NOT_CALIBRATED = (
     "the scorer's artifact has no range for an objective: run `pilotfish calibrate` on the router with its objective"
@@ -53,7 +53,7 @@ class Aim:
         return control
 
     def status(self, control: Control | None) -> ObjectiveStatus:
-        """What to tell of it; `control` is the present state, where there is one."""
+        """The status to report; `control` is the current state, if there is one."""
         target, unit = _target(self.objective)
         return ObjectiveStatus(
             type=self.objective.type.value,
@@ -74,10 +74,12 @@ def aim_of(router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pri
     threshold = threshold_of(router)
     if threshold is None:
         found = f"strategy {router.spec.strategy.type.value} over {len(router.strategy_pools)} pools"
-        message = f"{found}: an objective is held by the one threshold between two pools"
+        message = f"{found}: an objective needs a router with one threshold between two pools"
         return Aim(objective, None, reason=Why.NO_THRESHOLD, message=message)
     if objective.spend and (unpriced := _unpriced(router, objective.spend, prices)):
-        message = f"spec.pricing.currency of {unpriced} is not {objective.spend.currency}: what is spent is not known"
+        message = (
+            f"spec.pricing.currency of {unpriced} is not {objective.spend.currency}: set it, so that the spend is known"
+        )
         return Aim(objective, threshold, reason=Why.NOT_PRICED, message=message)
     if artifact is None:
         return Aim(objective, threshold, reason=Why.NOT_CALIBRATED, message=NOT_CALIBRATED)
@@ -120,14 +122,14 @@ def moved(router: ModelRouter, threshold: int) -> ModelRouter:
 
 
 def _looser(quality: QualityObjective, threshold: int, left: Range) -> str:
-    """What of the threshold is not the objective's promise, and how to mend it; empty where it is."""
+    """Why the threshold does not keep the objective, and the fix; empty if it does."""
     most, again = quality.max_loss_permille, "run `pilotfish calibrate` with --max-quality-loss"
     if left.loss is None:
-        return f"the scorer's artifact does not say what loss was promised: {again} {most / 10:g}%"
+        return f"the scorer's artifact does not record a limit on the loss: {again} {most / 10:g}%"
     if left.loss * 1000 > most + ROUNDING:
-        return f"calibration promised to lose at most {left.loss * 1000:g} permille: {again} {most / 10:g}%"
+        return f"the scorer was calibrated for a loss of at most {left.loss * 1000:g} permille: {again} {most / 10:g}%"
     if threshold < left.limits.least:
-        return f"thresholdPermille {threshold} is under {left.limits.least}, the least that was calibrated: raise it"
+        return f"thresholdPermille {threshold} is below {left.limits.least}, the lowest calibrated threshold: raise it"
     return ""
 
 

@@ -1,8 +1,8 @@
-"""When is a stage's answer good enough? The judge of one stage, fed with tokens as they arrive.
+"""Judges whether a stage's answer is good enough, while its tokens arrive.
 
-The verdict falls at the first of: a token at which the outcome is certain whatever follows, or certain enough by a
-calibrated stopping boundary, the stage's `decideWithinTokens`, the answer's end. It does not depend on how the tokens
-are cut into chunks.
+The verdict is made at the first of: a token after which no continuation can change the outcome, a calibrated stopping
+boundary, the stage's `decideWithinTokens`, the end of the answer. It does not depend on how the tokens are divided
+into chunks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from pilotfish.plugin_api.scorers import AnswerScorer, Bounds, RunningScore, Sco
 
 
 class Verdict(StrEnum):
-    """What became of a stage's answer."""
+    """Whether a stage's answer was used."""
 
     ACCEPTED = "Accepted"
     REJECTED = "Rejected"
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 
 class Ground(StrEnum):
-    """Why the verdict fell when it did."""
+    """What made the verdict possible at this token."""
 
     CERTAIN = "Certain"
     STOPPING_BOUNDARY = "StoppingBoundary"
@@ -36,10 +36,10 @@ class Ground(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict and what it rests on. `tokens` is how many were judged, of the choice that decided.
+    """A verdict and its basis. `tokens` is the number of tokens judged, of the choice that decided.
 
-    `final`: whether `score` is of all that the stage judges, and not of the beginning that the verdict fell on.
-    `propensity` is the chance with which the verdict fell as it did, given the answer: 1 without exploration.
+    `final`: whether `score` covers all tokens that the stage judges, and not only a prefix. `propensity` is the
+    probability of this verdict, given the answer: 1 without exploration.
     """
 
     verdict: Verdict
@@ -60,9 +60,9 @@ class AcceptancePolicy:
     horizon: int | None = None
     max_tokens: int | None = None
     early: bool = True
-    """Whether the verdict may fall before the horizon is reached or the answer has ended."""
+    """Whether the verdict may be made before the horizon or the end of the answer."""
     boundaries: Boundaries | None = None
-    """Where a prefix is certain enough, as calibrated; for answers of one choice."""
+    """Calibrated stopping boundaries, for answers of one choice."""
 
     @property
     def longest(self) -> int | None:
@@ -92,7 +92,7 @@ class _Choice:
 
 
 class StageJudge:
-    """Judges one stage's answer. With several choices the least sure one counts."""
+    """Judges one stage's answer. With several choices the lowest score counts."""
 
     def __init__(self, scorer: AnswerScorer, policy: AcceptancePolicy, choices: int = 1) -> None:
         self._policy = policy
@@ -101,11 +101,11 @@ class StageJudge:
 
     @property
     def decision(self) -> Decision | None:
-        """The verdict, once it has fallen."""
+        """The decision; None before it is made."""
         return self._decision
 
     def add(self, choice: int, tokens: Sequence[TokenLogprobs]) -> Decision | None:
-        """Take tokens of one choice, one by one, until the verdict falls; what comes after it is not judged."""
+        """Add tokens of one choice, one by one, until the verdict is made. Later tokens are not judged."""
         for token in tokens:
             if self._decision is not None:
                 break
@@ -121,7 +121,7 @@ class StageJudge:
         return self._decision
 
     def end(self) -> Decision:
-        """The whole answer has ended: the verdict falls now if it has not."""
+        """The whole answer has ended. Makes the verdict if there is none."""
         for choice in self._choices:
             choice.ended = True
         self._decision = self._decision or self._conclude(Ground.END_OF_ANSWER)
@@ -145,7 +145,7 @@ class StageJudge:
         return self._stop()
 
     def _stop(self) -> Decision | None:
-        """The verdict where a stopping boundary is crossed."""
+        """The decision if a stopping boundary is crossed."""
         boundaries, choice = self._policy.boundaries, self._choices[0]
         if boundaries is None or len(self._choices) > 1 or choice.taken not in boundaries.looks:
             return None

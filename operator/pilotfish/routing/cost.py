@@ -11,7 +11,7 @@ HOUR = Decimal(3600)
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call to a model, as far as the model server told them."""
+    """Tokens of one call to a model, as the model server reported them."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

@@ -1,6 +1,6 @@
-"""What gateways tell one another, and the operator, of what they serve: counters that only grow, since their start.
+"""What gateways report to each other and to the operator: counters since the start of the process, which only grow.
 
-Whoever misses an answer has missed nothing: the next one holds what this one would have said.
+A lost report does no harm, because the next one includes it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class Totals(_Told):
         return Totals.model_construct(**{name: value + getattr(other, name) for name, value in self})
 
     def since(self, before: "Totals") -> "Totals":
-        """What came after `before`; all of it where the counters have begun anew."""
+        """What was added since `before`; everything if the counters were reset."""
         if self.requests < before.requests:
             return self
         return Totals.model_construct(**{name: max(0, value - getattr(before, name)) for name, value in self})

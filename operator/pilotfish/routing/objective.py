@@ -1,10 +1,10 @@
-"""Holding an objective while serving: a router's threshold moves, within calibrated bounds, with what was measured.
+"""Threshold control: an objective moves a router's threshold, within a calibrated range, from measurements.
 
-Spend. A ledger keeps the debt: what was spent, less what should have been by now. Each step chooses the share of
+Spend. A ledger keeps the debt: actual spend minus allowed spend. Each step chooses the share of
 large calls that would bring the debt to nothing within a horizon, given the rate of requests and what small and large
 answers cost of late, and from the share, by the calibrated distribution of scores, the threshold. As long as the debt
-stays within 1% of ten minutes' budget, the spend of any ten minutes is within 2% of its target. Money that could not
-be spent in time is forgotten, so that no spree follows a quiet night.
+stays within 1% of ten minutes' budget, the spend of any ten minutes is within 2% of its target. Unused
+budget expires, so that a quiet night is not followed by a burst of spending.
 
 Latency. The share of large calls is moved by how far the share of too slow requests is from the one that the quantile
 allows.
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pilotfish.base.errors import ConfigError
 
 HORIZON_SECONDS = 10.0
-"""In this time a debt is to be paid back."""
+"""Time within which a debt is paid back."""
 MEMORY_SECONDS = 60.0
 """Costs are means over about this long."""
 RATE_SECONDS = 10.0
@@ -38,21 +38,21 @@ RATE_SECONDS = 10.0
 MOST_SAVED_SECONDS = 60.0
 """Budget not spent is kept for this long."""
 MOST_OWED_SECONDS = 120.0
-"""Overspending is paid back up to this much budget; more than that lay outside what the threshold can mend."""
+"""Overspending is paid back up to this much budget. A larger debt could not be corrected by the threshold."""
 LATENCY_GAIN = 0.5
 """How fast the share of large calls follows too slow requests: per MEMORY_SECONDS."""
 AGREEMENT = 0.2
-"""How far a step draws debt and share towards those of the other gateways. What they tell reaches into the next
-reading, and so counts twice in part: to agree at once would feed that back whole.
+"""How far a step moves debt and share towards those of the other gateways. Their values include a part of the next
+reading, so that full agreement in one step would count that part twice.
 """
 NEVER = 1001
-"""A threshold that no score reaches; a manifest cannot say it: a pool that never accepts is left out of one."""
+"""A threshold that no score reaches. A manifest cannot express it, so a pool that never accepts is removed from it."""
 QUANTILES = 501
 """Scores kept in an artifact."""
 
 
 class Why(StrEnum):
-    """What moved the threshold, or kept it."""
+    """Why the threshold moved, or did not."""
 
     WARMING_UP = "WarmingUp"
     ON_TARGET = "OnTarget"
@@ -63,7 +63,7 @@ class Why(StrEnum):
     CALIBRATED = "Calibrated"
     """Quality: calibration chose the threshold, which stays."""
     NOT_CALIBRATED = "NotCalibrated"
-    """The scorer's artifact has no range for the objective, or a looser promise: the threshold stays."""
+    """The scorer's artifact has no range for the objective, or a weaker guarantee: the threshold stays."""
     NOT_PRICED = "NotPriced"
     """A pool has no price in the objective's currency: the threshold stays."""
     NO_THRESHOLD = "NoThreshold"
@@ -110,9 +110,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Range:
-    """What calibration leaves for an objective: the scores it saw, and the bounds of the threshold.
+    """What calibration stores for an objective: its scores, and the bounds of the threshold.
 
-    `loss`: the mean quality, of 1, that it promised to lose at most from `limits.least` on; None: it promised none.
+    `loss`: the limit on the mean quality lost (0 to 1) that holds from `limits.least` on; None: there is none.
     """
 
     scores: Scores
@@ -134,7 +134,9 @@ class Range:
         """Read a scorer's artifact. Raises ConfigError where it was calibrated for no objective."""
         scores, limits = arrays.get("objective_scores"), arrays.get("objective_limits")
         if scores is None or limits is None or scores.ndim != 1 or not len(scores) or limits.shape != (3,):
-            raise ConfigError("artifact", "was calibrated without an objective: set objective, then calibrate")
+            raise ConfigError(
+                "artifact", "was calibrated without an objective: set spec.objective, then calibrate again"
+            )
         least, most, start = (int(value) for value in limits)
         loss = arrays.get("objective_loss", np.array([]))
         return cls(
@@ -162,7 +164,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """State after a step; `threshold` and `why` are for all to see, the rest is memory."""
+    """State after a step. `threshold` and `why` are reported; the other fields are internal."""
 
     threshold: int
     why: Why = Why.WARMING_UP
@@ -178,7 +180,7 @@ class Control:
     slow: float = 0.0
 
     def remembering(self, reading: Reading) -> "Control":
-        """The state with a reading taken into its fading sums."""
+        """The state with a reading added to its decaying sums."""
         keep, recent = math.exp(-reading.seconds / MEMORY_SECONDS), math.exp(-reading.seconds / RATE_SECONDS)
         return replace(
             self,
@@ -194,11 +196,11 @@ class Control:
 
     @property
     def belief(self) -> "Belief | None":
-        """What another gateway should know of this state; None before the first reading."""
+        """What this gateway reports to the others; None before the first reading."""
         return Belief(self.debt, self.share) if self.seconds > 0 else None
 
     def agreeing(self, others: Sequence["Belief"]) -> "Control":
-        """The state drawn towards the mean of what other gateways believe; a state without a reading takes it over."""
+        """The state moved towards the mean of the other gateways' values; a state without a reading takes the mean."""
         if not others:
             return self
         weight = AGREEMENT if self.seconds > 0 else 1.0
@@ -211,7 +213,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What one gateway holds debt and share of large calls to be, after its last step."""
+    """Debt and share of requests for the last pool of one gateway, after its last step."""
 
     debt: float
     share: float

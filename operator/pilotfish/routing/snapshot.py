@@ -1,6 +1,6 @@
 """What a gateway knows at one moment: pools with their state, routers, and which name reaches which.
 
-Whoever watches the resources (a folder, a cluster) builds a Snapshot; the gateway swaps it in whole.
+The watcher of the resources (a folder or a cluster) builds a Snapshot, and the gateway replaces the old one with it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -50,18 +50,18 @@ class Peers:
         except ModelUnavailable as error:
             return ExternalCheck(reachable=False, message=str(error))
         if status in {401, 403}:
-            return ExternalCheck(reachable=False, message=f"{base_url} refuses the key ({status})")
+            return ExternalCheck(reachable=False, message=f"{base_url} refuses the API key (status {status})")
         if status in {404, 405}:
-            return ExternalCheck(reachable=True, message=f"{base_url} answers, but does not list its models")
+            return ExternalCheck(reachable=True, message=f"{base_url} is reachable, but does not list its models")
         if status >= 400:
-            return ExternalCheck(reachable=False, message=f"{base_url} answers {status}")
+            return ExternalCheck(reachable=False, message=f"{base_url} returned status {status}")
         names = _model_names(body)
         if names is not None and model not in names:
             return ExternalCheck(reachable=False, message=f"spec.external.model: {base_url} has no model {model!r}")
         return ExternalCheck(reachable=True, message=f"{base_url} lists {model!r}")
 
     async def ask_answer(self, base_url: str, *, task: Task, model: str) -> None:
-        """Ask for one small answer. Raises RuntimeFailure with the server's words when none comes."""
+        """Ask for one small answer. Raises RuntimeFailure with the server's message if none comes."""
         await probe(self._open, base_url, task, model)
 
     async def in_flight(self, gateways: Iterable[str]) -> Mapping[Key, float]:
@@ -73,7 +73,7 @@ class Peers:
         for gateway in gateways:
             pools = (await self._load(gateway)).get("pools")
             if not isinstance(pools, dict):
-                raise ModelUnavailable(f"gateway {gateway} does not tell its load")
+                raise ModelUnavailable(f"gateway {gateway} does not report its load")
             try:
                 total.update({Key.parse("ModelPool", pool): float(count) for pool, count in pools.items()})
             except (TypeError, ValueError) as error:
@@ -81,7 +81,7 @@ class Peers:
         return total
 
     async def figures(self, gateways: Iterable[str]) -> Sequence[GatewayFigures]:
-        """What each gateway (`host:port`) tells of its routers; those that do not answer are left out."""
+        """What each gateway (`host:port`) reports of its routers; gateways that do not answer are left out."""
         asked = (self._figures(gateway) for gateway in gateways)
         return [found for found in await asyncio.gather(*asked) if found]
 
@@ -89,14 +89,14 @@ class Peers:
         try:
             return GatewayFigures.model_validate(await self._load(gateway))
         except (ModelUnavailable, ValidationError) as error:
-            logger.info("gateway %s does not tell its figures: %s", gateway, error)
+            logger.info("gateway %s does not report its counters: %s", gateway, error)
             return None
 
     async def _load(self, gateway: str) -> dict[str, Any]:
         url = f"http://{gateway}/pilotfish/v1/load"
         status, body = await self._get(url, {})
         if status != 200:
-            raise ModelUnavailable(f"{url} answers {status}")
+            raise ModelUnavailable(f"{url} returned status {status}")
         return _json(body)
 
     async def _get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
@@ -109,7 +109,7 @@ class Peers:
     @property
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            raise ModelUnavailable("the client is used before it was opened")
+            raise ModelUnavailable("the client was not opened: use it as an asynchronous context manager")
         return self._session
 
 

@@ -57,16 +57,16 @@ def convert(source: Path, target: Path, *, lock: int, report: Report) -> None:
 def _follow(child: "subprocess.Popen[str]", report: Report) -> str:
     fault = ""
     for line in child.stdout or ():
-        told: dict[str, Any] = json.loads(line)
-        if "error" in told:
-            fault = told["error"]
+        message: dict[str, Any] = json.loads(line)
+        if "error" in message:
+            fault = message["error"]
         else:
-            report(Progress(Phase.CONVERTING, told["done"], told["total"]))
+            report(Progress(Phase.CONVERTING, message["done"], message["total"]))
     return fault
 
 
-def _tell(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
+def _write_message(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
@@ -79,10 +79,10 @@ def main(source: Path, target: Path) -> int:
             source,
             target,
             room=lambda size: need_room(target, size, str(source)),
-            wrote=lambda done, total: _tell({"done": done, "total": total}),
+            wrote=lambda done, total: _write_message({"done": done, "total": total}),
         )
     except WeightsError as error:
-        _tell({"error": str(error)})
+        _write_message({"error": str(error)})
         return FAULT_STATUS
     return 0
 

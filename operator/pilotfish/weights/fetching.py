@@ -1,4 +1,4 @@
-"""From what a manifest says of weights to a folder that an engine loads."""
+"""From the source in a manifest to a folder that an engine loads."""
 
 import json
 import os
@@ -34,8 +34,8 @@ def ensure(
 ) -> Path:
     """The folder with the model: where it lies, from the cache, or fetched and converted into the cache now.
 
-    Blocks, for minutes perhaps; safe with other threads and processes that want the same model. Whatever interrupts it,
-    the next call goes on from there. Raises WeightsError, PluginError, and what `report` raises.
+    Blocks, possibly for minutes. Safe with other threads and processes that fetch the same model. After an interruption
+    the next call continues. Raises WeightsError, PluginError, and what `report` raises.
     """
     plugin = (registry or Registry.installed()).load(SOURCES, source.uri.partition("://")[0])()
     work = _Work(source, plugin, cache, report)
@@ -53,7 +53,7 @@ def ensure(
 def revision_of(folder: Path, cache: Path) -> str | None:
     """What a model in the cache was fetched as: a commit, a checksum. None for one that is used where it lies."""
     if folder.parent != cache:
-        return None  # a folder of somebody else's may hold a file of that name
+        return None  # a folder that another program made may have a file of that name
     try:
         identity = json.loads((folder / _RECORD).read_text())
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ class _Work:
     report: Report
 
     def in_place(self, resolved: Resolved) -> Path | None:
-        """The folder on this machine that is a model as it stands, if it is one."""
+        """The folder on this machine that is a model already, if it is one."""
         path = resolved.in_place
         if path is not None:
             _check_readable(path, self.source.uri)
@@ -103,7 +103,7 @@ class _Work:
         if entry.model.is_dir():
             return entry.model
         with entry.locked(self.report) as lock:
-            # whoever had the lock before may have made it
+            # the previous holder of the lock may have made it
             if not entry.model.is_dir():
                 self._make(resolved, entry, lock, identity)
         return entry.model
@@ -147,11 +147,13 @@ class _Work:
             verify(single, expected, self.source.uri, self.report)
         except WeightsError:
             if single != resolved.in_place:
-                single.unlink()  # a damaged copy is fetched anew
+                single.unlink()  # a damaged copy is fetched again
             raise
 
     def _no_model(self) -> WeightsError:
-        return WeightsError(f"{self.source.uri}: is no GGUF file, and no folder with weights and a config.json")
+        return WeightsError(f"{self.source.uri}: is neither a GGUF file nor a folder with weights and a config.json")
 
     def _sha256_of_many(self) -> WeightsError:
-        return WeightsError(f"{self.source.uri}: spec.model.sha256 is of one file, the address names many: remove it")
+        return WeightsError(
+            f"{self.source.uri}: spec.model.sha256 is for a single file, and the source has several: remove it"
+        )

@@ -189,7 +189,7 @@ def test_a_log_without_costs_is_refused(log, routers):
     free = [
         log[0].model_copy(update={"stages": (log[0].stages[0].model_copy(update={"cost": None}), log[0].stages[1])})
     ]
-    with pytest.raises(ConfigError, match=r"'small' has no cost in 1 of 50 requests: set its spec\.pricing"):
+    with pytest.raises(ConfigError, match=r"'small' has no cost in 1 of 50 requests: set spec\.pricing"):
         calibrate([*log[1:50], *free], routers["assistant"], GOAL, REGISTRY, artifacts={})
 
 
@@ -263,7 +263,10 @@ def test_the_command_writes_a_manifest_that_loads_and_holds_its_promise(tmp_path
     assert (told["requests"], told["taught"]) == (500, 500)
     assert 0 < told["escalated"] < 1
     shown = run("replay", tmp_path / "log.jsonl", out / "router.yaml")
-    assert f"router 'picker' of {out / 'router.yaml'}: 500 requests taught its scorer and were left out" in shown.output
+    assert (
+        f"router 'picker' of {out / 'router.yaml'}: 500 requests were left out because its scorer learned from them"
+        in shown.output
+    )
 
 
 def test_do_not_cascade_makes_the_manifest_direct(tmp_path, log, manifests):
@@ -284,8 +287,8 @@ def test_a_budget_that_no_score_helps_to_spend_makes_the_manifest_weighted(tmp_p
     options = ("--router", "checked", "--max-large-share", "70%", "--out", tmp_path)
     result = run("calibrate", tmp_path / "log.jsonl", manifests, *options)
     assert result.exit_code == 0, result.output
-    assert "Send 70.0% of the requests to large by chance" in result.output
-    assert f"by chance: quality {quality:.3f}, {1000 * (0.3 * 0.001 + 0.7 * 0.02):.4g} per 1,000" in result.output
+    assert "Send 70.0% of the requests to large at random" in result.output
+    assert f"at random: quality {quality:.3f}, {1000 * (0.3 * 0.001 + 0.7 * 0.02):.4g} per 1,000" in result.output
     loaded = load([tmp_path / "router.yaml"])
     assert not loaded.problems
     weights = {pool.pool_ref.name: pool.weight for pool in loaded.resources[0].spec.strategy.weighted.pools}
@@ -342,10 +345,10 @@ def test_a_stage_that_never_accepts_leaves_no_artifact_and_others_are_named_by_t
     [
         ((), "exactly one"),
         (("--max-quality-loss", "2%", "--max-spend", "3"), "exactly one"),
-        (("--max-quality-loss", "two"), "no share"),
+        (("--max-quality-loss", "two"), "not a share"),
         (("--max-quality-loss", "200%"), "not between"),
-        (("--max-quality-loss", "2%", "--confidence", "50%"), "--confidence: '50%' promises no more"),
-        (("--max-spend", "3", "--in-expectation"), "goes with"),
+        (("--max-quality-loss", "2%", "--confidence", "50%"), "--confidence: '50%' is not a useful confidence"),
+        (("--max-spend", "3", "--in-expectation"), "only works with"),
         (("--max-quality-loss", "2%"), "--router"),
     ],
 )

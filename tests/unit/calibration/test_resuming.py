@@ -35,8 +35,8 @@ def test_rows_stand_once_and_whole(tmp_path, content, kept):
     [
         ("log.parquet", b"PAR1\n\x00\x01", r"\.jsonl"),
         ("log.jsonl.gz", b"\x1f\x8b\n\x00", r"\.jsonl"),
-        ("log.jsonl", b"PAR1\x00\x01", r"log\.jsonl:1: is no row"),
-        ("log.jsonl", line_of(FIRST) + b"[1, 2", r"log\.jsonl:2: is no row"),
+        ("log.jsonl", b"PAR1\x00\x01", r"log\.jsonl:1: is not a row"),
+        ("log.jsonl", line_of(FIRST) + b"[1, 2", r"log\.jsonl:2: is not a row"),
         ("log.jsonl", b'{"id": "1", "prompt": "Hello?"}\n', r"log\.jsonl:1: stages"),
     ],
 )

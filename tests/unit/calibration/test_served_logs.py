@@ -19,7 +19,7 @@ def test_requests_that_were_escalated_are_taken_for_no_sample_of_all(log, router
         entry.model_copy(update={"action": "large"} if place % 3 else {"action": "small", "stages": entry.stages[:1]})
         for place, entry in enumerate(log[:90])
     ]
-    said = "30 requests with an `action` have no answer of some of the pools"
+    said = "30 requests with an `action` lack the answers of some of the pools"
     with pytest.raises(ConfigError, match=said):
         calibrate(served, routers["assistant"], GOAL, REGISTRY, artifacts={})
     for name in ("assistant", "plain", "canary"):

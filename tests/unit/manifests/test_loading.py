@@ -57,7 +57,7 @@ def test_documents_of_files_and_folders_are_read_once_and_hidden_ones_left_out(t
 def test_an_empty_folder_is_a_fault_alone_and_a_warning_beside_manifests(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "pool.yaml").write_text(POOL)
-    said = [f"{tmp_path / 'empty'}:1: no *.yaml or *.yml file is in this folder"]
+    said = [f"{tmp_path / 'empty'}:1: this folder has no *.yaml or *.yml file"]
     alone = load([tmp_path / "empty"], registry=Registry([]))
     assert ([str(each) for each in alone.problems], alone.warnings) == (said, ())
     beside = load([tmp_path / "pool.yaml", tmp_path / "empty"], registry=Registry([]))
@@ -117,10 +117,10 @@ def test_python_names_of_fields_are_unknown(tmp_path: Path) -> None:
         ("", "faulty.yaml:1: the file is empty"),
         ("# only words\n---\n", "faulty.yaml:1: the file is empty"),
         ("- a\n- b\n", "faulty.yaml:1: must be a mapping"),
-        ("a: &x\n  b: *x\n", "faulty.yaml:1: a.b: an anchor must not contain itself"),
-        ("a: {b: 1,\n  b: 2}\n", "faulty.yaml:2: a.b: is given twice, first in line 1"),
-        ("a: !!binary aGk=\n", "faulty.yaml:1: a: no tag:yaml.org,2002:binary in a manifest"),
-        ("[1]: 2\n", "faulty.yaml:1: document: a field's name must be text"),
+        ("a: &x\n  b: *x\n", "faulty.yaml:1: a.b: an alias refers to itself: remove it"),
+        ("a: {b: 1,\n  b: 2}\n", "faulty.yaml:2: a.b: occurs twice, first in line 1"),
+        ("a: !!binary aGk=\n", "faulty.yaml:1: a: the YAML tag tag:yaml.org,2002:binary is not allowed in a manifest"),
+        ("[1]: 2\n", "faulty.yaml:1: document: a field's name must be a string: put it in quotes"),
         (POOL.replace("ModelPool", "Pod"), "faulty.yaml:2: kind: must be one of"),
         (POOL.replace("v1alpha1", "v9"), "faulty.yaml:1: apiVersion: must be pilotfish.dev/v1alpha1"),
     ],
@@ -133,7 +133,7 @@ def test_what_is_no_manifest_is_refused_with_its_line(tmp_path: Path, text: str,
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"a: 1\nb: \xe9\n")
     (problem,) = load([tmp_path], registry=Registry([])).problems
-    assert (problem.line, problem.text) == (2, "not YAML: the text must be UTF-8")
+    assert (problem.line, problem.text) == (2, "not YAML: the file must be UTF-8")
 
 
 def test_good_documents_before_broken_yaml_are_kept(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_secrets_and_config_maps_are_kept_but_never_shown(tmp_path: Path) -> Non
 
 def test_a_secret_that_is_no_base64_is_refused_without_its_text(tmp_path: Path) -> None:
     text = "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata:\n  token: 'hunter two'\n"
-    assert told(tmp_path, text) == ["faulty.yaml:5: data.token: must be base64; put plain text in stringData"]
+    assert told(tmp_path, text) == ["faulty.yaml:5: data.token: must be base64; put plain strings in stringData"]
 
 
 def test_what_this_installation_lacks_is_a_warning(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_what_this_installation_lacks_is_a_warning(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, a=pool, b=router)
     assert not loaded.problems
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
-        "a.yaml:6: spec.model.uri: no installed source is called file://; installed: none",
+        "a.yaml:6: spec.model.uri: no source file:// is installed; installed: none",
         "a.yaml:10: spec.engine.args.max-model-len:"
         " must not be set here: remove it, and set spec.engine.maxModelLength instead",
         "b.yaml:9: spec.strategy.direct.poolRef.name: there is no ModelPool 'missing' in these files",

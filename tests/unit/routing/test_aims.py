@@ -98,7 +98,7 @@ def test_an_artifact_that_promises_no_loss_is_not_said_to_be_of_another_objectiv
     for artifact in (LEARNED, write_artifact("logprob", unknown)):
         message = aim_of(wants(QUALITY), artifact, {}).message
         assert message.startswith(
-            "the scorer's artifact does not say what loss was promised: run `pilotfish calibrate`"
+            "the scorer's artifact does not record a limit on the loss: run `pilotfish calibrate`"
         )
 
 

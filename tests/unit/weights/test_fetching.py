@@ -171,22 +171,22 @@ def test_a_local_folder_is_used_where_it_lies(tmp_path: Path, registry: Registry
     (tmp_path / "pilotfish.json").write_text('{"revision": "somebody else\'s"}')
     assert revision_of(tmp_path, cache) is None
     assert not cache.exists()
-    with pytest.raises(WeightsError, match="sha256 is of one file"):
+    with pytest.raises(WeightsError, match="sha256 is for a single file"):
         ensure(source(f"file://{tmp_path}", sha256="0" * 64), cache=cache, registry=registry)
 
 
 def test_a_local_folder_without_config_is_refused_before_anything_is_copied(tmp_path: Path, registry: Registry) -> None:
     for name in ("a.safetensors", "b.json"):
         (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(WeightsError, match=r"no folder with weights and a config\.json"):
+    with pytest.raises(WeightsError, match=r"nor a folder with weights and a config\.json"):
         ensure(source(f"file://{tmp_path}"), cache=tmp_path / "cache", registry=registry)
     assert not list((tmp_path / "cache").rglob("*.json"))
 
 
 def test_what_is_no_model_is_refused_and_leaves_none(tmp_path: Path, shelf: type[Shelf], registry: Registry) -> None:
     for content, told in [
-        ({"weights.bin": b"neither", "model.safetensors": b"x"}, "no folder with weights and a config.json"),
-        ({"one.safetensors": b"x"}, "is no GGUF file"),
+        ({"weights.bin": b"neither", "model.safetensors": b"x"}, "nor a folder with weights and a config.json"),
+        ({"one.safetensors": b"x"}, "is neither a GGUF file"),
         ({"readme.md": b"x", "b.md": b""}, "has no weights"),
         ({"../x.bin": b"x"}, "outside of the model"),
     ]:

@@ -1,4 +1,4 @@
-"""Finite-sample bounds on a mean. They hold for any distribution of independent draws, whatever their number.
+"""Finite-sample bounds on a mean. They hold for any distribution and any number of independent draws.
 
 Clopper and Pearson, Biometrika 1934, for yes or no; Hoeffding-Bentkus as in Bates et al., "Distribution-Free,
 Risk-Controlling Prediction Sets", JACM 2021, for values from 0 to 1; and the betting test of Waudby-Smith and Ramdas,

@@ -1,4 +1,4 @@
-"""From recorded outcomes and a wish to thresholds and a plain verdict."""
+"""From recorded outcomes and a goal to thresholds and a recommendation."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ SPLIT_SEED = 20_240_402
 
 
 class Wish(StrEnum):
-    """What the user sets; the rest is made as good as it can be."""
+    """The quantity that the user limits."""
 
     QUALITY_LOSS = "QualityLoss"
     SPEND = "Spend"
@@ -48,10 +48,10 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """`limit`: mean quality lost against the last pool alone (0 to 1), spend per 1,000 requests, or share of large
-    calls.
+    """`limit`: mean quality lost compared with the last pool alone (0 to 1), spend per 1,000 requests, or share of
+    requests for the last pool (0 to 1).
 
-    `confidence` of the promise; None promises the expected value (conformal risk control; quality loss alone).
+    `confidence` with which the limit holds; None limits the expected value (conformal risk control, quality loss only).
     """
 
     wish: Wish
@@ -60,29 +60,29 @@ class Goal:
 
     @property
     def error(self) -> float:
-        """Probability with which a promise may fail; of decisions beside it where none is given."""
+        """Probability with which the guarantee may fail; 0.05 for tests beside a goal in expectation."""
         return 0.05 if self.confidence is None else 1.0 - self.confidence
 
 
 class Verdict(StrEnum):
-    """What the router should be."""
+    """What to do with the router."""
 
     ROUTE = "Route"
     """Small and large together, at the thresholds."""
     LARGE_ALONE = "LargeAlone"
     """Do not cascade."""
     SMALL_ALONE = "SmallAlone"
-    """The first pool keeps the promise without help, or a budget leaves no more."""
+    """The first pool keeps the limit alone, or the budget allows nothing else."""
     COIN = "Coin"
-    """Small and large by chance: a budget buys more quality, and the score does not say where."""
+    """Small and large at random: the budget buys more quality, and the score does not show for which requests."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The verdict, the thresholds where it is ROUTE, the reason in words, and what was noticed on the way.
+    """The recommendation, the thresholds if it is ROUTE, the reason as a sentence, and notes.
 
-    `large_permille`: of requests, how many the last pool gets by chance where the verdict is COIN. `kept`: whether the
-    goal is; a budget may be less than the first pool alone takes. `spread`: of a promise in expectation, what single
+    `large_permille`: the share of requests that the last pool gets at random, for COIN. `kept`: whether the goal is
+    kept; a budget may be less than the first pool alone costs. `spread`: of a promise in expectation, what single
     calibrations lose.
     """
 
@@ -100,8 +100,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Case:
-    """What a choice rests on: all examples, those that a promise is tested on, and the thresholds to try, most cautious
-    first. `left`: what thresholds have to keep, so that the goal is kept.
+    """The input of a choice: all examples, those that thresholds are tested on, and the thresholds to try, most
+    cautious first. `left`: the goal for thresholds alone, so that the whole goal is kept.
     """
 
     table: Table
@@ -113,7 +113,7 @@ class _Case:
 
     @classmethod
     def of(cls, table: Table, goal: Goal, left: Goal) -> "_Case":
-        """Of two pools every threshold is tried on every example, of more on one half what the other half suggests."""
+        """With two pools, every threshold is tested on all examples; with more, one half suggests, the other tests."""
         tested_on, path = table, path_of(table) if table.scores.shape[1] == 1 else []
         if not path:
             order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
@@ -124,7 +124,7 @@ class _Case:
 
     @property
     def without_signal(self) -> bool:
-        """Whether no stage's score is shown to tell good answers from bad ones."""
+        """Whether no stage's score is shown to separate good answers from bad ones."""
         bad = (Finding.NO_SIGNAL, Finding.INVERTED)
         without = {note.text.split(":")[0] for note in self.notes if note.finding in bad}
         return len(without) == int(self.table.scores.shape[1])
@@ -137,7 +137,7 @@ class _Case:
         tested: tuple[Tested, ...] = (),
         large_permille: int | None = None,
     ) -> Choice:
-        """The choice, with what is the same whatever the verdict."""
+        """A choice with the fields that all choices share."""
         needed = _needed(self.goal) if self.goal.wish is Wish.QUALITY_LOSS else None
         spread = None
         if self.left.confidence is None and (thresholds or verdict is Verdict.SMALL_ALONE):
@@ -147,13 +147,13 @@ class _Case:
 
 
 def choose(table: Table, goal: Goal, *, left: Goal | None = None) -> Choice:
-    """Thresholds for the goal, or the reason why there are none. Raises ValueError for a goal that cannot be meant.
+    """Thresholds for the goal, or the reason why there are none. Raises ValueError for a goal that is not supported.
 
-    `left`: what thresholds have to keep where stopping boundaries take the rest of the goal (None: all of it). A coin,
-    which has none, may use the whole.
+    `left`: the goal for thresholds if stopping boundaries use the rest (None: the whole goal). Random routing has no
+    boundaries and may use the whole goal.
     """
     if goal.confidence is None and goal.wish is not Wish.QUALITY_LOSS:
-        raise ValueError("only a quality loss can be promised in expectation: give a confidence")
+        raise ValueError("only a quality loss can be guaranteed in expectation: give a confidence")
     case = _Case.of(table, goal, left or goal)
     return _by_quality(case) if goal.wish is Wish.QUALITY_LOSS else _by_budget(case)
 
@@ -170,7 +170,9 @@ def _notes(table: Table, goal: Goal, tested: int) -> list[Note]:
     if goal.wish is Wish.QUALITY_LOSS:
         needed = _needed(goal)
         if tested < needed:
-            text = f"{tested} examples; a promise of {goal.limit:.2%} needs {needed}, even where nothing is lost"
+            text = (
+                f"{tested} examples; a guarantee of {goal.limit:.2%} needs at least {needed}, even if nothing is lost"
+            )
             found.append(Note(Finding.TOO_FEW, text))
     return found
 
@@ -182,7 +184,7 @@ def _needed(goal: Goal) -> int:
 
 
 def _good_enough(table: Table, stage: int) -> Floats:
-    """1 where the stage's answer is as good as the last pool's. That, not being right, is what accepting it risks."""
+    """1 where the stage's answer is as good as the last pool's, because accepting it loses nothing then."""
     return (table.quality[:, stage] >= table.quality[:, -1]).astype(np.float64)
 
 
@@ -197,13 +199,13 @@ def _by_quality(case: _Case) -> Choice:
         return case.choice(Verdict.LARGE_ALONE, f"do not cascade: {reason}", tested=passed)
 
     if not passed:
-        return large_alone("no threshold keeps the promise on these examples")
-    # The first pool alone is a point of the same path: to test it with the whole goal would use up the error twice.
+        return large_alone("no threshold keeps the limit on these examples")
+    # The first pool alone is a point of the same path. A second test with the whole goal would use the error twice.
     if any(_accepts_all(table, entry.thresholds) for entry in passed):
-        reason = "the first pool alone keeps the promise: nothing needs to be escalated"
+        reason = "the first pool alone keeps the limit, so nothing needs to be escalated"
         return case.choice(Verdict.SMALL_ALONE, reason, tested=passed)
     if case.without_signal:
-        return large_alone("the score does not tell good answers from bad ones")
+        return large_alone("the score does not separate good answers from bad ones")
     best = max(passed, key=lambda entry: float(saving(table, play(table, entry.thresholds)).mean()))
     played = play(tested_on, best.thresholds)
     saved = saving(tested_on, played)
@@ -211,27 +213,27 @@ def _by_quality(case: _Case) -> Choice:
     reference = float(table.cost[:, -1].mean())
     share = float(saved.mean()) / reference if reference > 0 else 0.0
     if low <= 0:
-        return large_alone(f"what keeps the promise is not shown to be cheaper than the last pool (saves {share:.1%})")
+        return large_alone(
+            f"thresholds that keep the limit are not shown to cost less than the last pool (saving {share:.1%})"
+        )
     coin = _coin_saving(tested_on, goal)
     if share <= coin:
         return large_alone(
-            f"within the promise it saves {share:.1%}, and a coin would save {coin:.1%};"
-            " use strategy Weighted if that is worth it"
+            f"within the limit it saves {share:.1%}, and random routing would save {coin:.1%};"
+            " use strategy Weighted if that is sufficient"
         )
     gain, surely = _over_chance(tested_on, played, goal)
     if surely <= 0:
         return large_alone(
-            f"what it saves ({share:.1%}) is not shown to be the score's doing: a coin at the same cost"
-            f" may do as well (gain {gain:+.3f}, may be none); more examples would tell"
+            f"the saving of {share:.1%} is not shown to come from the score: random routing at the same cost"
+            f" may do as well (gain {gain:+.3f}, may be none); record more examples to find out"
         )
-    reason = f"saves {share:.1%} of the last pool's cost within the promise"
+    reason = f"saves {share:.1%} of the last pool's cost within the limit"
     return case.choice(Verdict.ROUTE, reason, best.thresholds, passed)
 
 
 def _coin_saving(table: Table, goal: Goal) -> float:
-    """The share of the last pool's cost that a coin saves which keeps the same promise: a score has to do better
-    than that.
-    """
+    """The share of the last pool's cost that random routing saves within the same limit. A score has to save more."""
     lost = losses(table, play_one(table, 0))
     if goal.confidence is None:
         most = (float(np.maximum(lost, 0.0).sum()) + 1.0) / (len(lost) + 1)
@@ -263,33 +265,33 @@ def _by_budget(case: _Case) -> Choice:
         best, played = max(passed, key=lambda each: float(each[1].quality.mean()))
         gain, surely = _over_chance(tested_on, played, goal)
         if surely > 0:
-            return case.choice(Verdict.ROUTE, f"gains {gain:+.3f} quality over a coin at the same cost", best)
+            return case.choice(Verdict.ROUTE, f"gains {gain:+.3f} quality over random routing at the same cost", best)
     return _by_chance(case)
 
 
 def _by_chance(case: _Case) -> Choice:
-    """Where a score gains nothing: as much of the last pool as the budget allows, if that pool is the better one."""
+    """If the score gains nothing: as much of the last pool as the budget allows, if that pool is better."""
     table, wanted = case.tested_on, case.goal.wish.words
     large = _large_permille(table, case.goal)
     if large is None:
-        reason = f"do not cascade: nothing keeps to the {wanted} wished for; the first pool alone comes closest"
+        reason = f"do not cascade: nothing keeps the limit on the {wanted}; the first pool alone comes closest"
         return replace(case.choice(Verdict.SMALL_ALONE, reason), kept=False)
     if table.quality[:, -1].mean() <= table.quality[:, 0].mean():
-        return case.choice(Verdict.SMALL_ALONE, "do not cascade: the last pool is not better than the first")
-    reason = f"do not cascade: the {wanted} wished for allows that, and the score is not shown to do better"
+        return case.choice(Verdict.SMALL_ALONE, "do not cascade: the last pool is not better than the first one")
+    reason = f"do not cascade: the limit on the {wanted} allows it, and random routing may do as well as the score"
     if 0 < large < 1000:
         return case.choice(Verdict.COIN, reason, large_permille=large)
     return case.choice(Verdict.LARGE_ALONE if large else Verdict.SMALL_ALONE, reason)
 
 
 def _large_permille(table: Table, goal: Goal) -> int | None:
-    """Of 1,000 requests, how many a coin may send to the last pool within the budget, the first taking the others;
-    None where not even the first pool alone keeps to it.
+    """Of 1,000 requests, how many the last pool may get at random within the budget; None if the first pool alone
+    exceeds it.
     """
     if goal.wish is Wish.LARGE_SHARE:
         return min(1000, math.floor(1000 * goal.limit + 1e-9))
-    small, dearer = table.cost[:, 0], (table.cost[:, -1] - table.cost[:, 0]) / 1000
-    return max((large for large in range(1001) if _spend(small + large * dearer, goal) <= goal.limit), default=None)
+    small, extra = table.cost[:, 0], (table.cost[:, -1] - table.cost[:, 0]) / 1000
+    return max((large for large in range(1001) if _spend(small + large * extra, goal) <= goal.limit), default=None)
 
 
 def _spend(cost: Floats, goal: Goal) -> float:
@@ -298,9 +300,9 @@ def _spend(cost: Floats, goal: Goal) -> float:
 
 
 def _over_chance(table: Table, played: Played, goal: Goal) -> tuple[float, float]:
-    """Quality gained over a coin between first and last pool of the same mean cost: the mean and its lower bound."""
-    cheap, dear = float(table.cost[:, 0].mean()), float(table.cost[:, -1].mean())
-    chance = 1.0 if dear <= cheap else min(1.0, max(0.0, (float(played.cost.mean()) - cheap) / (dear - cheap)))
+    """Quality gained over random routing at the same mean cost: the mean and its lower bound."""
+    small, large = float(table.cost[:, 0].mean()), float(table.cost[:, -1].mean())
+    chance = 1.0 if large <= small else min(1.0, max(0.0, (float(played.cost.mean()) - small) / (large - small)))
     coin = (1 - chance) * table.quality[:, 0] + chance * table.quality[:, -1]
     gains = played.quality - coin
     return float(gains.mean()), mean_interval(gains, 1 - 2 * goal.error)[0]

@@ -1,4 +1,4 @@
-"""What can be wrong with scores, told before a threshold rests on them."""
+"""Tests for faults of scores, before a threshold is based on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A finding in words, with the number it rests on."""
+    """A fault, and a message with the measured value."""
 
     finding: Finding
     text: str
@@ -39,22 +39,24 @@ SHIFT_ERROR = 0.01
 
 
 def signal(scores: Floats, good: Floats, *, error: float, name: str) -> list[Note]:
-    """Does the score tell good answers from bad ones at all?"""
+    """Test whether the score separates good answers from bad ones."""
     found = discrimination(scores, good, confidence=1 - 2 * error)
     if found is None:
-        return [Note(Finding.NO_SIGNAL, f"{name}: answers are all good or all bad, so no score can tell them apart")]
+        return [Note(Finding.NO_SIGNAL, f"{name}: all answers are good or all are bad, so no score can separate them")]
     shown = (
         f"area under the ROC curve {found.area:.3f}, {1 - 2 * error:.0%} interval {found.low:.3f} to {found.high:.3f}"
     )
     if found.high < 0.5:
-        return [Note(Finding.INVERTED, f"{name}: surer answers are worse ones ({shown})")]
+        return [Note(Finding.INVERTED, f"{name}: answers with higher scores are worse ({shown})")]
     if found.low <= 0.5:
-        return [Note(Finding.NO_SIGNAL, f"{name}: the score is not shown to be better than chance ({shown})")]
+        return [
+            Note(Finding.NO_SIGNAL, f"{name}: the score is not shown to separate good answers from bad ones ({shown})")
+        ]
     return []
 
 
 def blind(scores: Floats, quality: Floats, *, error: float, name: str) -> list[Note]:
-    """Does the score tell the stage's own right answers from wrong ones, whatever the last pool says?"""
+    """Test whether the score separates right answers of the stage from wrong ones."""
     found = discrimination(scores, quality, confidence=1 - 2 * error)
     if found is None or found.low > 0.5:
         return []
@@ -65,30 +67,30 @@ def blind(scores: Floats, quality: Floats, *, error: float, name: str) -> list[N
 
 
 def spread(scores: Floats, *, name: str) -> list[Note]:
-    """Do so many requests share one score that a threshold cannot part them?"""
+    """Test whether so many requests have one score that a threshold cannot separate them."""
     _, counts = np.unique(scores, return_counts=True)
     share = float(counts.max() / len(scores))
     if share <= MOST_TIED:
         return []
-    text = f"{name}: {share:.0%} of the scores are one and the same; a threshold takes all of these requests or none"
+    text = f"{name}: {share:.0%} of the scores are equal; a threshold accepts all of these requests or none"
     return [Note(Finding.TIES, text)]
 
 
 def not_finite(logprobs: Sequence[float], *, name: str) -> list[Note]:
-    """Were there log-probabilities that are no finite number?"""
+    """Count log-probabilities that are not finite."""
     bad = int(np.count_nonzero(~np.isfinite(np.asarray(logprobs, np.float64))))
     if not bad:
         return []
     return [
         Note(
             Finding.NOT_FINITE,
-            f"{name}: {bad} of {len(logprobs)} log-probabilities are not finite; they count as impossible",
+            f"{name}: {bad} of {len(logprobs)} log-probabilities are not finite; these tokens count as impossible",
         )
     ]
 
 
 def shift(before: Floats, after: Floats, *, name: str) -> list[Note]:
-    """Are scores distributed otherwise than when they were calibrated? Two-sample Kolmogorov-Smirnov test."""
+    """Test whether scores are distributed differently than at calibration (two-sample Kolmogorov-Smirnov test)."""
     if len(before) < 20 or len(after) < 20:
         return []
     result = stats.ks_2samp(before, after)

@@ -72,8 +72,8 @@ def decided(scores: Integers, known: NDArray[np.bool_], thresholds: Sequence[int
 
 
 def unsupported(logged: Logged, wanted: Floats) -> float:
-    """The least share of requests of which the log cannot tell what the new router would get: where no other action
-    than the logged one had a chance and the new router would take another, or where that is not known.
+    """The least share of requests about which the log has no information: only the logged action was possible and the
+    new router takes another, or the new router's action is not known.
     """
     missing = np.where(logged.propensity >= 1, 1 - wanted, 0.0)
     return float(np.where(np.isnan(wanted), 1.0, missing).mean())

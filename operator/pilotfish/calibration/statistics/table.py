@@ -106,7 +106,7 @@ def play(table: Table, thresholds: Sequence[int]) -> Played:
 
 
 def play_one(table: Table, pool: int) -> Played:
-    """Answer every request by one pool alone, whose answers nobody judges."""
+    """Answer every request by one pool alone, without judging."""
     return Played(np.full(len(table), pool), table.quality[:, pool], table.cost[:, pool], table.seconds[:, pool])
 
 

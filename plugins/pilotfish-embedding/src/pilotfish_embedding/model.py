@@ -58,7 +58,7 @@ class EmbeddingModel:
         require(arrays, {"outcomes": (count,), "direction": (width,), "ids": (count,)})
         neighbours = int(arrays["neighbours"])
         if not 1 <= neighbours <= count:
-            raise ConfigError("artifact", f"asks for {neighbours} neighbours of {count} prompts")
+            raise ConfigError("artifact", f"needs {neighbours} neighbours and has {count} prompts: calibrate again")
         first, second, third = arrays["head"].astype(np.float64).tolist()
         return cls(
             unit_rows(arrays["vectors"].astype(np.float64)),

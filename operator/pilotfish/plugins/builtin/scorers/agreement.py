@@ -62,7 +62,7 @@ class AgreementScorer:
         return cls(read_config(Config, settings))
 
     async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
-        """How far the samples agree with the answer, or with one another. An empty answer scores 0."""
+        """How far the samples agree with the answer, or with each other. An empty answer scores 0."""
         if not answer.text.strip():
             return Score(0, {"samples": 0})
         samples = [text for asked in self._ways(question) for text in await self._ask(models, question, *asked)]

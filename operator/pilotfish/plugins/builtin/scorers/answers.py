@@ -15,7 +15,7 @@ _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " "))
 
 
 class Compare(StrEnum):
-    """What of an answer is compared: all its words, its last number, its last line, or the choice (A to J) it names."""
+    """The part of an answer that is compared: all of it, its last number, its last line, or its choice (A to J)."""
 
     TEXT = "text"
     NUMBER = "number"

@@ -129,7 +129,7 @@ def _fault_of(member: Member, place: int) -> Iterator[None]:
     """Faults of a member with their path in the combination's config."""
     path = f"config.members.{place}"
     if member.name not in MEMBERS:
-        raise ConfigError(f"{path}.name", f"{member.name!r} cannot be combined; these can: {', '.join(MEMBERS)}")
+        raise ConfigError(f"{path}.name", f"{member.name!r} cannot be a member; use one of: {', '.join(MEMBERS)}")
     try:
         yield
     except ConfigError as error:

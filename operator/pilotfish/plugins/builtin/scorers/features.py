@@ -70,7 +70,7 @@ class Features:
 
 
 def features(text: str) -> Features:
-    """The features of a prompt. Equal texts have equal features on every machine."""
+    """The features of a prompt. Equal prompts have equal features on every machine."""
     hashed = _Hashed(text)
     return Features(
         words=_block(hashed.words() & np.uint64(WORD_BUCKETS - 1), 0),

@@ -38,7 +38,8 @@ class LogisticHead:
         """Raises ConfigError unless the head was learned for exactly these signals."""
         if self.names != tuple(names):
             raise ConfigError(
-                "artifact", f"was learned for the signals {', '.join(self.names)}, not {', '.join(names)}"
+                "artifact",
+                f"was learned for the signals {', '.join(self.names)}, not {', '.join(names)}: calibrate again",
             )
 
     def probability(self, signals: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""`linear`: how well the candidate pool will do, from the prompt's words alone, in microseconds.
+"""`linear`: predicts from the prompt alone how well the candidate pool will do, in microseconds.
 
 A linear model over hashed word and byte n-grams, weighed by inverse document frequency, and lexical counts; its sum
 goes through Platt's sigmoid ("Probabilistic Outputs for Support Vector Machines", 1999), so that the score reads as
@@ -110,7 +110,7 @@ def standardised(lexical: Floats, mean: Floats, scale: Floats) -> Floats:
 
 
 class LinearScorer:
-    """Scores a prompt by its words. Needs an artifact; has no config."""
+    """Scores a prompt by its n-grams and counts. Needs an artifact and has no config."""
 
     def __init__(self, model: LinearModel) -> None:
         self._model = model

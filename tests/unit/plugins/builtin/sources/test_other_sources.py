@@ -93,7 +93,7 @@ def test_a_volume_is_a_folder_that_paths_do_not_leave(tmp_path: Path) -> None:
     for uri, told in [
         ("pvc://weights/../secret", "leads out of the volume"),
         ("pvc://weights/none", "No such file"),
-        ("pvc://other/m", r"known: weights\): give --volume other=PATH"),
+        ("pvc://other/m", r"that are set: weights\): give --volume other=PATH"),
     ]:
         with pytest.raises(WeightsError, match=told):
             VolumeSource().resolve(Location(uri), access)
