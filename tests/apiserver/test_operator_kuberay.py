@@ -36,7 +36,7 @@ def runs_on_ray(api: Api, pool: dict) -> bool:
     """Whether the pool's RayService was made, and the last status written: the one that has seen it."""
     name, namespace = pool["metadata"]["name"], pool["metadata"]["namespace"]
     made = there(api, child("ray.io/v1", "RayService", namespace, name))
-    return bool(made) and "KubeRay has not acted" in condition(api, pool, "EngineReady").get("message", "")
+    return bool(made) and "KubeRay has not processed" in condition(api, pool, "EngineReady").get("message", "")
 
 
 def wait_for_rays(api: Api, pools: list[dict]) -> None:
@@ -57,7 +57,7 @@ def test_kuberay_that_comes_is_taken_up_and_not_doubted_at_a_restart(api, contro
     install_crds(api, [KUBERAY])
     api.wait("both operators ending", lambda: not any(each.running for each in operators), seconds=90)
     assert [each.wait() for each in operators] == [0, 0]
-    assert all("KubeRay has come or gone" in each.words for each in operators)
+    assert all("KubeRay was installed or removed" in each.words for each in operators)
 
     operators[0].start()
     pools = [asking, *(api.create(a_pool(namespace, f"p{number}")) for number in range(POOLS))]

@@ -66,7 +66,7 @@ def operator() -> None:
 async def operate(
     settings: OperatorSettings, credentials: Credentials, environ: Mapping[str, str], kinds: KindTable = KINDS
 ) -> None:
-    """Run the operator for a table of kinds until it is told to stop. Raises PilotfishError."""
+    """Run the operator for a table of kinds until it is stopped. Raises PilotfishError."""
     tracing = Tracing.from_environment(environ, "pilotfish-operator")
     instruments = Instruments(tracing)
     ready = asyncio.Event()

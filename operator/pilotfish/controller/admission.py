@@ -1,7 +1,7 @@
-"""Admission: what the API server is told of a resource that its schema accepts. One AdmissionReview in, one out.
+"""Admission reviews of resources that the schema accepts.
 
-Refused is what can never work here: a scorer's config that does not fit, an engine argument that has a field of its
-own, a router whose pools differ in task. What may only be missing yet, such as a plugin, is a warning.
+A fault that can never work is rejected: an invalid config of a scorer, an engine argument for which a field exists, a
+router whose pools have different tasks. Something that may be added later, such as a plugin, is a warning.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,11 +21,11 @@ FindPools = Callable[[str, Iterable[str]], Awaitable[Mapping[str, ModelPool]]]
 _MAY_COME = frozenset({Reason.UNKNOWN_PLUGIN, Reason.UNKNOWN_SOURCE})
 _WARNINGS = 8
 _WARNING_LENGTH = 256
-"""Longer warnings, and more of them, are cut by the API server."""
+"""The API server truncates longer warnings, and drops more of them."""
 
 
 class Admission:
-    """Judges resources by what is installed and by the pools that are there."""
+    """Reviews resources with the installed plugins and the existing pools."""
 
     def __init__(self, faults: Callable[[Resource], Sequence[Fault]], find_pools: FindPools) -> None:
         self._faults, self._find_pools = faults, find_pools
@@ -46,7 +46,7 @@ class Admission:
 
     async def _judge(self, body: Mapping[str, Any]) -> Sequence[Fault]:
         resource, _ = parse_resource(body)
-        # what does not parse is the schema's to refuse, which the API server does in its own words
+        # the schema rejects what does not parse, with the API server's message
         return () if resource is None else (*self._faults(resource), *await self._of_tasks(resource))
 
     async def _of_tasks(self, resource: Resource) -> Sequence[Fault]:
@@ -57,7 +57,7 @@ class Admission:
 
 
 def _declares(request: Mapping[str, Any]) -> bool:
-    """Whether a spec is declared: what is being deleted may lose its finalizers, and any object its labels."""
+    """Whether the spec is to be reviewed: a deletion and a change of metadata are not."""
     body, before = request.get("object"), request.get("oldObject")
     if not body or body["metadata"].get("deletionTimestamp"):
         return False

@@ -1,6 +1,7 @@
-"""Proof that a RayService answers: one small request whenever its engines come up anew, and none after that.
+"""Checks that a RayService answers: one small request each time its engines have started.
 
-A pod of a Deployment proves it itself, by its readiness. KubeRay's says that Serve runs, not that a model answers.
+A pod of a Deployment checks it in its readiness. The readiness of KubeRay's pods means that Serve runs, not that a
+model answers.
 """
 
 from collections.abc import Mapping
@@ -20,11 +21,11 @@ class AskOnce(Protocol):
     """Asks a model server for one small answer."""
 
     async def __call__(self, base_url: str, *, task: Task, model: str) -> None:
-        """Return when an answer came. Raises RuntimeFailure with the server's words when none does."""
+        """Return when there is an answer. Raises RuntimeFailure with the server's error if there is none."""
 
 
 class Answers:
-    """Which RayServices have answered since their engines came up; one entry a pool, dropped with it."""
+    """Which RayServices have answered since their engines started; one entry per pool, dropped with it."""
 
     def __init__(self, ask: AskOnce) -> None:
         self._ask = ask
@@ -33,7 +34,7 @@ class Answers:
     async def check(self, pool: ModelPool, children: Mapping[Key, Manifest], pods: tuple[Manifest, ...]) -> Proof:
         """Whether the pool's RayService has answered, asked now if its engines are up and have not been asked.
 
-        A Ray that requests were switched to is asked anew; one whose engines are replaced one by one answers on.
+        A Ray cluster that requests were switched to is asked again; one whose engines are replaced in place is not.
         """
         key, service = pool.key, RayServiceStatus.of(children, pods, pool.spec.nodes)
         ray, workers = service.active_ray, service.serving_workers
@@ -41,7 +42,7 @@ class Answers:
             self._proven.pop(key, None)
             return Proof(answered=False)
         if self._proven.get(key) != ray:
-            # A Service's own address may not lead anywhere yet, and a connection that got lost there is kept.
+            # The Service's address may not be routed yet, and a lost connection to it would be kept.
             try:
                 await self._ask(_url(workers[0]), task=pool.spec.task, model=served_model(pool))
             except RuntimeFailure as failure:
@@ -50,7 +51,7 @@ class Answers:
         return Proof(answered=True)
 
     def forget(self, key: Key) -> None:
-        """The pool has gone."""
+        """Forget a deleted pool."""
         self._proven.pop(key, None)
 
 

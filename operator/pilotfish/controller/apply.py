@@ -1,4 +1,4 @@
-"""Carrying an outcome out: only what differs is written, and only what is ours is touched."""
+"""Applies an outcome: writes only what differs, and only objects that belong to the operator."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ class Applier:
         self._client, self._mirror = client, mirror
 
     async def make_so(self, outcome: Outcome, children: Mapping[Key, Manifest]) -> None:
-        """Apply what differs, then delete what should go: nothing goes while what takes its place is refused.
+        """Apply what differs, then delete what should go: nothing is deleted while its replacement is rejected.
 
         Raises Refused, Conflict and Unavailable.
         """
@@ -47,7 +47,7 @@ class Applier:
             self._mirror.wrote(key, made)
 
     def _check_ours(self, manifest: Manifest, live: Manifest) -> None:
-        """An object of the same name that belongs to somebody else is left as it is."""
+        """An object with the same name that does not belong to the resource is not changed."""
         owner, wanted = self._mirror.kinds.owner(live), self._mirror.kinds.owner(manifest)
         if wanted is None or owner != wanted:
             kind, name = manifest["kind"], manifest["metadata"]["name"]

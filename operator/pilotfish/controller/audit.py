@@ -32,7 +32,7 @@ class Audit:
     namespaces: Sequence[str] = ()
 
     async def run(self) -> None:
-        """Compare until cancelled. Raises StaleMirror when an object has gone and its deletion was never seen."""
+        """Compare until cancelled. Raises StaleMirror if an object was deleted and its deletion was never seen."""
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
             try:

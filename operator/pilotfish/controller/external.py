@@ -1,4 +1,4 @@
-"""Checks of external models, as often as they are worth it and no oftener."""
+"""Periodic checks of external models."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +15,10 @@ FRESH_SECONDS = 55.0
 
 
 class Ask(Protocol):
-    """Asks an API which models it has: free, unlike a completion."""
+    """Lists the models of an API, which costs nothing, unlike a completion."""
 
     async def __call__(self, base_url: str, *, model: str, api_key: str | None) -> ExternalCheck:
-        """What the API says of `model`."""
+        """What the API reports about `model`."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class _Known:
 
 
 class ExternalChecks:
-    """The last check of each external pool; one entry a pool, dropped with it."""
+    """The last check of each external pool; one entry per pool, dropped with it."""
 
     def __init__(self, client: KubeClient, ask: Ask, clock: Clock) -> None:
         self._client, self._ask, self._clock = client, ask, clock
         self._known: dict[Key, _Known] = {}
 
     async def check(self, key: Key, pool: ModelPool) -> ExternalCheck | None:
-        """What the pool's API says, asked anew where the spec changed or the last answer is a minute old."""
+        """What the pool's API reports, asked again if the spec changed or the last answer is a minute old."""
         external = pool.spec.external
         if external is None:
             return None
@@ -54,5 +54,5 @@ class ExternalChecks:
         return check
 
     def forget(self, key: Key) -> None:
-        """The pool has gone."""
+        """Forget a deleted pool."""
         self._known.pop(key, None)

@@ -1,4 +1,4 @@
-"""What the operator tells about itself: metrics, a span for each reconcile, and whether it lives and is ready."""
+"""Metrics of the operator, a span for each reconcile, and its health probes."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -27,11 +27,15 @@ class Instruments:
         self.seconds = Histogram(
             "pilotfish_operator_reconcile_seconds", "Duration of a reconcile.", ["kind"], registry=self.registry
         )
-        self.queued = Gauge("pilotfish_operator_queue", "Resources that wait or are worked on.", registry=self.registry)
-        self.leading = Gauge("pilotfish_operator_leading", "1 while this process acts.", registry=self.registry)
+        self.queued = Gauge(
+            "pilotfish_operator_queue", "Resources that wait or are being reconciled.", registry=self.registry
+        )
+        self.leading = Gauge(
+            "pilotfish_operator_leading", "1 while this process holds the Lease.", registry=self.registry
+        )
 
     def observed(self, work: Work[Key]) -> Work[Key]:
-        """`work`, counted, timed and traced."""
+        """`work` with metrics and a span."""
 
         async def watched(key: Key) -> float | None:
             started = perf_counter()

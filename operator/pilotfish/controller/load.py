@@ -1,4 +1,4 @@
-"""How many requests are in flight at each pool, asked of every gateway, for the scaling rule."""
+"""The number of requests in progress at each pool, from every gateway, for the scaling rule."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 PERIOD_SECONDS = 2.0
 
 InFlight = Callable[[], Awaitable[Mapping[Key, float]]]
-"""Requests in flight by pool, over all gateways. Raises PilotfishError when some gateway does not say."""
+"""Requests in flight by pool, over all gateways. Raises PilotfishError if a gateway does not report."""
 
 
 class LoadBook:
-    """What the scaling rule remembers of each pool that follows load; one entry a pool, dropped with it."""
+    """What the scaling rule remembers of each pool that follows load; one entry per pool, dropped with it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -37,13 +37,13 @@ class LoadBook:
         self._memories[key] = memory
 
     def forget(self, key: Key) -> None:
-        """The pool has gone, or no longer follows load."""
+        """Drop a pool that was deleted or no longer follows load."""
         self._memories.pop(key, None)
 
     async def follow(self, in_flight: InFlight, enqueue: Callable[[Key], Awaitable[None]]) -> None:
-        """Take samples for ever, and have pools looked at whose load is not what it was or is being waited on.
+        """Take samples until cancelled, and enqueue pools whose load changed or whose delay is running.
 
-        A gateway that does not say leaves no sample: replicas then stay as they are.
+        If a gateway does not report, there is no sample, and replicas stay unchanged.
         """
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
@@ -52,13 +52,13 @@ class LoadBook:
             try:
                 counts = await in_flight()
             except PilotfishError as error:
-                logger.warning("the load of the pools is not known: %s", error)
+                logger.warning("reading the load of the pools failed: %s", error)
                 continue
             for key in self._observe(counts):
                 await enqueue(key)
 
     def _observe(self, counts: Mapping[Key, float]) -> list[Key]:
-        """Take a sample of each pool; returns those to look at. Nothing is awaited: pools come and go meanwhile."""
+        """Take a sample of each pool. Returns those to reconcile. Awaits nothing, because pools may change."""
         concerned, now = [], self._clock()
         for key, memory in self._memories.items():
             load = counts.get(key, 0.0)

@@ -61,7 +61,7 @@ class Mirror:
         self._claimants, self._children, self._pods = indices["claimants"], indices["children"], indices["pods"]
 
     def parse(self, body: Mapping[str, Any]) -> CachedObject:
-        """Parse an object of ours. A status that our models refuse counts as none: it is written anew anyway."""
+        """Parse an object of ours. An invalid status counts as none, because it is written again anyway."""
         raw = slim(body)
         resource, faults = self.kinds.parse(raw)
         if any(fault.path[:1] == ("status",) for fault in faults):
@@ -110,7 +110,7 @@ class Mirror:
         self._written[key] = what
 
     def forget(self, key: Key) -> None:
-        """The object has gone."""
+        """Forget a deleted object."""
         self._written.pop(key, None)
 
     def written(self, key: Key) -> Manifest | None:

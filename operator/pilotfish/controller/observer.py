@@ -1,4 +1,4 @@
-"""What the functions of the kinds are told of the cluster: the mirror, and what other servers were asked."""
+"""What the functions of the kinds observe: the mirror, and the answers of other servers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -73,7 +73,7 @@ class ClusterObserver:
         return self._reports.of(key)
 
     async def external_check(self, pool: ModelPool) -> ExternalCheck | None:
-        """Whether the API of an external pool knows its model."""
+        """Whether the API of an external pool lists its model."""
         return await self._external.check(pool.key, pool)
 
     async def proof(self, pool: ModelPool, children: Mapping[Key, Manifest], pods: tuple[Manifest, ...]) -> Proof:
@@ -88,7 +88,7 @@ class ClusterObserver:
             self._load.forget(key)
 
     def forget(self, key: Key) -> None:
-        """The resource has gone."""
+        """Forget a deleted resource."""
         self._load.forget(key)
         self._external.forget(key)
         self._answers.forget(key)

@@ -1,4 +1,4 @@
-"""The operator as one: watches all the time, acts while it holds the Lease, and stops as a whole."""
+"""The running operator: it always watches, reconciles while it holds the Lease, and stops as a whole."""
 
 import asyncio
 import logging
@@ -41,15 +41,15 @@ class Operator:
     audit: Audit
     instruments: Instruments
     stopping: asyncio.Event
-    """Set when Kopf was told to stop: what acts stops then, and Kopf's watches after it."""
+    """Set when Kopf stops: the workers stop first, then Kopf's watches."""
     namespaces: Sequence[str] = ()
     workers: int = 8
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Run until told to stop by a signal, or until KubeRay comes or goes: the next process has watches that fit.
+        """Run until a signal, or until KubeRay is installed or removed: the next process has the right watches.
 
-        `ready` is set once the API server serves our kinds and the watches begin. Kopf does not say when they are
-        filled; it hands out no event before that. Raises LeaseLost.
+        `ready` is set once the API server serves our kinds and the watches begin. Kopf does not report when they are
+        filled, but delivers no event before that. Raises LeaseLost.
         """
         await self._contact()
         stop = asyncio.Event()
@@ -87,11 +87,11 @@ class Operator:
 
     async def _outdated(self) -> None:
         await self.kuberay.changed()
-        logger.warning("KubeRay has come or gone: stopping, to be started anew with watches that fit")
+        logger.warning("KubeRay was installed or removed: restarting with the right watches")
 
     async def _act(self, ready: asyncio.Event) -> None:
         await self.lease.acquire()
-        logger.info("acting: the lease is ours")
+        logger.info("this process holds the lease and reconciles")
         self.instruments.leading.set(1)
         try:
             async with asyncio.TaskGroup() as group:
@@ -115,12 +115,12 @@ class Operator:
 
 
 async def _end_of(task: asyncio.Task[None]) -> None:
-    """Wait for a task that goes on when the wait is cancelled."""
+    """Wait for a task that continues when the wait is cancelled."""
     await asyncio.wait({task})
 
 
 def _alone(error: BaseException) -> BaseException:
-    """The one error of a group of one: whoever reads it need not know that tasks ran in groups."""
+    """The only error of a group with one error, so that its message does not mention the group."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

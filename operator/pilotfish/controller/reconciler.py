@@ -1,4 +1,4 @@
-"""Observe, decide, apply, report: what is done for one key, of whatever kind."""
+"""Observe, decide, apply, report: the reconcile of one key of any kind."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ REFUSED_SECONDS = 30.0
 
 
 class Reconciler:
-    """Brings one resource at a time to what it should be."""
+    """Reconciles one resource at a time."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class Reporter:
 
 
 def _has(live: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Whether the live status is `status`, conditions that are not ours left aside."""
+    """Whether the live status is `status`, ignoring conditions of others."""
     ours = {condition["type"]: condition for condition in status["conditions"]}
     theirs = {condition["type"]: condition for condition in live.get("conditions") or [] if condition["type"] in ours}
     figures = {name: value for name, value in status.items() if name != "conditions"}

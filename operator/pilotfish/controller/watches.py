@@ -1,4 +1,4 @@
-"""Kopf's part: watch, index, and put keys on the queue. No timers, daemons or delete handlers, hence no finalizers."""
+"""Kopf's part: watch, index, and put keys on the queue. No timers, daemons or delete handlers, and so no finalizers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -111,14 +111,14 @@ def _at(found: ResourceType) -> tuple[str, str, str]:
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Keep Kopf from writing anything, and let a watch that hangs be opened anew."""
+    """Keep Kopf from writing anything, and reopen watches that hang."""
     settings.posting.enabled = False
-    # Rights to watch CRDs are not needed: a KubeRay that comes or goes ends the process, and the next one sees it.
+    # Watching CRDs is not needed: the process restarts when KubeRay is installed or removed.
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = _NoDiffs()
-    # Kopf's workers wait for each other until everything is indexed: a limit on them below the number of objects would
-    # keep them waiting for ever. They only put keys on our queue, whose workers are bounded.
+    # Kopf's workers wait for each other until everything is indexed, so a limit below the number of objects would
+    # deadlock. They only put keys on our queue, whose workers are bounded.
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.watching.server_timeout = 290
@@ -129,7 +129,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """Keeps no last-seen state: no handler asks what changed, and to tell it every object would be copied."""
+    """Keeps no last-seen state, which would copy every object. No handler needs to know what changed."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return cast("kopf.BodyEssence", {})
@@ -142,7 +142,7 @@ class _NoDiffs(kopf.DiffBaseStorage):
 
 
 def connection(credentials: Credentials) -> kopf.ConnectionInfo:
-    """Our credentials as Kopf wants them. Kopf asks again when the API server no longer takes a rotated token."""
+    """Our credentials for Kopf, which asks again when the API server rejects a rotated token."""
     authorization = credentials.headers().get("Authorization", "")
     return kopf.ConnectionInfo(
         server=credentials.server,

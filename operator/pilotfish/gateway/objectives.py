@@ -1,7 +1,7 @@
 """Objectives in force: counts what routers' requests take, and moves thresholds by the counts of all gateways.
 
-Nothing of it is on a request's way but its count at the end: a threshold is moved by putting another route in the
-table, as a snapshot would.
+A request only adds its counts at the end. A threshold is moved by replacing the route in the table, as a snapshot
+does.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ PERIOD_SECONDS = 2.0
 """Between two steps."""
 
 Hear = Callable[[], Awaitable[Sequence[GatewayFigures]]]
-"""What every gateway tells, this one perhaps among them. Raises PilotfishError when nobody can be asked."""
+"""The reports of all gateways, possibly including this one. Raises PilotfishError if no gateway can be asked."""
 
 
 async def nobody() -> Sequence[GatewayFigures]:
@@ -50,17 +50,17 @@ class Held:
 
     @property
     def router(self) -> ModelRouter:
-        """The router with the threshold that is in force."""
+        """The router with the threshold in effect."""
         router = self.view.router
         return moved(router, self.control.threshold) if self.control else router
 
     @property
     def status(self) -> ObjectiveStatus | None:
-        """What to tell of the objective."""
+        """The status of the objective."""
         return self.aim.status(self.control) if self.aim else None
 
     def figures(self) -> RouterFigures:
-        """What other gateways and the operator are told."""
+        """The report for other gateways and the operator."""
         belief, status = self.control.belief if self.control else None, self.status
         return RouterFigures(
             totals=self.counters.totals,
@@ -93,7 +93,7 @@ class Objectives:
         self._put(self._held)
 
     def status(self, key: Key) -> ObjectiveStatus | None:
-        """What is told of a router's objective; None where it has none."""
+        """The status of a router's objective; None if it has none."""
         held = self._held.get(key)
         return held.status if held else None
 
@@ -102,21 +102,21 @@ class Objectives:
         return {key.name: held.control.threshold for key, held in self._held.items() if held.control}
 
     def figures(self) -> GatewayFigures:
-        """What this gateway tells the others: its routers that have an objective or were asked."""
+        """The report of this gateway: its routers that have an objective or got requests."""
         told = {key: held.figures() for key, held in self._held.items() if held.aim or held.counters.totals.requests}
         return GatewayFigures(instance=self.instance, seconds=self.clock() - self._started, routers=told)
 
     async def follow(self) -> None:
-        """Step for ever. A round in which nobody could be asked is made up for by the next."""
+        """Step until cancelled. A round without reports of the others is made up for by the next one."""
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
             try:
                 await self.look()
             except PilotfishError as error:
-                logger.warning("the other gateways' figures are not known: %s", error)
+                logger.warning("reading the reports of the other gateways failed: %s", error)
 
     async def look(self) -> None:
-        """Hear the other gateways, and step every objective that can move. Raises PilotfishError."""
+        """Read the reports of the other gateways, and step every objective that can move. Raises PilotfishError."""
         if any(held.control for held in self._held.values()):
             self._step([figures for figures in await self.hear() if figures.instance not in ("", self.instance)])
         else:
@@ -150,13 +150,13 @@ class Objectives:
         if before and before.aim == aim:
             control, counters = before.control, before.counters
         else:
-            # Counters begin anew, as what was spent before is none of the new objective's business.
+            # Counters restart, because what was spent before does not belong to the new objective.
             control, counters = (aim.begin() if aim else None), UsageCounters()
         counters.follow(view.router)
         return Held(view, prices, aim, control, counters)
 
     def _put(self, changed: Mapping[Key, Held]) -> None:
-        """Put routes of these routers in the table that have the threshold in force, and count."""
+        """Replace the routes of these routers with routes that have the threshold in effect, and count."""
         routes = {}
         for key, held in changed.items():
             router = held.router

@@ -112,35 +112,35 @@ class KubeClient:
             raise Unavailable(f"watch {path}: {type(error).__name__}: {error}") from error
 
     async def apply(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
-        """Server-side apply as our field manager. What we own is taken back from whoever changed it."""
+        """Server-side apply as our field manager. Overwrites our fields if another manager changed them."""
         metadata = manifest["metadata"]
         return await self._patch(resource.path(metadata.get("namespace"), metadata["name"]), manifest)
 
     async def merge(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
-        """JSON merge patch: lists become those of `manifest`. Raises Conflict when that one's version is old."""
+        """JSON merge patch; lists are replaced. Raises Conflict if the resource version of `manifest` is old."""
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"), metadata["name"])
         manager = {"fieldManager": FIELD_MANAGER}
         return await self._request("PATCH", path, manager, manifest, content_type="application/merge-patch+json")
 
     async def apply_status(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
-        """Server-side apply of the status alone. Raises NotFound when the object has gone."""
+        """Server-side apply of the status only. Raises NotFound if the object was deleted."""
         metadata = manifest["metadata"]
         return await self._patch(resource.path(metadata.get("namespace"), metadata["name"], "status"), manifest)
 
     async def create(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
-        """A new object. Raises Conflict when there is one of that name."""
+        """Create an object. Raises Conflict if the name exists."""
         path = resource.path(manifest["metadata"].get("namespace"))
         return await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest)
 
     async def replace(self, resource: ResourceType, manifest: Mapping[str, Any]) -> JSON:
-        """The object anew. Raises Conflict when its resource version is not that of `manifest`."""
+        """Replace an object. Raises Conflict if its resource version is not that of `manifest`."""
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"), metadata["name"])
         return await self._request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest)
 
     async def delete(self, resource: ResourceType, namespace: str | None, name: str, *, uid: str | None = None) -> None:
-        """Delete an object, and only that with `uid`. One that has gone already is no error."""
+        """Delete the object with `uid`. No error if it does not exist."""
         options: JSON = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -186,7 +186,7 @@ class KubeClient:
     @property
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            raise KubeError("the client is used before it was opened")
+            raise KubeError("the client is not open")
         return self._session
 
 

@@ -1,4 +1,4 @@
-"""Whether KubeRay serves its API here."""
+"""Whether the cluster serves KubeRay's API."""
 
 import asyncio
 import logging
@@ -13,23 +13,23 @@ _PERIOD_SECONDS = 20.0
 
 
 class KubeRay:
-    """Whether the API server knows RayService: asked once, before anything is watched, and held to from then on."""
+    """Whether the API server serves RayService. It is asked once, before any watch starts."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self.known = False
-        """Whether it did when it was asked."""
+        """The last answer."""
 
     async def ask(self) -> None:
-        """Find out. Raises KubeError."""
+        """Ask the API server. Raises KubeError."""
         self.known = await self._client.serves(RAY_SERVICES)
 
     async def changed(self) -> None:
-        """Wait until KubeRay has come or gone since `ask`. While the API server does not say, this waits too."""
+        """Wait until KubeRay was installed or removed since `ask`, also while the API server does not answer."""
         while True:
             await asyncio.sleep(_PERIOD_SECONDS)
             try:
                 if await self._client.serves(RAY_SERVICES) != self.known:
                     return
             except KubeError as error:
-                logger.warning("whether KubeRay has come or gone is not known: %s", error)
+                logger.warning("checking for KubeRay failed: %s", error)

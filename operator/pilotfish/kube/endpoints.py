@@ -16,7 +16,7 @@ async def addresses(client: KubeClient, namespace: str, service: str, port: str)
 
 
 def ready_addresses(slices: Iterable[Mapping[str, Any]], port: str) -> tuple[str, ...]:
-    """`host:port` of each ready endpoint for the port of that name, sorted, each once."""
+    """`host:port` of each ready endpoint for the port of that name, sorted, without duplicates."""
     found = set()
     for piece in slices:
         numbers = [entry["port"] for entry in piece.get("ports") or [] if entry.get("name") == port]

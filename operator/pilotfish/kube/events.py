@@ -1,4 +1,4 @@
-"""Kubernetes Events: what a human should see once, when a condition turns."""
+"""Kubernetes Events, for changes of conditions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _NOTE_LIMIT = 1000
 async def record(
     client: KubeClient, about: Mapping[str, Any], *, reason: str, note: str, warning: bool, instance: str, moment: str
 ) -> None:
-    """Say `note` about an object. The same `reason` at the same `moment` (RFC 3339) is said once. Raises KubeError."""
+    """Create an Event with `note`, once for a `reason` and `moment` (RFC 3339). Raises KubeError."""
     metadata = about["metadata"]
     token = hashlib.sha256(f"{metadata['uid']}/{reason}/{moment}".encode()).hexdigest()[:16]
     event = {

@@ -1,4 +1,4 @@
-"""One acts at a time: a Lease (coordination.k8s.io) that its holder renews, or exits."""
+"""Leader election with a Lease (coordination.k8s.io). A holder that cannot renew it exits."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LeaseTiming:
-    """Seconds. A holder that cannot renew within `renew_deadline` stops acting before others may, after `duration`."""
+    """Seconds. A holder that cannot renew within `renew_deadline` stops before another one starts, after `duration`."""
 
     duration: int = 8
     renew_deadline: float = 6.0
@@ -24,13 +24,13 @@ class LeaseTiming:
 
 
 class LeaseLost(KubeError):
-    """The Lease could not be renewed in time, or somebody else holds it: whoever held it must exit."""
+    """The Lease could not be renewed in time, or another process holds it. The former holder must exit."""
 
 
 class Lease:
     """The Lease `name` in `namespace`, for the holder `identity`.
 
-    Expiry is judged by our own clock, from when the last change of the Lease was seen: no other clock is trusted.
+    Expiry is measured with the local clock, from when the last change of the Lease was seen.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class Lease:
         self._seen_at = 0.0
         self._acquired_at = ""
         self._asked_at = 0.0
-        """When the last write that made or kept the Lease ours was begun: others count from later."""
+        """When the last successful write of the Lease started. Other processes measure from later."""
 
     async def acquire(self) -> None:
-        """Wait until the Lease is ours. While the API server is away this waits too."""
+        """Wait until this process holds the Lease, also while the API server is unavailable."""
         while True:
             try:
                 if await self._try(create=True):
                     return
             except Conflict:
-                logger.debug("somebody else wrote the lease first")
+                logger.debug("another process wrote the lease first")
             except KubeError as error:
                 logger.warning("waiting for the lease %s: %s", self._name, error)
             await asyncio.sleep(self._timing.retry)
 
     async def hold(self) -> None:
-        """Renew for ever. Raises LeaseLost when it is lost or may soon be."""
+        """Renew until cancelled. Raises LeaseLost when the Lease is lost or about to expire."""
         while True:
             await asyncio.sleep(self._timing.retry)
             left = self._timing.renew_deadline - (self._clock() - self._asked_at)
@@ -78,10 +78,10 @@ class Lease:
                 logger.warning("could not renew the lease %s yet: %s", self._name, error)
                 continue
             if not ours:
-                raise LeaseLost(f"the lease {self._name} has gone, or somebody else holds it")
+                raise LeaseLost(f"the lease {self._name} was deleted, or another process holds it")
 
     async def release(self) -> None:
-        """Let another take it at once, where it is ours."""
+        """Release the Lease, if this process holds it."""
         found = await self._client.find(LEASES, self._namespace, self._name)
         if found and found["spec"].get("holderIdentity") == self._identity:
             await self._client.replace(LEASES, {**found, "spec": {**found["spec"], "holderIdentity": ""}})

@@ -1,4 +1,4 @@
-"""Copies of Secrets and ConfigMaps that resources name. They are read by name: no right to list them is needed."""
+"""Copies of the Secrets and ConfigMaps that resources refer to, read by name, without the right to list them."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ _MISSING_SECONDS = 2.0
 
 
 class NamedObjects:
-    """Keeps the objects that are wanted, read anew every half minute, and every two seconds while they are missing."""
+    """Keeps copies of objects, read again every half minute, and every two seconds while they are missing."""
 
     def __init__(self, client: KubeClient, resource: ResourceType, changed: Callable[[], None]) -> None:
         self._client, self._resource, self._changed = client, resource, changed
@@ -25,11 +25,11 @@ class NamedObjects:
 
     @property
     def objects(self) -> Mapping[Key, JSON]:
-        """Those that are wanted and there."""
+        """The objects that exist."""
         return self._objects
 
     async def want(self, keys: Iterable[Key], group: asyncio.TaskGroup) -> None:
-        """Keep these and no others. Returns once each new one was asked for. Its readers run in `group`."""
+        """Keep these and no others. Returns once each new one was read. The readers run in `group`."""
         wanted = set(keys)
         for gone in self._readers.keys() - wanted:
             self._readers.pop(gone).cancel()
@@ -50,7 +50,7 @@ class NamedObjects:
                 self._changed()
 
     async def _read(self, key: Key) -> bool:
-        """Read one object; whether it changed. While the API server does not answer, what is known stays."""
+        """Read one object. Returns whether it changed. The copy stays while the API server does not answer."""
         try:
             found = await self._client.find(self._resource, key.namespace, key.name)
         except KubeError as error:

@@ -15,9 +15,9 @@ _RETRY_SECONDS = 1.0
 
 
 class Reflector:
-    """Keeps `objects` like the API server's. `run` for ever; `filled` is set once the first list is there.
+    """Keeps `objects` equal to the API server's. `run` it as a task; `filled` is set after the first list.
 
-    While the API server is away the copy stays as it was: whoever reads it goes on with what is known.
+    The copy stays unchanged while the API server is unavailable.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Reflector:
 
     @property
     def objects(self) -> Mapping[Key, JSON]:
-        """What is there now."""
+        """The current objects."""
         return self._objects
 
     async def run(self) -> None:
@@ -65,7 +65,7 @@ class Reflector:
                 version = item["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
                     self._take(kind, item)
-            # Whoever ends watches as soon as they are opened is not asked for the next one at once.
+            # an API server that ends watches immediately is not asked for the next one at once
             await asyncio.sleep(opened + _RETRY_SECONDS - loop.time())
 
     def _take(self, kind: str, item: JSON) -> None:

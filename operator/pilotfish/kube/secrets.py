@@ -1,4 +1,4 @@
-"""Keys out of Secrets, fit for an HTTP header."""
+"""Keys of Secrets, for HTTP headers."""
 
 import base64
 import binascii
@@ -16,17 +16,17 @@ async def secret_value(client: KubeClient, namespace: str, name: str, key: str) 
 
 
 def api_key(secret: Mapping[str, Any], name: str, key: str) -> str:
-    """The value of `key` in a Secret as JSON, without the blanks and line ends around it.
+    """The value of `key` in a Secret (as JSON), without surrounding white space.
 
-    Raises NotFound where it is missing, and KubeError where no HTTP header could carry it. Neither says what is there.
+    Raises NotFound if it is missing, KubeError if it is not valid in an HTTP header. Neither contains the value.
     """
     encoded = (secret.get("data") or {}).get(key)
     if encoded is None:
-        raise NotFound(f"there is no key {key!r} in Secret {name!r}")
+        raise NotFound(f"Secret {name!r} has no key {key!r}")
     try:
         value = base64.b64decode(encoded).decode("ascii").strip()
     except (binascii.Error, UnicodeDecodeError):
         value = ""
     if not value or not value.isprintable():
-        raise KubeError(f"key {key!r} of Secret {name!r} must hold one line of printable ASCII, as API keys are")
+        raise KubeError(f"key {key!r} of Secret {name!r} must be one line of printable ASCII characters")
     return value

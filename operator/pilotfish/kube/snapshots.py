@@ -1,4 +1,4 @@
-"""Snapshots of a cluster for a gateway, a new one whenever something changed."""
+"""Snapshots of a cluster for a gateway, one after each change."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
@@ -14,13 +14,13 @@ from pilotfish.render.resources import CONFIG_MAPS, ENDPOINT_SLICES, SECRETS, Re
 from pilotfish.routing.snapshot import Snapshot
 
 SETTLE_SECONDS = 0.1
-"""Changes that come together make one snapshot."""
+"""Seconds in which several changes make one snapshot."""
 POOL_SLICES = (POOL_LABEL, "ray.io/originated-from-crd=RayService")
-"""Selectors of the EndpointSlices of pools: of our Services, and of those that KubeRay makes."""
+"""Selectors of the EndpointSlices of pools: of our Services, and of those that KubeRay creates."""
 
 
 class ClusterSnapshots:
-    """Watches our kinds and EndpointSlices, and reads the Secrets and ConfigMaps that are named. Writes nothing.
+    """Watches our kinds and EndpointSlices, and reads referenced Secrets and ConfigMaps. Writes nothing.
 
     `namespaces` empty: the whole cluster.
     """
@@ -37,7 +37,7 @@ class ClusterSnapshots:
         self._config_maps = NamedObjects(client, CONFIG_MAPS, self._dirty.set)
 
     async def follow(self) -> AsyncGenerator[Snapshot, None]:
-        """Yield a snapshot once everything was read, then one for every burst of changes, until closed."""
+        """Yield a snapshot when everything was read, then one after each burst of changes, until closed."""
         async with asyncio.TaskGroup() as group:
             watched = [*self._resources, *self._slices]
             tasks = [group.create_task(reflector.run()) for reflector in watched]

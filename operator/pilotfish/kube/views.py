@@ -1,4 +1,4 @@
-"""From what the cluster holds to what a gateway answers from: plain functions over copies of objects."""
+"""From the objects of a cluster to the snapshot of a gateway: pure functions."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ class Needed:
 
 
 def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
-    """Everything that the resources say, but for those that cannot be read: their status says why."""
+    """The snapshot of the resources, without invalid ones, whose status has the faults."""
     by_service: dict[Key, list[Object]] = {}
     for piece in cluster.slices:
         metadata = piece["metadata"]
@@ -55,7 +55,7 @@ def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
 
 
 def needed(cluster: Cluster) -> Needed:
-    """What must be read besides the resources: keys of external pools, learned scorers, plugins' documents."""
+    """The Secrets and ConfigMaps to read: API keys of external pools, artifacts of scorers, documents of plugins."""
     secrets: set[Key] = set()
     config_maps: set[Key] = set()
     for item in _parsed(cluster):
@@ -112,7 +112,7 @@ def _addresses(pool: ModelPool, slices: Mapping[Key, list[Object]]) -> list[str]
 
 def _external_view(pool: ModelPool, secrets: Mapping[Key, Object]) -> PoolView:
     external = pool.spec.external
-    assert external is not None  # noqa: S101 - the caller has looked
+    assert external is not None  # noqa: S101 - checked by the caller
     reference = external.api_key_secret_ref
     if reference is None:
         return PoolView(pool, PoolState.READY, (Endpoint(external.base_url),))

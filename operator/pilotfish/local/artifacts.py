@@ -1,4 +1,4 @@
-"""What scorers have learned, read from the ConfigMaps of a folder or from files beside it."""
+"""Artifacts of scorers, read from the ConfigMaps of a folder or from files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ FILE = "file://"
 
 
 def artifacts_of(router: ModelRouter, loaded: Loaded) -> dict[str, bytes]:
-    """Bytes of every artifact that the router's scorers name and that is there, by address."""
+    """The bytes of each existing artifact of the router's scorers, by address."""
     return dict(_artifacts(router, loaded))
 
 

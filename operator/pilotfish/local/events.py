@@ -1,4 +1,4 @@
-"""What a run tells whoever shows its progress."""
+"""Progress events of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pilotfish.base.keys import Key
 
 
 class Phase(StrEnum):
-    """Where a pool is on its way to answering, in the order of the way."""
+    """The phases of a pool, in order."""
 
     WAITING = "waiting"
     FOUND = "weights found"
@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PoolEvent:
-    """A pool's phase; bytes done and in all where it is one of bytes; a line of text where there is more to say."""
+    """The phase of a pool, with bytes done and in total for phases that count them, and an optional message."""
 
     key: Key
     phase: Phase

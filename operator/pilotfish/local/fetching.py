@@ -1,4 +1,4 @@
-"""Weights and secrets of a pool, made ready without blocking the event loop."""
+"""Fetches the weights and secrets of a pool without blocking the event loop."""
 
 import asyncio
 import threading
@@ -29,12 +29,12 @@ _PHASES = {
 
 
 class _NotWanted(Exception):
-    """Ends the work of a thread whose result nobody waits for."""
+    """Stops the work of a thread whose result is no longer awaited."""
 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Turns a pool's manifest into what its engine needs on this machine."""
+    """Fetches what the engine of a pool needs on this machine."""
 
     cache: Path
     on_event: OnEvent
@@ -89,9 +89,9 @@ class Fetcher:
             raise
 
     async def files_changed(self, pool: ModelPool) -> None:
-        """Wait until a file of this machine that the pool names came, went, or has another content or mode.
+        """Wait until a local file of the pool was added, removed, or changed in content or mode.
 
-        Looks, as a change of the mode is reported by no file watcher.
+        It polls, because file watchers do not report changes of the mode.
         """
         paths = tuple(self._local_paths(pool))
         before = await asyncio.to_thread(_stamps, paths)

@@ -23,27 +23,27 @@ from pilotfish.upstream.ray_serve import Application, Replica
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-"""Between two looks at what Serve says."""
+"""Seconds between two reads of Serve's state."""
 PATIENCE = 20
-"""Times in a row that Serve may fail to say anything."""
+"""Times in a row that Serve may fail to answer."""
 PROBE_SECONDS = 180.0
-"""The first answer of a cold engine on a busy machine takes long."""
+"""Timeout of the first answer, seconds. A new engine on a busy machine is slow."""
 FIRST_RETRY_SECONDS = 2.0
-"""Before the second try; twice as long before each one after it."""
+"""Seconds before the second try, doubled before each later one."""
 MOST_RETRY_SECONDS = 60.0
 CORES_PER_START = 4
 """Cores that one more engine needs to start beside another."""
 MOST_COMING_UP = 1000
 """Pools that come up at once on many cores: as many as there are."""
 UNKNOWN_LOOKS = 30
-"""Looks in a row at which Serve may not know an application that it was given."""
+"""Reads in a row in which Serve may not know a deployed application."""
 
 
 class Engines(Protocol):
     """The Ray that engines run on."""
 
     async def deploy(self, applications: list[Mapping[str, object]]) -> None:
-        """Make these the applications."""
+        """Deploy these applications."""
         ...
 
     async def applications(self) -> dict[str, Application]:
@@ -119,7 +119,7 @@ class Fleet:
     async def apply(self, wanted: Wanted, reach: Callable[[ModelPool], Endpoint]) -> LocalPlan:
         """Bring what runs to what is wanted. `reach` makes the endpoint of an external pool. Returns what is done.
 
-        Returns once everything is under way; events tell the rest.
+        Returns when everything has been started. Events report the progress.
         """
         todo = plan(wanted, self._wanted)
         todo = LocalPlan(tuple(self._again_if_failed(step) for step in todo.pools))
@@ -182,7 +182,7 @@ class Fleet:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def begin_again(self) -> None:
-        """Bring every pool with an engine up anew: the Ray below them is another one."""
+        """Start every pool with an engine again, because its Ray was replaced."""
         for key, member in self._members.items():
             if member.task is not None:
                 await self._leave(key)
@@ -190,7 +190,7 @@ class Fleet:
                 member.task = asyncio.create_task(self._tend(key, member), name=f"tend {key}")
 
     def interrupt(self, reason: str) -> None:
-        """Let no pool with an engine count as ready: the Ray below them is gone, and another one starts."""
+        """Set every pool with an engine to not ready, because its Ray has ended and another one starts."""
         for key, member in self._members.items():
             if member.application:
                 self._set(key, member, PoolState.LOADING, Phase.WAITING, reason)
@@ -242,7 +242,7 @@ class Fleet:
         await self._follow(key, member)
 
     async def _recover(self, key: Key, member: Member, error: PilotfishError) -> None:
-        """Return when the pool is to be tried again: after a while, or when its files changed if time mends nothing."""
+        """Return when to try again: after a delay, or, for a permanent error, when the pool's files changed."""
         reason = str(error)
         lasting = error.transient is False or (error.transient is None and reason == member.failure)
         member.tries, member.failure = member.tries + 1, reason
@@ -313,18 +313,18 @@ class Fleet:
         self._on_change()
 
     async def _look(self, member: Member, number: int) -> Application | None:
-        """What Serve says of the pool, not older than look `number`."""
+        """What Serve reports about the pool, not older than read `number`."""
         async with self._looked:
             await self._looked.wait_for(lambda: self._looks >= number)
             return self._states.get(member.application["name"]) if member.application else None
 
     async def _deploy(self) -> None:
-        """Tell Serve all applications; it leaves alone those that did not change."""
+        """Deploy all applications. Serve does not touch unchanged ones."""
         async with self._deploying:
             await self._engines.deploy([m.application for m in self._members.values() if m.application])
 
     async def _redeploy(self) -> None:
-        """Take out of Serve what is wanted no more. Where that fails, the next deployment of any pool does it."""
+        """Delete applications that are no longer wanted. If that fails, the next deployment of any pool does it."""
         try:
             await self._deploy()
         except RuntimeFailure as error:

@@ -28,7 +28,7 @@ from pilotfish.upstream.ray_serve import Application, Replica
 logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 2.0
-"""Before Ray is started again; twice as long before each further try."""
+"""Seconds before Ray is started again, doubled before each later try."""
 MOST_RETRY_SECONDS = 60.0
 STEADY_SECONDS = 600.0
 """A Ray that lived as long owes nothing to the tries before it."""
@@ -36,7 +36,7 @@ STEADY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line says."""
+    """Options of the command line."""
 
     cache: Path
     volumes: Mapping[str, Path] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class LocalRun:
         return self._head.metrics_url if self._ray_up.is_set() else ""
 
     async def apply(self, loaded: Loaded) -> LocalPlan:
-        """Make these manifests what runs. Raises ConfigError where a Secret is missing; then nothing has changed."""
+        """Run these manifests. Raises ConfigError if a Secret is missing, and then changes nothing."""
         secrets = Secrets.gather(loaded.secrets, self._options.secret_files)
         wanted = wanted_of(loaded)
         reached = {key: _reach(pool, secrets) for key, pool in wanted.pools.items() if pool.spec.external}
@@ -133,7 +133,7 @@ class LocalRun:
             self._ray_up.clear()
 
     async def stop(self) -> None:
-        """End everything that the run has started."""
+        """Stop everything that the run has started."""
         await self._fleet.stop()
         await self._head.stop()
 
@@ -154,7 +154,7 @@ class LocalRun:
         return await self._head.applications()
 
     def base_url(self, route_prefix: str) -> str:
-        """Where the application at `route_prefix` takes OpenAI requests."""
+        """The base URL of the application at `route_prefix`."""
         return self._head.base_url(route_prefix)
 
     def _new_head(self) -> RayHead:

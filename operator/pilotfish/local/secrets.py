@@ -1,4 +1,4 @@
-"""Secrets of local mode: from manifests in the folder, or from files named on the command line."""
+"""Secrets of local mode: from manifests in the folder, or from files on the command line."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Secrets:
 
     @classmethod
     def gather(cls, manifests: Mapping[Key, KeyedData], given: Iterable[str] = ()) -> "Secrets":
-        """Those of the manifests, and those given as `NAME/KEY=FILE`, which win. Raises ConfigError."""
+        """Secrets of the manifests and of `NAME/KEY=FILE`, which take precedence. Raises ConfigError."""
         data = {key: dict(value.data) for key, value in manifests.items()}
         for text in given:
             name, key, file = _parse(text)
@@ -26,13 +26,13 @@ class Secrets:
         return cls(data)
 
     def get(self, namespace: str, ref: SecretKeyRef, field_path: str) -> str:
-        """The text of one key. Raises ConfigError that names `field_path` and how to give the secret."""
+        """The value of one key. Raises ConfigError with `field_path` and how to set the secret."""
         value = self.data.get(Key("Secret", namespace, ref.name), {}).get(ref.key)
         if value is None:
             raise ConfigError(
                 field_path,
-                f"there is no key {ref.key!r} in a Secret {ref.name!r}: add the Secret to the folder,"
-                f" or give --secret {ref.name}/{ref.key}=FILE",
+                f"no Secret {ref.name!r} with the key {ref.key!r} exists: add the Secret to the folder,"
+                f" or set --secret {ref.name}/{ref.key}=FILE",
             )
         return value.decode().strip()
 

@@ -1,4 +1,4 @@
-"""Sizes of weights, as far as they can be known without fetching them."""
+"""Sizes of weights that are known without fetching them."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ from pilotfish.plugins.extension_points import SOURCES
 from pilotfish.plugins.registry import Registry
 
 LOCAL_SCHEMES = frozenset({"package", "file"})
-"""Schemes whose sources ask nobody else."""
+"""Schemes whose sources need no network."""
 GGUF_GROWTH = 2.8
-"""A GGUF of 4 to 6 bits a weight becomes bfloat16."""
+"""Growth of a GGUF file with 4 to 6 bits per weight when converted to bfloat16."""
 
 
 def sizes_of(pools: Iterable[ModelPool], registry: Registry | None = None) -> dict[Key, int]:
-    """Bytes of each pool's weights as its engine loads them; those that cannot be known here are left out."""
+    """Bytes of each pool's weights as its engine loads them; without those that are unknown."""
     registry = registry or Registry.installed()
     sizes = {}
     for pool in pools:
@@ -35,7 +35,7 @@ def _size(pool: ModelPool, registry: Registry) -> int | None:
         source = registry.load(SOURCES, location.scheme)()
         files = source.files(source.resolve(location, Access()))
     except PilotfishError:
-        return None  # whoever fetches the weights says what is wrong with them
+        return None  # fetching the weights reports the error
     size = sum(file.size for file in files)
     converts = len(files) == 1 and not files[0].path.endswith(".safetensors")
     return int(size * GGUF_GROWTH) if converts else size

@@ -1,7 +1,7 @@
 """The conditions of a resource, and how a set of them follows from the last one.
 
-`Ready` is computed from the conditions that it depends on and never set by hand. docs/conditions.md says for each
-condition who sets it, when it is absent, and what its reasons mean.
+`Ready` is computed from the conditions that it depends on and never set by hand. docs/conditions.md describes
+them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ class ConditionSet:
 
     @classmethod
     def begin(cls, seen: Observed, remarks: Iterable[str] = ()) -> "ConditionSet":
-        """Accepted, with `remarks` as its message where it is True, and ResolvedRefs: the same for every kind."""
+        """Set Accepted, with `remarks` as its message if it is True, and ResolvedRefs, as for every kind."""
         conditions = cls()
         conditions.mark(ConditionType.ACCEPTED, accepted(seen.faults, remarks))
         conditions.mark(ConditionType.RESOLVED_REFS, resolved(seen.missing))

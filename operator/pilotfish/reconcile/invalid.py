@@ -1,4 +1,4 @@
-"""A resource that the API server accepted but the models refuse: its status says so, and nothing else happens."""
+"""A resource that the API server accepted but the models reject: only its status is written."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

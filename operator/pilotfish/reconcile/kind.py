@@ -1,4 +1,4 @@
-"""What a kind consists of for the operator, and what its functions may ask for. The table of kinds is in `kinds`."""
+"""The parts of a kind for the operator, and what its functions may observe. `kinds` has the table of kinds."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Child:
-    """A type of objects that the operator makes for a kind, and what they are for."""
+    """A type of objects that the operator creates for a kind, and their purpose."""
 
     type: ResourceType
     purpose: str
@@ -56,7 +56,7 @@ class Observer(Protocol):
     """What is known of the cluster. Methods that may ask another server are coroutines."""
 
     def observed(self, resource: Resource) -> Observed:
-        """What every kind needs: faults of the spec, references that lead nowhere, and children."""
+        """Faults of the spec, unresolved references and children, which every kind needs."""
 
     def find(self, key: Key, model: type[AnyResource]) -> AnyResource | None:
         """The resource, None where there is none that can be used."""
@@ -80,7 +80,7 @@ class Observer(Protocol):
         """What gateways report of a router, None until they were asked."""
 
     async def external_check(self, pool: ModelPool) -> ExternalCheck | None:
-        """Whether the API of an external pool knows its model."""
+        """Whether the API of an external pool lists its model."""
 
     async def proof(self, pool: ModelPool, children: Mapping[Key, Manifest], pods: tuple[Manifest, ...]) -> Proof:
         """Whether the pool's RayService has answered."""
@@ -108,11 +108,11 @@ class Kind(Generic[AnyResource, AnyObserved]):
     decide: Callable[[AnyResource, AnyObserved, Context], Outcome]
     references: Callable[[AnyResource], Iterable[Reference]] = _none
     claims: Callable[[AnyResource], Iterable[str]] = _none
-    """Names of which each belongs to one resource alone, the oldest: those who claim one concern each other."""
+    """Names that only one resource can have, the oldest one. Resources that claim the same name affect each other."""
     check: Callable[[AnyResource, Installed], Iterable[Fault]] = _no_faults
-    """Faults that a schema cannot see, by what is installed. A resource with one is not accepted."""
+    """Faults that depend on the installed plugins. A resource with one is not accepted."""
     remark: Callable[[AnyResource, Installed], Iterable[Fault]] = _no_faults
-    """What is accepted but does less than it seems to."""
+    """Warnings for settings that are accepted but have less effect than expected."""
     children: tuple[Child, ...] = ()
     pod_label: str | None = None
     """Label of pods that holds the name of the resource that they belong to."""

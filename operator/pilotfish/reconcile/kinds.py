@@ -44,7 +44,7 @@ class KindTable:
         return tuple(self[resource.kind].claims(resource))
 
     def check(self, resource: Resource, installed: Installed) -> tuple[Fault, ...]:
-        """Faults of the spec that a schema cannot see. References are not checked."""
+        """Faults of the spec that a schema cannot check. References are not checked."""
         return tuple(self[resource.kind].check(resource, installed))
 
     @cached_property

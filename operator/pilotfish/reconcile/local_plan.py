@@ -1,4 +1,4 @@
-"""What local mode does about manifests, given what runs: a plain comparison, and what it needs of the machine."""
+"""The plan of local mode: the difference between the manifests and what runs, and the memory and GPUs it needs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from pilotfish.render.serve_application import EngineContext, serve_application
 
 GIB = 1024**3
 PROCESS_BYTES = 7 * GIB // 2
-"""Of a replica without its weights: its own process, the engine's two, and the pool's share of Ray."""
+"""Memory of a replica without its weights: its process, the engine's two, and the pool's share of Ray."""
 RAY_BYTES = 1 * GIB
-"""Of Ray and the gateway themselves."""
+"""Memory of Ray and the gateway."""
 WEIGHTS_FACTOR = 1.3
 """Memory of a loaded model for each byte of its weights on disk."""
 
 
 class Action(StrEnum):
-    """What happens to a pool."""
+    """The action for a pool."""
 
     START = "start"
     RESTART = "restart engine"
@@ -30,12 +30,12 @@ class Action(StrEnum):
     REACH = "reach"
     """An external model: nothing is deployed."""
     REST = "at zero"
-    """Nothing runs: the manifest wants no replica."""
+    """Nothing runs, because the manifest has zero replicas."""
 
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """One pool: what is to be done, the manifest that is wanted (None: remove), and its policy."""
+    """One pool: the action, the desired manifest (None: remove), and its policy."""
 
     key: Key
     action: Action
@@ -45,7 +45,7 @@ class PoolPlan:
     """Replicas at the start."""
     gpus: int = 0
     memory_bytes: int | None = None
-    """Of all replicas; None where the size of the weights is not known."""
+    """Memory of all replicas; None if the size of the weights is unknown."""
 
     @property
     def deploys(self) -> bool:
@@ -55,13 +55,13 @@ class PoolPlan:
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """Every pool in the order in which it is brought up: small before large, so that something answers early."""
+    """All pools in their order of start: small before large, so that one answers early."""
 
     pools: tuple[PoolPlan, ...]
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of everything whose need is known, Ray and the gateway included."""
+        """Memory of Ray, the gateway and all pools whose need is known."""
         return RAY_BYTES + sum(plan.memory_bytes or 0 for plan in self.pools)
 
     @property
@@ -72,7 +72,7 @@ class LocalPlan:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Pools and the policies that they name."""
+    """Pools and the policies that they refer to."""
 
     pools: Mapping[Key, ModelPool]
     policies: Mapping[Key, AutoscalingPolicy]
@@ -83,13 +83,13 @@ class Wanted:
         return cls({pool.key: pool for pool in pools}, {policy.key: policy for policy in policies})
 
     def policy_of(self, pool: ModelPool) -> AutoscalingPolicy | None:
-        """The policy that the pool names, where it is there."""
+        """The policy that the pool refers to, if it exists."""
         ref = pool.spec.autoscaling_policy_ref
         return self.policies.get(pool.key.beside("AutoscalingPolicy", ref.name)) if ref else None
 
 
 def plan(wanted: Wanted, running: Wanted, weights_bytes: Mapping[Key, int] | None = None) -> LocalPlan:
-    """Compare what is wanted with what runs. `weights_bytes` holds the sizes that are known."""
+    """Compare the manifests with what runs. `weights_bytes` has the known sizes."""
     sizes = weights_bytes or {}
     kept = [_plan_of(key, wanted, running, sizes.get(key)) for key in wanted.pools]
     gone = [PoolPlan(key, Action.REMOVE, None) for key in running.pools if key not in wanted.pools]

@@ -1,4 +1,4 @@
-"""What a reconcile decides, and what it decides from: plain values, no I/O."""
+"""The inputs and results of reconcile decisions: plain values, no I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Context:
-    """The installation and the moment."""
+    """The installation, and the current time."""
 
     render: RenderContext
     now: str
@@ -27,7 +27,7 @@ class Context:
 
 @dataclass(frozen=True)
 class ExternalCheck:
-    """What the API of an external pool said when it was last asked which models it has."""
+    """The last answer of an external pool's API to the question which models it has."""
 
     reachable: bool
     message: str
@@ -35,7 +35,7 @@ class ExternalCheck:
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether a RayService has answered since its engines came up, and what it said instead."""
+    """Whether a RayService has answered since its engines started, and its error if not."""
 
     answered: bool
     message: str = ""
@@ -46,13 +46,13 @@ class Observed:
     """What is observed of a resource of any kind."""
 
     faults: tuple[Fault, ...] = ()
-    """What the installed plugins refuse of the spec."""
+    """Faults of the spec that depend on the installed plugins."""
     missing: tuple[Key, ...] = ()
-    """References that lead nowhere."""
+    """Unresolved references."""
     children: Mapping[Key, Manifest] = field(default_factory=dict)
     """Objects that were made for the resource."""
     refusal: str = ""
-    """The API server's message, where it just refused an object that the resource needs."""
+    """The API server's message, if it just rejected an object of the resource."""
 
 
 @dataclass(frozen=True)

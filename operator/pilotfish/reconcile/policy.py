@@ -1,4 +1,4 @@
-"""AutoscalingPolicy: how many pools follow it, and which of its fields are carried out."""
+"""AutoscalingPolicy: how many pools use it, and which of its fields are in effect."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def decide(policy: AutoscalingPolicy, seen: ObservedPolicy, context: Context) ->
     idle = scaling.not_in_force(policy.spec)
     ready = ConditionValue.true(Reason.IN_FORCE)
     if idle:
-        message = f"accepted but not carried out by this version: {', '.join(idle)}"
+        message = f"accepted, but not in effect in this version: {', '.join(idle)}"
         ready = ConditionValue.true(Reason.PARTLY_IN_FORCE, message)
     conditions.finish(ready, (ConditionType.ACCEPTED,))
     return Outcome(conditions.status(AutoscalingPolicyStatus, policy, context, pools=seen.pools))

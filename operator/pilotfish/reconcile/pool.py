@@ -1,4 +1,4 @@
-"""ModelPool: from what is declared and what was observed to what should be."""
+"""ModelPool: from the spec and the observed state to the desired objects and the status."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ from pilotfish.render.service import service
 
 EXTERNAL_CHECK_SECONDS = 60.0
 PROOF_SECONDS = 5.0
-"""Until a RayService that runs and does not answer is asked again."""
+"""Seconds until a RayService that runs but did not answer is asked again."""
 
 
 def references(pool: ModelPool) -> Iterator[Reference]:
@@ -54,7 +54,7 @@ async def observe(pool: ModelPool, observer: Observer) -> ObservedPool:
 
 
 def decide(pool: ModelPool, seen: ObservedPool, context: Context) -> Outcome:
-    """What should be of the pool. Pure: the same arguments give the same outcome."""
+    """The desired state of the pool. Pure: the same arguments give the same outcome."""
     observation = PoolObservation(pool, seen, context.render)
     faults = (*seen.faults, *_runtime_faults(observation))
     conditions = ConditionSet.begin(replace(seen, faults=faults), _remarks(pool, context.render))
@@ -84,14 +84,14 @@ def _remarks(pool: ModelPool, context: RenderContext) -> Iterator[str]:
     chosen = pod.node_selector or pod.affinity
     if accelerator and accelerator.type not in context.accelerators and not chosen:
         yield (
-            f"spec.accelerator.type: the installation has no node labels for {accelerator.type!r}, so that any node"
+            f"spec.accelerator.type: the installation has no node labels for {accelerator.type!r}, so any node"
             f" with {accelerator.resource_name} is used: add them to the chart's pools.accelerators, or set"
             " spec.pod.nodeSelector"
         )
     if pool.spec.rollout and pool.spec.rollout.type is RolloutType.RECREATE:
         yield (
-            "spec.rollout.type: with Recreate, a change of what replicas run is an outage: the old ones end before the"
-            " new ones load the model"
+            "spec.rollout.type: with Recreate, a change of the replicas causes an outage: the old ones stop before the"
+            " new ones have loaded the model"
         )
 
 
@@ -100,12 +100,12 @@ def _runtime_faults(observation: PoolObservation) -> tuple[Fault, ...]:
     if spec.external or observation.runtime is Runtime.DEPLOYMENT or observation.render.kuberay:
         return ()
     why, field = ("a replica of more than one node", "nodes") if spec.nodes > 1 else ("runtime RayService", "runtime")
-    message = f"{why} needs KubeRay, and the API server does not serve ray.io/v1: install KubeRay"
+    message = f"{why} needs KubeRay, but the API server does not serve ray.io/v1: install KubeRay"
     return (Fault(("spec", field), message, Reason.RUNTIME_UNAVAILABLE),)
 
 
 def _held_back(observation: PoolObservation, conditions: ConditionSet, context: Context) -> Outcome:
-    """A spec that cannot be acted on changes nothing: what ran before still runs, and its state is still reported."""
+    """A spec that is not accepted changes nothing: the old replicas continue to run, and their state is reported."""
     before, runtime = observation.pool.status, observation.made_with
     plan = Plan(runtime, revision=before.revision if before else None, desired=_desired_before(observation))
     progress = PoolProgress(observation, plan)
@@ -169,7 +169,7 @@ def _deployment_plan(observation: PoolObservation) -> Plan:
     one = pool.spec.model_copy(update={"replicas": 1, "autoscaling_policy_ref": None})
     application = serve_application(pool.model_copy(update={"spec": one}), _engine(observation))
     manifest, revision = deployment(pool, render, application, replicas)
-    # Requests that a Ray which is being deleted still answers go from pod to pod.
+    # A Ray cluster that is being deleted still forwards requests between its pods.
     spans_pods = observation.rayservice.manifest is not None or any(is_rays(pod) for pod in seen.pods)
     guard = network_policy(pool, render, spans_pods=spans_pods)
     return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision)
@@ -192,7 +192,7 @@ def _stale(progress: PoolProgress) -> tuple[Key, ...]:
 
 
 def _to_replace(progress: PoolProgress) -> tuple[Key, ...]:
-    """KubeRay only upgrades beside the old cluster. With Recreate, nodes do not suffice for two: the old one goes."""
+    """With Recreate, delete the old Ray cluster, because there is no room for a new one beside it."""
     observation = progress.observation
     if not progress.on_ray or observation.surges or observation.rayservice.manifest is None:
         return ()

@@ -36,7 +36,7 @@ class PoolObservation:
 
     @cached_property
     def runtime(self) -> Runtime:
-        """The runtime: what the spec names, else what the pool was made with, else the installation's choice."""
+        """The runtime: that of the spec, else the one that the pool has, else the installation's default."""
         if self.pool.spec.runtime is not Runtime.AUTO:
             return self.pool.spec.runtime
         if self.pool.spec.nodes > 1:
@@ -63,7 +63,7 @@ class PoolObservation:
 
     @cached_property
     def rayservice(self) -> RayServiceStatus:
-        """What the pool's RayService says, if there is one, and the pods that KubeRay made for it."""
+        """The status of the pool's RayService, if there is one, and the pods that KubeRay created for it."""
         return RayServiceStatus.of(self.seen.children, self.seen.pods, self.pool.spec.nodes)
 
     @cached_property
@@ -91,7 +91,7 @@ class PoolObservation:
 
 @dataclass(frozen=True)
 class PoolProgress:
-    """How far the cluster is with a plan for a pool."""
+    """The progress of the cluster towards the plan of a pool."""
 
     observation: PoolObservation
     plan: Plan
@@ -108,7 +108,7 @@ class PoolProgress:
 
     @cached_property
     def everyone(self) -> pods.PodsView:
-        """Replicas of both runtimes: while a pool moves from one to the other, the old one still answers."""
+        """Replicas of both runtimes, because the old one still answers while a pool moves to the other."""
         ray, deployment = self.observation.on_ray, self.observation.on_deployment
         return ray.beside(deployment) if self.on_ray else deployment.beside(ray)
 
@@ -119,24 +119,24 @@ class PoolProgress:
 
     @cached_property
     def failure(self) -> pods.ReplicaFailure | None:
-        """Why replicas do not come up: that of the newest revision first."""
+        """Why replicas do not start, for the newest revision first."""
         return self.newest.failure or self.everyone.failure or self._controllers_failure
 
     @property
     def all_answer(self) -> bool:
-        """Whether as many replicas of the plan's own runtime answer as should."""
+        """Whether the desired number of replicas of the plan's runtime answers."""
         mine = self.observation.on_ray if self.on_ray else self.observation.on_deployment
         return mine.ready >= self.plan.desired
 
     @property
     def answering_runtime(self) -> Runtime | None:
-        """The plan's, but while a pool moves to it the one that it leaves, until the new one answers in its place."""
+        """The plan's runtime; while a pool moves, the old one until the new one answers."""
         left = Runtime.DEPLOYMENT if self.on_ray else Runtime.RAY_SERVICE
         return left if self.observation.child(left) and not self.all_answer else self.plan.runtime
 
     @property
     def _controllers_failure(self) -> pods.ReplicaFailure | None:
-        """What keeps the Deployment's controller from making pods at all, such as a quota."""
+        """Why the Deployment's controller cannot create pods, for example a quota."""
         child = self.observation.child(self.plan.runtime)
         for condition in (child or {}).get("status", {}).get("conditions", []):
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":

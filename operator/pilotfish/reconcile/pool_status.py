@@ -103,7 +103,7 @@ def deployed_status(conditions: ConditionSet, progress: PoolProgress, context: C
 
 
 def _weights_before(progress: PoolProgress) -> str | None:
-    """The weights of replicas of the same revision that have gone since."""
+    """The revision of the weights from the last status, if the revision of the pods is the same."""
     before = progress.pool.status
     return before.resolved_revision if before and before.revision == progress.plan.revision else None
 

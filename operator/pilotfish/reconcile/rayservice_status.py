@@ -1,4 +1,4 @@
-"""What a RayService and the pods that KubeRay made for it say of the engines."""
+"""The state of the engines, from a RayService and the pods that KubeRay created for it."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ class RayServiceStatus:
 
     @classmethod
     def of(cls, children: Mapping[Key, Manifest], pods: Iterable[Manifest], nodes: int) -> "RayServiceStatus":
-        """The RayService among the objects of a pool, and those of the pool's pods that are parts of its Rays."""
+        """The RayService among the objects of a pool, and the pool's pods that belong to its Ray clusters."""
         manifest = next((child for key, child in children.items() if key.kind == Runtime.RAY_SERVICE), None)
         return cls(manifest, tuple(pod for pod in pods if is_rays(pod)), nodes)
 
@@ -42,9 +42,9 @@ class RayServiceStatus:
         All that run are counted. Ready are workers of the active Ray whose Serve proxy answers, one of each replica. A
         proxy answers before the engine beside it: while Serve starts engines, no more count as ready than were.
         KubeRay's own `Ready` says that endpoints exist, not that every application is healthy, so the applications'
-        states are read too. A status that is behind the spec says nothing, and during an upgrade KubeRay reports no
-        states of the old Ray, which still answers. A failure may be that of any pod: where no node takes the head,
-        there are no workers.
+        states are read too. A status that is behind the spec is ignored, and during an upgrade KubeRay reports no
+        states of the old Ray cluster, which still answers. A failure may be that of any pod: without a head there are
+        no workers.
         """
         counted = pods.view(self._workers)
         states = {entry.get("status") for entry in self._active_applications.values()}
@@ -53,7 +53,7 @@ class RayServiceStatus:
             ready = min(ready, max(known, 1))
         failure = pods.view(self.members).failure or self._application_failure or self._not_acted_on
         if ready and not proof.answered:
-            message = proof.message or "running, but not asked for an answer yet"
+            message = proof.message or "running, but has not answered yet"
             ready, failure = 0, failure or pods.ReplicaFailure(Reason.LOADING, message)
         return replace(counted, total=-(-counted.total // self.nodes), ready=ready, failure=failure)
 
@@ -123,13 +123,13 @@ class RayServiceStatus:
     def _not_acted_on(self) -> pods.ReplicaFailure | None:
         manifest = self.manifest
         if manifest and self._status.get("observedGeneration", 0) < manifest["metadata"].get("generation", 0):
-            message = "KubeRay has not acted on the RayService yet: check that its operator runs"
+            message = "KubeRay has not processed the RayService yet: check that its operator runs"
             return pods.ReplicaFailure(Reason.LOADING, message)
         return None
 
     @property
     def _application_failure(self) -> pods.ReplicaFailure | None:
-        """Serve retries for minutes before it gives an application up; the first failure is reported at once."""
+        """Serve retries for minutes before an application fails. The first failure is reported immediately."""
         for name, entry in self._applications():
             deployments = (entry.get("serveDeploymentStatuses") or {}).values()
             messages = [each for each in (*(one.get("message") for one in deployments), entry.get("message")) if each]
@@ -149,5 +149,5 @@ class RayServiceStatus:
 
 
 def is_rays(pod: Manifest) -> bool:
-    """Whether the pod is a part of a Ray that KubeRay made."""
+    """Whether the pod belongs to a Ray cluster that KubeRay created."""
     return _NODE_LABEL in (pod["metadata"].get("labels") or {})

@@ -57,16 +57,14 @@ def decide(router: ModelRouter, seen: ObservedRouter, context: Context) -> Outco
     answering = {pool.name for pool in seen.pools if answers(pool)}
     silent = [name for name in router.pool_names if name not in answering]
     if silent:
-        degraded = ConditionValue.true(Reason.PARTLY, f"do not answer: {', '.join(silent)}")
+        degraded = ConditionValue.true(Reason.PARTLY, f"pools that do not answer: {', '.join(silent)}")
     else:
         degraded = ConditionValue.false(Reason.WHOLE)
     conditions.mark(ConditionType.DEGRADED, degraded)
     if answering & set(router.answering_pools):
         ready = ConditionValue.true(Reason.ANSWERING)
     else:
-        ready = ConditionValue.false(
-            Reason.NO_PATH, f"none of these pools answers: {', '.join(router.answering_pools)}"
-        )
+        ready = ConditionValue.false(Reason.NO_PATH, f"no pool answers: {', '.join(router.answering_pools)}")
     conditions.finish(ready, (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS))
     live = reported_status(router, seen.pools, seen.report)
     return Outcome(
@@ -89,7 +87,7 @@ def _name(router: ModelRouter, seen: ObservedRouter) -> ConditionValue:
         return ConditionValue.true(Reason.ACCEPTED)
     holders = [f"{name!r} by router {r.name!r} in {r.metadata.namespace!r}" for name, r in sorted(taken.items())]
     return ConditionValue.false(
-        Reason.NAME_CONFLICT, f"spec.servedModelNames: already served: {', '.join(holders)}; choose another name"
+        Reason.NAME_CONFLICT, f"spec.servedModelNames: already served: {', '.join(holders)}: choose another name"
     )
 
 

@@ -32,7 +32,7 @@ def check_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
 
 
 def remark_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
-    """Settings of EarlyExit that have no effect, because a scorer judges whole answers."""
+    """Settings of EarlyExit that have no effect, because a scorer needs whole answers."""
     cascade = router.spec.strategy.cascade
     if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT:
         return

@@ -1,29 +1,29 @@
-"""Labels, annotations, names of the Kubernetes objects that are made of a resource. The only place that spells them."""
+"""Labels, annotations and names of the Kubernetes objects of a resource."""
 
 from typing import Any
 
 from pilotfish.api import API_VERSION, GROUP, ModelPool, Resource
 
 FIELD_MANAGER = "pilotfish"
-"""Who the API server says owns the fields that are applied."""
+"""The field manager of server-side apply."""
 
 POOL_LABEL = f"{GROUP}/pool"
-"""On everything made of a pool: the pool's name."""
+"""Label of all objects of a pool: the pool's name."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 
 APPLIED_ANNOTATION = f"{GROUP}/applied"
-"""Digest of the manifest that was applied last, so that a field that is no longer wanted is seen to be so."""
+"""Digest of the last applied manifest, from which a field that is no longer wanted is detected."""
 REVISION_ANNOTATION = f"{GROUP}/revision"
-"""On a pool's pods: digest of what they run."""
+"""Annotation of a pool's pods: digest of what they run."""
 
 SERVE_PORT = 8000
-"""Where a pool's replicas answer OpenAI requests."""
+"""Port of a pool's replicas for OpenAI requests."""
 HEALTH_PORT = 8001
-"""Where a replica's own readiness and liveness are asked for."""
+"""Port of a replica's readiness and liveness probes."""
 DASHBOARD_PORT = 8265
-"""Ray's dashboard, on heads that KubeRay makes."""
+"""Port of Ray's dashboard."""
 
 
 def child_name(pool: ModelPool) -> str:
@@ -37,7 +37,7 @@ def serve_service_name(pool: ModelPool) -> str:
 
 
 def selector(pool: ModelPool) -> dict[str, str]:
-    """Labels that the pool's pods have and no others."""
+    """Labels that select the pool's pods."""
     return {POOL_LABEL: pool.name}
 
 

@@ -1,8 +1,8 @@
 """A pool as a Ray Serve application: `ray.serve.llm:build_openai_app` with one vLLM engine.
 
-What restarts engines when it changes stands in `args` and `runtime_env`; what does not, replicas and their bounds,
-stands in `deployments`, whose entries are there from the first day and differ in numbers alone. Routers, thresholds,
-prices and policies that only move numbers therefore never touch an engine.
+Changes of `args` and `runtime_env` restart engines. Changes of `deployments` (replicas and their bounds) do not,
+because its entries always exist and differ in numbers only. Routers, thresholds, prices and policies therefore never
+restart an engine.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ SERVER_CLASS = "pilotfish.engine.server:PoolServer"
 TRACE_EXPORTER = "pilotfish.telemetry.serve_exporter:span_processors"
 
 MAX_ONGOING_REQUESTS = 1000
-"""Requests that one replica holds, waiting ones included; the rest wait in Serve."""
+"""Maximum number of running and waiting requests of a replica. More requests wait in Serve."""
 CPU_KV_CACHE_BYTES = 512 * 1024**2
-"""KV cache of an engine on the CPU where `engine.args.kv_cache_memory_bytes` says nothing else."""
+"""Default KV cache of an engine on CPUs, bytes (`engine.args.kv_cache_memory_bytes`)."""
 REPLICA_CPUS = 0.1
-"""Ray's bookkeeping for a replica's own process; engines bind their threads themselves."""
+"""Ray's CPUs for a replica's own process. Engines bind their threads themselves."""
 HEALTH_CHECK_SECONDS = 30
-"""A busy machine of few cores answers health checks late; that is no reason to restart an engine."""
+"""Timeout of health checks, seconds. A busy machine with few cores answers late, which must not restart engines."""
 
 ENGINE_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -35,7 +35,7 @@ ENGINE_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 CPU_ENVIRONMENT = {
-    # Compiling costs the first answers seconds and needs a C++ compiler; eager speed on the CPU is the same.
+    # Compilation delays the first answers and needs a C++ compiler; on CPUs eager mode is as fast.
     "TORCHDYNAMO_DISABLE": "1",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
 }
@@ -49,7 +49,7 @@ _SPECULATIVE_METHODS = {
 
 @dataclass(frozen=True)
 class EngineContext:
-    """What an engine needs that its pool's manifest does not say."""
+    """Settings of an engine that are not in its pool's manifest."""
 
     weights: str
     """Folder that holds the model's files."""
@@ -60,25 +60,25 @@ class EngineContext:
     policy: AutoscalingPolicy | None = None
     """The policy that the pool names."""
     route_prefix: str = "/"
-    """Where the application answers below Serve's port."""
+    """Path prefix of the application at Serve's port."""
     application: str | None = None
-    """The application's name; the pool's where left out."""
+    """The application's name. Defaults to the pool's name."""
     traces_endpoint: str | None = None
-    """Address, with its path, that takes OTLP spans over HTTP."""
+    """OTLP/HTTP endpoint for spans, with its path."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables for the engine's process, stronger than those set here."""
+    """Environment variables of the engine's process, which take precedence over the defaults."""
     rolling: "Rolling | None" = None
-    """How Serve replaces replicas; None where it runs one replica, and what is around it replaces that."""
+    """How Serve replaces replicas; None if it runs one replica, which its surroundings replace."""
 
 
 @dataclass(frozen=True)
 class Rolling:
-    """How Serve carries a change of the application to its replicas, one after the other."""
+    """How Serve applies a change of the application to its replicas, one after the other."""
 
     surge: bool
     """Whether the new replica answers before the old one is stopped."""
     drain_seconds: int
-    """Time that open answers get to finish when a replica is to go."""
+    """Seconds for requests in progress to finish when a replica stops."""
     ingress_resources: Mapping[str, float] = field(default_factory=dict)
     """Ray's resources that the ingress needs, which decide where it runs."""
 
@@ -90,14 +90,14 @@ class Rolling:
     @property
     def options(self) -> dict[str, Any]:
         """Serve's options for a deployment."""
-        # Serve rounds up to a whole replica: one percent is one, of the hundred or fewer that a pool mostly has.
+        # Serve rounds up to a whole replica, so one percent of up to a hundred replicas is one.
         return {"max_surge_percent": 1 if self.surge else 0, "graceful_shutdown_timeout_s": self.drain_seconds}
 
 
 def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
     """The application as Serve's REST API and KubeRay's `serveConfigV2` take it: JSON values only.
 
-    The pool must be one that is deployed (not external) and that wants a replica.
+    The pool must be deployed (not external) and have at least one replica.
     """
     rolling = context.rolling
     ingress_actor = rolling.ingress_actor if rolling else {"num_cpus": REPLICA_CPUS}
@@ -119,7 +119,7 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
 
 
 def engine_environment(pool: ModelPool, context: EngineContext) -> dict[str, str]:
-    """Variables of the processes that hold the engine."""
+    """Environment variables of the engine's processes."""
     environment = dict(ENGINE_ENVIRONMENT)
     if pool.spec.accelerator is None:
         environment |= CPU_ENVIRONMENT
@@ -131,7 +131,7 @@ def engine_environment(pool: ModelPool, context: EngineContext) -> dict[str, str
 
 
 def serve_tracing_environment(traces_endpoint: str, ratio: float = 1.0) -> dict[str, str]:
-    """Variables for Ray's own processes that make Serve export its spans; Serve samples 1% unless told otherwise."""
+    """Environment variables of Ray that make Serve export spans. Serve samples 1% by default."""
     return {
         "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": TRACE_EXPORTER,
         "RAY_SERVE_TRACING_SAMPLING_RATIO": str(ratio),
@@ -142,7 +142,7 @@ def serve_tracing_environment(traces_endpoint: str, ratio: float = 1.0) -> dict[
 def _autoscaling(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
     if context.policy:
         return _policy_bounds(context.policy)
-    # A fixed number is a pair of equal bounds: a policy later changes numbers only.
+    # A fixed number is a pair of equal bounds, so that a policy changes numbers only.
     fixed = pool.spec.replicas or 1
     return _bounds(fixed, fixed, MAX_ONGOING_REQUESTS)
 
@@ -168,7 +168,7 @@ def _bounds(minimum: int, maximum: int, target: int) -> dict[str, Any]:
 
 
 def _llm_config(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
-    # Ray gathers streamed tokens for 50 ms unless told not to, which is most of what it adds to the first token.
+    # By default Ray collects streamed tokens for 50 ms, which is most of the latency that it adds to the first token.
     experimental: dict[str, Any] = {"stream_batching_interval_ms": 0}
     if context.adapters:
         experimental["pilotfish_adapters"] = {
@@ -188,7 +188,7 @@ def _llm_config(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
 
 
 def engine_arguments(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
-    """Engine arguments of vLLM: defaults for the machine, fields of the manifest, then `engine.args` as it stands."""
+    """Engine arguments of vLLM: defaults for the machine, fields of the manifest, then `engine.args` unchanged."""
     engine, spec = pool.engine, pool.spec
     arguments: dict[str, Any] = {
         "tensor_parallel_size": engine.tensor_parallel_size,

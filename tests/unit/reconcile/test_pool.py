@@ -374,7 +374,7 @@ def test_a_rayservice_whose_operator_is_gone_says_so():
     }
     outcome = decide(a_pool(), ObservedPool(children=live), KUBERAY)
     assert says(outcome, "Ready")[0] == "False"
-    assert "KubeRay has not acted" in condition(outcome, "Ready")["message"]
+    assert "KubeRay has not processed" in condition(outcome, "Ready")["message"]
 
 
 def ray_pod(name, ray, **said):
