@@ -198,9 +198,19 @@ class ModelRouter(Resource):
         )
 
     @property
+    def strategy_uses(self) -> tuple[PoolUse, ...]:
+        """The pools that the strategy may call, in order."""
+        return tuple(use for use in self.pool_uses() if use.role is PoolRole.STRATEGY)
+
+    @property
+    def thresholds(self) -> tuple[int, ...]:
+        """The thresholds between the pools of the strategy, in permille and in order."""
+        return tuple(use.threshold_permille for use in self.strategy_uses if use.threshold_permille is not None)
+
+    @property
     def strategy_pools(self) -> tuple[str, ...]:
         """The names of the pools that the strategy may call, in order, without duplicates."""
-        return tuple(dict.fromkeys(use.name for use in self.pool_uses() if use.role is PoolRole.STRATEGY))
+        return tuple(dict.fromkeys(use.name for use in self.strategy_uses))
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:

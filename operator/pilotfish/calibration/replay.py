@@ -63,7 +63,7 @@ def replay(
     if not router.scorers:
         return _unscored(entries, router)
     found = evaluate(unseen(entries, router, registry, artifacts), router, registry, artifacts)
-    played = play(found.table, thresholds_of(router))
+    played = play(found.table, router.thresholds)
     return Replayed(
         router.name,
         len(played.pool),
@@ -74,17 +74,6 @@ def replay(
         float(np.percentile(played.seconds, 95)),
         tuple(_stage(pool, place, played) for place, pool in enumerate(router.strategy_pools)),
     )
-
-
-def thresholds_of(router: ModelRouter) -> tuple[int, ...]:
-    """The router's thresholds, in the order of its pools."""
-    strategy = router.spec.strategy
-    if strategy.cascade:
-        return tuple(stage.accept.threshold_permille for stage in strategy.cascade.stages if stage.accept)
-    if strategy.predictive:
-        candidates = strategy.predictive.candidates[:-1]
-        return tuple(candidate.threshold_permille or 0 for candidate in candidates)
-    return ()
 
 
 def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
@@ -117,13 +106,10 @@ def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
 
 
 def _shares(router: ModelRouter) -> Floats:
-    """The chance with which a Direct or Weighted router takes each of its pools."""
-    weighted = router.spec.strategy.weighted
-    if weighted is None:
-        return np.ones(1)
+    """The probability with which a Direct or Weighted router chooses each of its pools."""
     weights = np.zeros(len(router.strategy_pools))
-    for pool in weighted.pools:
-        weights[router.strategy_pools.index(pool.pool_ref.name)] += pool.weight
+    for use in router.strategy_uses:
+        weights[router.strategy_pools.index(use.name)] += 1 if use.weight is None else use.weight
     return np.asarray(weights / weights.sum(), np.float64)
 
 
@@ -186,7 +172,7 @@ def _chances(
     known = np.ones(scores.shape, bool)
     if router.spec.strategy.cascade:
         known = np.array([[entry.stage(pool) is not None for pool in router.strategy_pools[:-1]] for entry in judged])
-    return scores, decided(scores, known, thresholds_of(router))
+    return scores, decided(scores, known, router.thresholds)
 
 
 def _require_support(missing: float, requests: int, router: ModelRouter) -> None:

@@ -19,6 +19,7 @@ from pilotfish.concurrency import first_done
 from pilotfish.engine.health import Verdict, judge
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
+from pilotfish.render.serve_application import ServeApplication
 from pilotfish.upstream.engine_load import requests_in_engine
 from pilotfish.upstream.probe import probe
 
@@ -48,22 +49,9 @@ class PodSettings:
     drain_seconds: float
 
     @property
-    def model(self) -> str:
-        """What the engine calls the model."""
-        model: str = self.application["args"]["llm_configs"][0]["model_loading_config"]["model_id"]
-        return model
-
-    @property
-    def gpus(self) -> int:
-        """Accelerators that the engine's bundles ask for."""
-        bundles = self.application["args"]["llm_configs"][0]["placement_group_config"]["bundles"]
-        return sum(bundle.get("GPU", 0) for bundle in bundles)
-
-    @property
-    def engine(self) -> str:
-        """The deployment that holds the engine."""
-        name: str = self.application["deployments"][0]["name"]
-        return name
+    def serves(self) -> ServeApplication:
+        """The application with typed access."""
+        return ServeApplication(self.application)
 
 
 class PoolPod:
@@ -71,7 +59,7 @@ class PoolPod:
 
     def __init__(self, settings: PodSettings, environ: Mapping[str, str]) -> None:
         self._settings = settings
-        self._ray = RayHead(environ, settings.gpus, listen=settings.host, port=settings.port)
+        self._ray = RayHead(environ, settings.serves.accelerators, listen=settings.host, port=settings.port)
         self._answered = False
 
     @property
@@ -120,7 +108,7 @@ class PoolPod:
 
     async def _ask(self, http: aiohttp.ClientSession) -> None:
         settings = self._settings
-        await probe(http, f"http://127.0.0.1:{self._ray.ports.serve}/v1", settings.task, settings.model)
+        await probe(http, f"http://127.0.0.1:{self._ray.ports.serve}/v1", settings.task, settings.serves.model)
 
     async def _drain(self, http: aiohttp.ClientSession) -> None:
         """Wait until the engine's metrics, which lag by a few seconds, report no request twice in a row."""
@@ -137,7 +125,7 @@ class PoolPod:
 
     @property
     def _engine(self) -> str:
-        return self._settings.engine
+        return self._settings.serves.engine_deployment
 
     async def _serve_health(self) -> web.AppRunner:
         async def livez(_: web.Request) -> web.Response:

@@ -118,6 +118,35 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
     }
 
 
+@dataclass(frozen=True)
+class ServeApplication:
+    """Typed access to what `serve_application` returns."""
+
+    value: Mapping[str, Any]
+
+    @property
+    def model(self) -> str:
+        """The name by which the engine serves the model."""
+        model: str = self._config["model_loading_config"]["model_id"]
+        return model
+
+    @property
+    def accelerators(self) -> int:
+        """Accelerators of one replica."""
+        return sum(bundle.get("GPU", 0) for bundle in self._config["placement_group_config"]["bundles"])
+
+    @property
+    def engine_deployment(self) -> str:
+        """The deployment whose replicas hold engines."""
+        name: str = self.value["deployments"][0]["name"]
+        return name
+
+    @property
+    def _config(self) -> Mapping[str, Any]:
+        config: Mapping[str, Any] = self.value["args"]["llm_configs"][0]
+        return config
+
+
 def engine_environment(pool: ModelPool, context: EngineContext) -> dict[str, str]:
     """Environment variables of the engine's processes."""
     environment = dict(ENGINE_ENVIRONMENT)

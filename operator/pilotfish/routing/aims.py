@@ -96,12 +96,7 @@ def aim_of(router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pri
 
 def threshold_of(router: ModelRouter) -> int | None:
     """The one threshold of a router between two pools; None where it has none, or several."""
-    strategy = router.spec.strategy
-    if strategy.cascade and len(strategy.cascade.stages) == 2 and (accept := strategy.cascade.stages[0].accept):
-        return accept.threshold_permille
-    if strategy.predictive and len(strategy.predictive.candidates) == 2:
-        return strategy.predictive.candidates[0].threshold_permille
-    return None
+    return router.thresholds[0] if len(router.strategy_uses) == 2 and router.thresholds else None
 
 
 def moved(router: ModelRouter, threshold: int) -> ModelRouter:
