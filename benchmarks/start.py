@@ -27,8 +27,7 @@ import psutil
 
 from pilotfish.api import ModelPool
 from pilotfish.manifests import load
-from pilotfish.render.names import served_model
-from pilotfish.render.serve_application import EngineContext, engine_arguments, engine_environment
+from pilotfish.render.serve_application import EngineContext, engine_arguments, engine_environment, served_model
 from pilotfish.settings import models_cache
 from pilotfish.weights import ensure
 

@@ -14,8 +14,7 @@ from pilotfish.local import fleet as fleet_module
 from pilotfish.local.fleet import Fleet
 from pilotfish.reconcile.engine_reason import is_transient
 from pilotfish.reconcile.local_plan import Wanted
-from pilotfish.render.names import engine_deployment
-from pilotfish.render.serve_application import EngineContext
+from pilotfish.render.serve_application import EngineContext, engine_deployment
 from pilotfish.routing.snapshot import PoolState
 from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 

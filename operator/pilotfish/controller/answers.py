@@ -14,7 +14,7 @@ from pilotfish.base.keys import Key
 from pilotfish.reconcile.outcome import Manifest, Proof
 from pilotfish.reconcile.rayservice_status import RayServiceStatus
 from pilotfish.render import labels
-from pilotfish.render.names import served_model
+from pilotfish.render.serve_application import served_model
 
 
 class AskOnce(Protocol):

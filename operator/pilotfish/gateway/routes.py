@@ -65,10 +65,7 @@ class Route:
         """Whether some pool that the route may ask can answer now."""
         if self.fault:
             return False
-        names: tuple[str, ...] = (self.name,)
-        if self.router:
-            fallback = (entry.pool_ref.name for entry in self.router.spec.fallback)
-            names = (*self.router.strategy_pools, *fallback)
+        names = self.router.answering_pools if self.router else (self.name,)
         return not snapshot.answering.get(self.namespace, frozenset()).isdisjoint(names)
 
     def with_router(self, view: RouterView, counters: UsageCounters) -> Self:

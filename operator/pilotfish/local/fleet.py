@@ -14,8 +14,7 @@ from pilotfish.base.keys import Key
 from pilotfish.engine.health import Judgement, Verdict, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
-from pilotfish.render.names import engine_deployment, served_model
-from pilotfish.render.serve_application import EngineContext, serve_application
+from pilotfish.render.serve_application import EngineContext, engine_deployment, serve_application, served_model
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView
 from pilotfish.upstream.probe import probe
 from pilotfish.upstream.ray_serve import Application, Replica

@@ -16,12 +16,11 @@ from pilotfish.reconcile.outcome import Context, ObservedPool, Outcome
 from pilotfish.reconcile.pool_observation import Plan, PoolObservation, PoolProgress
 from pilotfish.reconcile.rayservice_status import is_rays
 from pilotfish.render.context import RenderContext
-from pilotfish.render.deployment import deployment
+from pilotfish.render.deployment import deployment, service
 from pilotfish.render.netpol import network_policy
 from pilotfish.render.podtemplate import DRAIN_SECONDS, adapter_path, draft_path, model_path
 from pilotfish.render.rayservice import INGRESS_RESOURCES, rayservice
 from pilotfish.render.serve_application import EngineContext, Rolling, serve_application
-from pilotfish.render.service import service
 
 EXTERNAL_CHECK_SECONDS = 60.0
 PROOF_SECONDS = 5.0

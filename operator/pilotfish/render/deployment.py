@@ -50,6 +50,20 @@ def deployment(
     return manifest, revision
 
 
+def service(pool: ModelPool) -> dict[str, Any]:
+    """A ClusterIP Service over the pool's ready pods. The gateway reads its endpoints and balances by load itself."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": labels.child_metadata(pool),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": labels.selector(pool),
+            "ports": [{"name": "http", "port": labels.SERVE_PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
 def _container(application: Mapping[str, Any], task: Task, context: RenderContext) -> dict[str, Any]:
     env = [
         {"name": APPLICATION_VARIABLE, "value": json.dumps(application, sort_keys=True)},

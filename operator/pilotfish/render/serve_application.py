@@ -13,8 +13,9 @@ from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.autoscalingpolicy import SignalType
 from pilotfish.api.engine import Speculative, SpeculativeType
 from pilotfish.api.modelpool import Task
-from pilotfish.render.names import INGRESS_DEPLOYMENT, engine_deployment, served_model
 
+INGRESS_DEPLOYMENT = "OpenAiIngress"
+"""The deployment that serves HTTP and forwards requests to the engine's replicas."""
 IMPORT_PATH = "ray.serve.llm:build_openai_app"
 SERVER_CLASS = "pilotfish.engine.server:PoolServer"
 TRACE_EXPORTER = "pilotfish.telemetry.serve_exporter:span_processors"
@@ -45,6 +46,16 @@ _SPECULATIVE_METHODS = {
     SpeculativeType.NGRAM: "ngram",
     SpeculativeType.EAGLE: "eagle",
 }
+
+
+def served_model(pool: ModelPool) -> str:
+    """What the engine calls the model: the pool's name."""
+    return pool.name
+
+
+def engine_deployment(pool: ModelPool) -> str:
+    """The deployment whose replicas hold engines. Ray derives it from the model's name in this way."""
+    return "PoolServer:" + served_model(pool).replace("/", "--").replace(".", "_")
 
 
 @dataclass(frozen=True)
