@@ -138,6 +138,7 @@ DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 URI = r"^[a-z][a-z0-9+.-]*://.+$"
 HTTP_URL = r"^https?://[^\s/?#]+[^\s?#]*$"
+CURRENCY = r"^[A-Z]{3}$"
 DECIMAL = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
 
@@ -151,7 +152,7 @@ Uri = Annotated[str, Field(max_length=2048, pattern=URI)]
 HttpUrl = Annotated[str, Field(max_length=2048, pattern=HTTP_URL)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 DecimalString = Annotated[str, Field(max_length=24, pattern=DECIMAL)]
-Currency = Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, Field(max_length=3, pattern=CURRENCY)]
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
 Permille = Annotated[int, Field(strict=True, ge=0, le=1000)]
 EntryPointName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]

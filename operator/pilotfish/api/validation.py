@@ -1,5 +1,6 @@
 """From the content of a manifest to a typed resource, or to the list of all faults in it."""
 
+import re
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,9 @@ _PATTERN_ADVICE = {
     common.DNS_SUBDOMAIN: "must be lower-case letters, digits, '-' and '.', and start and end with a letter or digit",
     common.QUANTITY: "must be a quantity such as 500m, 4 or 16Gi",
     r"^[0-9a-f]{64}$": "must be a SHA-256: 64 lower-case hexadecimal digits",
+    common.CURRENCY: "must be an ISO 4217 code of three capital letters, such as USD",
 }
+_PYDANTIC_SUBJECT = re.compile(r"^(Input|String|Value|Dictionary|Tuple|List) should ")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def parse(value: object, models: Mapping[str, type[Resource]]) -> tuple[Resource
     if value.get("apiVersion") != API_VERSION:
         return None, (Fault(("apiVersion",), f"must be {API_VERSION}"),)
     if not isinstance(kind, str) or kind not in models:
-        return None, (Fault(("kind",), f"must be one of {', '.join(models)}, not {kind!r}"),)
+        return None, (Fault(("kind",), f"must be one of {', '.join(models)}; got {kind!r}"),)
     try:
         # strict JSON with camelCase names only, so that a manifest is rejected here if the API server rejects it
         return models[kind].model_validate_json(to_json(value), strict=True, by_alias=True, by_name=False), ()
@@ -84,5 +87,7 @@ def _faults(detail: ErrorDetails) -> list[Fault]:
             return [Fault(path, f"must be {context['expected']}; got {detail['input']!r}")]
         case "too_short" | "too_long" if isinstance(detail["input"], Sized):
             return _length_faults(path, len(detail["input"]), context)
-    message = detail["msg"]
+        case "string_type":
+            return [Fault(path, f"must be a string; got {detail['input']!r}: put the value in quotes")]
+    message = _PYDANTIC_SUBJECT.sub("must ", detail["msg"])
     return [Fault(path, message[0].lower() + message[1:])]

@@ -36,5 +36,5 @@ async def checked(answer: aiohttp.ClientResponse) -> dict[str, Any]:
         body = {}
     if answer.status != 200:
         message = body.get("error", {}).get("message") or raw.decode(errors="replace")[:500]
-        raise ModelUnavailable(f"{answer.status}: {message}")
+        raise ModelUnavailable(f"the gateway answered with status {answer.status}: {message}")
     return body

@@ -108,7 +108,7 @@ class WorkQueue(Generic[KeyT]):
         delay = min(self._first_delay * 2 ** min(failures - 1, 30), self._longest_delay)
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, keeps no secret
         if isinstance(error, PilotfishError):
-            logger.warning("%s: %s; again in %.1f s", key, error, delay)
+            logger.warning("%s: %s; retrying in %.1f s", key, error, delay)
         else:
-            logger.error("%s: unexpected; again in %.1f s", key, delay, exc_info=error)
+            logger.error("%s: unexpected error; retrying in %.1f s", key, delay, exc_info=error)
         self.add_after(key, delay)

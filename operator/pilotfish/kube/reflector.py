@@ -47,7 +47,7 @@ class Reflector:
             except Gone:
                 logger.debug("listing %s again: the watch is too old", self._resource.plural)
             except KubeError as error:
-                logger.warning("%s; again in %.0f s", error, _RETRY_SECONDS)
+                logger.warning("%s; retrying in %.0f s", error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _list_and_watch(self) -> None:

@@ -297,7 +297,7 @@ class Fleet:
             look = self._looks + 1
             unknown = 0 if application else unknown + 1
             if unknown > UNKNOWN_LOOKS:
-                raise Unavailable("Serve does not know the application that it was given")
+                raise Unavailable("Serve does not list the application that was deployed")
             yield judge(application, engine_deployment(member.pool))
 
     async def _warm(self, key: Key, member: Member) -> None:

@@ -43,13 +43,12 @@ def remark_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
         if accept.decide_within_tokens is not None:
             yield Fault(
                 (*path, "stages", index, "accept", "decideWithinTokens"),
-                f"scorer {accept.scorer.name!r} judges whole answers, so that the stage is held to its end; remove it",
+                f"scorer {accept.scorer.name!r} judges whole answers, so decideWithinTokens has no effect: remove it",
             )
     if accepts and len(whole) == len(accepts):
         yield Fault(
             (*path, "streaming"),
-            "EarlyExit has no effect: every scorer judges whole answers, so that stages are held to their end;"
-            " write Hold",
+            "EarlyExit has no effect, because every scorer judges whole answers: set Hold",
         )
 
 

@@ -228,7 +228,7 @@ def test_a_stage_that_cannot_exit_early_is_a_warning(tmp_path: Path) -> None:
         said[first] = [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings]
     ignored = (
         "router.yaml:18: spec.strategy.cascade.stages[1].accept.decideWithinTokens:"
-        " scorer 'agreement' judges whole answers, so that the stage is held to its end; remove it"
+        " scorer 'agreement' judges whole answers, so decideWithinTokens has no effect: remove it"
     )
     assert said["logprob"] == [ignored]
     assert [line.split(": ")[1] for line in said["self-check"]] == [

@@ -38,12 +38,12 @@ class VolumeSource:
             known = ", ".join(sorted(access.volumes)) or "none"
             raise WeightsError(
                 f"{location.uri}: no folder is set for the volume {volume!r} (volumes that are set: {known}):"
-                f" give --volume {volume}=PATH"
+                f" set --volume {volume}=PATH"
             )
         root = access.volumes[volume]
         path = root / below
         if not path.resolve().is_relative_to(root.resolve()):
-            raise WeightsError(f"{location.uri}: the path leads out of the volume")
+            raise WeightsError(f"{location.uri}: the path is outside of the volume")
         return resolved_path(location, access, path)
 
     def files(self, resolved: Resolved) -> Sequence[RemoteFile]:

@@ -91,9 +91,9 @@ def test_a_volume_is_a_folder_that_paths_do_not_leave(tmp_path: Path) -> None:
     found = VolumeSource().resolve(Location("pvc://weights/m"), access)
     assert found.in_place == tmp_path / "volume" / "m"
     for uri, told in [
-        ("pvc://weights/../secret", "leads out of the volume"),
+        ("pvc://weights/../secret", "outside of the volume"),
         ("pvc://weights/none", "No such file"),
-        ("pvc://other/m", r"that are set: weights\): give --volume other=PATH"),
+        ("pvc://other/m", r"that are set: weights\): set --volume other=PATH"),
     ]:
         with pytest.raises(WeightsError, match=told):
             VolumeSource().resolve(Location(uri), access)
