@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pilotfish.calibration.log import read_log
-from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish, choose
-from pilotfish.calibration.statistics.table import NEVER, Table, losses, play
+from pilotfish.calibration.statistics.choose import Goal, GoalType, Recommendation, choose
+from pilotfish.calibration.statistics.table import NEVER, Table, losses, simulate
 from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugin_api.scorers import permille
 from pilotfish.plugins.builtin.scorers.features import features
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=100)
     options = parser.parse_args()
     limit = float(options.limit.rstrip("%")) / 100
-    goal = Goal(Wish.QUALITY_LOSS, limit, None if options.in_expectation else 0.95)
+    goal = Goal(GoalType.QUALITY_LOSS, limit, None if options.in_expectation else 0.95)
     entries = [entry for path in options.logs for entry in read_log(path)]
     parts = [features(entry.prompt or "") for entry in entries]
     stages = [[entry.stage(pool) for pool in options.pools] for entry in entries]
@@ -46,11 +46,11 @@ def main() -> None:
         scores = np.array([[permille(model.probability(model.margin(part)))] for part in parts])
         whole = Table(scores, quality, cost, np.zeros_like(cost), cumulative=False)
         choice = choose(whole.rows(calibrate), goal)
-        thresholds = choice.thresholds or ((0,) if choice.verdict is Verdict.SMALL_ALONE else (NEVER,))
+        thresholds = choice.thresholds or ((0,) if choice.recommendation is Recommendation.SMALL_ALONE else (NEVER,))
         tested = whole.rows(test)
-        played = play(tested, thresholds)
-        lost.append(float(losses(tested, played).mean()))
-        saved.append(1 - float(played.cost.mean()) / float(cost[test, 1].mean()))
+        simulated = simulate(tested, thresholds)
+        lost.append(float(losses(tested, simulated).mean()))
+        saved.append(1 - float(simulated.cost.mean()) / float(cost[test, 1].mean()))
         if choice.spread is not None:
             estimated.append(choice.spread.over)
     over = sum(loss > limit for loss in lost)

@@ -24,10 +24,10 @@ from scipy import stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish, choose
+from pilotfish.calibration.statistics.choose import Goal, GoalType, Recommendation, choose
 from pilotfish.calibration.statistics.control import learn_then_test, path_of
 from pilotfish.calibration.statistics.metrics import apgr, bootstrap_places, cpt
-from pilotfish.calibration.statistics.table import Table, losses, play, play_one
+from pilotfish.calibration.statistics.table import Table, losses, simulate, simulate_one
 from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugin_api.scorers import TokenLogprobs
 from pilotfish.plugin_api.settings import Settings
@@ -35,7 +35,7 @@ from pilotfish.plugins.builtin.scorers.features import features
 from pilotfish.plugins.builtin.scorers.linear import LinearModel
 from pilotfish.plugins.builtin.scorers.linear_training import train_linear
 from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer, Scale
-from pilotfish.routing.objective import NEVER
+from pilotfish.routing.threshold_control import NEVER
 from pilotfish_embedding.training import train as train_embedding
 
 FOLDS, SEED, DRAWS, RESAMPLES = 5, 0, 500, 300
@@ -190,16 +190,16 @@ def cascades(data: Path, scale: Scale = Scale.ODDS) -> str:
         )
         area = _resampled(lambda t: apgr(t.scores[:, 0].astype(float), t.quality[:, 0], t.quality[:, 1]), test)
         for limit in (0.02, 0.05):
-            found = choose(learn, Goal(Wish.QUALITY_LOSS, limit, 0.95))
-            thresholds = found.thresholds or ((NEVER,) if found.verdict is Verdict.LARGE_ALONE else (0,))
-            whole = found.verdict is not Verdict.ROUTE
+            found = choose(learn, Goal(GoalType.QUALITY_LOSS, limit, 0.95))
+            thresholds = found.thresholds or ((NEVER,) if found.recommendation is Recommendation.LARGE_ALONE else (0,))
+            whole = found.recommendation is not Recommendation.ROUTE
 
             def lost(t: Table, thresholds: tuple[int, ...] = thresholds, whole: bool = whole) -> float:
-                return 0.0 if whole else float(losses(t, play(t, thresholds)).mean())
+                return 0.0 if whole else float(losses(t, simulate(t, thresholds)).mean())
 
             def dearness(t: Table, thresholds: tuple[int, ...] = thresholds, whole: bool = whole) -> float:
-                alone = float(play_one(t, 1).cost.mean())
-                return 1.0 if whole else float(play(t, thresholds).cost.mean()) / alone
+                alone = float(simulate_one(t, 1).cost.mean())
+                return 1.0 if whole else float(simulate(t, thresholds).cost.mean()) / alone
 
             body.append(
                 [
@@ -207,10 +207,12 @@ def cascades(data: Path, scale: Scale = Scale.ODDS) -> str:
                     f"{len(learn)} / {len(test)}",
                     shown(area) + (f" (alone {told})" if told else ""),
                     f"{limit:.0%}",
-                    "accept from " + str(thresholds[0]) if found.verdict is Verdict.ROUTE else "do not cascade",
+                    "accept from " + str(thresholds[0])
+                    if found.recommendation is Recommendation.ROUTE
+                    else "do not cascade",
                     shown(_resampled(lost, test)),
                     shown(_resampled(dearness, test)),
-                    ", ".join(note.finding.value for note in found.notes) or "none",
+                    ", ".join(warning.code.value for warning in found.warnings) or "none",
                 ]
             )
     head = ["cascade", "train / test", "APGR", "promise", "verdict", "quality lost", "cost / large alone", "noticed"]
@@ -258,9 +260,9 @@ def _bound_row(name: str, population: Table, limit: float) -> list[str]:
         passed = learn_then_test(learn, path_of(learn), limit=limit, error=0.05)
         alone = float(rest.cost[:, -1].mean())
         if passed:
-            played = play(rest, passed[-1].thresholds)
-            broken += float(losses(rest, played).mean()) > limit
-            saved.append(1 - float(played.cost.mean()) / alone)
+            simulated = simulate(rest, passed[-1].thresholds)
+            broken += float(losses(rest, simulated).mean()) > limit
+            saved.append(1 - float(simulated.cost.mean()) / alone)
         else:
             saved.append(0.0)
         possible.append(_best_saving(rest, limit))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from routing_data import Floats, Pairs
 
-from pilotfish.calibration.statistics.table import Played, Table, play
+from pilotfish.calibration.statistics.table import Simulated, Table, simulate
 from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.plugin_api.scorers import Answer, JudgeScorer, Question, TokenLogprobs
 from pilotfish.plugin_api.settings import Settings
@@ -22,7 +22,7 @@ from pilotfish.plugins.builtin.scorers.linear import LinearModel
 from pilotfish.plugins.builtin.scorers.logprob import SIGNAL_NAMES, LogprobScorer, Statistic
 from pilotfish.plugins.builtin.scorers.selfcheck import SelfCheckScorer
 from pilotfish.plugins.builtin.scorers.verifier import VerifierScorer
-from pilotfish.routing.objective import NEVER, Limits, Reading, Scores, begin, spend_step
+from pilotfish.routing.threshold_control import NEVER, Measurement, Scores, ThresholdBounds, begin, spend_step
 from pilotfish_embedding.model import EmbeddingModel
 
 WINDOW_SECONDS = 600
@@ -184,7 +184,7 @@ def objective(arrivals: Floats, answers: Table, seed: int, large_share: float) -
     scores = Scores.of(answers.scores[known, 0].tolist())
     small, large = float(answers.cost[known, 0].mean()), float(answers.cost[known, 1].mean())
     per_second = (small + large_share * large) * len(arrivals) / float(arrivals[-1])
-    limits = Limits(0, NEVER, scores.threshold(large_share))
+    limits = ThresholdBounds(0, NEVER, scores.threshold(large_share))
     spend, quality = _held(arrivals, drawn, per_second, limits, scores)
     worst = _worst(spend, per_second)
     fixed = _fixed_of_equal_spend(drawn, float(spend.sum()))
@@ -192,7 +192,9 @@ def objective(arrivals: Floats, answers: Table, seed: int, large_share: float) -
     return {"worst": worst, "quality": quality, "fixed": float(fixed.quality.mean()), "worst_fixed": worst_fixed}
 
 
-def _held(arrivals: Floats, drawn: Table, per_second: float, limits: Limits, scores: Scores) -> tuple[Floats, float]:
+def _held(
+    arrivals: Floats, drawn: Table, per_second: float, limits: ThresholdBounds, scores: Scores
+) -> tuple[Floats, float]:
     """Spend of each step, and the mean quality."""
     control = begin(limits, scores)
     ends = np.arange(STEP_SECONDS, float(arrivals[-1]) + STEP_SECONDS, STEP_SECONDS)
@@ -200,13 +202,13 @@ def _held(arrivals: Floats, drawn: Table, per_second: float, limits: Limits, sco
     for end in ends:
         stop = int(np.searchsorted(arrivals, end))
         part = drawn.rows(np.arange(start, stop))
-        played = play(part, (control.threshold,))
-        escalated = played.pool == 1
+        simulated = simulate(part, (control.threshold,))
+        escalated = simulated.pool == 1
         small = float(part.cost[:, 0].sum())
-        total = float(played.cost.sum())
+        total = float(simulated.cost.sum())
         spend.append(total)
-        quality += float(played.quality.sum())
-        reading = Reading(STEP_SECONDS, stop - start, int(escalated.sum()), small, total - small)
+        quality += float(simulated.quality.sum())
+        reading = Measurement(STEP_SECONDS, stop - start, int(escalated.sum()), small, total - small)
         control = spend_step(control, reading, per_second=per_second, limits=limits, scores=scores)
         start = stop
     return np.array(spend), quality / len(drawn)
@@ -222,9 +224,9 @@ def _worst(spend: Floats, per_second: float) -> float:
     return float(np.abs(sums / (per_second * WINDOW_SECONDS) - 1).max())
 
 
-def _fixed_of_equal_spend(drawn: Table, spend: float) -> Played:
+def _fixed_of_equal_spend(drawn: Table, spend: float) -> Simulated:
     """What one threshold for all would have made of the same requests for the same money (the next one that is no
     more expensive).
     """
-    candidates = [play(drawn, (int(threshold),)) for threshold in np.unique(drawn.scores)[::-1]]
-    return next((played for played in candidates if played.cost.sum() <= spend), candidates[-1])
+    candidates = [simulate(drawn, (int(threshold),)) for threshold in np.unique(drawn.scores)[::-1]]
+    return next((simulated for simulated in candidates if simulated.cost.sum() <= spend), candidates[-1])

@@ -15,8 +15,8 @@ from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.gateway_report import RouterReport
 from pilotfish.routing.figures import GatewayFigures
-from pilotfish.routing.objective import Limits, Range, Scores
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
+from pilotfish.routing.threshold_control import Scores, ThresholdBounds, ThresholdRange
 from pilotfish.settings import GatewaySettings
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.testing.stand_in_engine import Script, StandInEngine
@@ -24,8 +24,8 @@ from pilotfish.upstream.peers import Peers
 
 from .conftest import cascade, pool
 
-LIMITS = Limits(200, 800, 500)
-UNIFORM = Range(Scores.of(range(1000)), LIMITS)
+LIMITS = ThresholdBounds(200, 800, 500)
+UNIFORM = ThresholdRange(Scores.of(range(1000)), LIMITS)
 ADDRESS = "configmap://learned/scorer.npz"
 LEARNED = "{name: logprob, artifact: {configMapRef: {name: learned, key: scorer.npz}}}"
 SMALL, LARGE = 1.0, 9.0
@@ -71,7 +71,9 @@ class Fleet:
         self.addresses.append(f"127.0.0.1:{await gateway.start()}")
         return gateway
 
-    def serve(self, router, *, learned: Range | None = UNIFORM, currency: str = "USD", state=PoolState.READY) -> None:
+    def serve(
+        self, router, *, learned: ThresholdRange | None = UNIFORM, currency: str = "USD", state=PoolState.READY
+    ) -> None:
         pools = [priced("small", "Small", SMALL), priced("large", "Large", LARGE, currency)]
         artifacts = {ADDRESS: write_artifact("logprob", learned.to_arrays())} if learned else {}
         views = [PoolView(each, state, (Endpoint(self.upstream),)) for each in pools]

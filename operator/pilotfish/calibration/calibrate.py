@@ -21,17 +21,17 @@ from pilotfish.calibration.evaluate import (
     score_all,
     scored,
 )
-from pilotfish.calibration.learning import TAUGHT, marks, train, trainable, unseen
+from pilotfish.calibration.learning import LEARNED_FROM, not_learned_from, request_digests, train, trainable
 from pilotfish.calibration.log import Entry
-from pilotfish.calibration.statistics.choose import Choice, Goal, Verdict, Wish, choose
-from pilotfish.calibration.statistics.diagnose import Finding, Note, not_finite, shift
+from pilotfish.calibration.statistics.choose import Choice, Goal, GoalType, Recommendation, choose
+from pilotfish.calibration.statistics.diagnose import CalibrationWarning, WarningCode, not_finite, shift
 from pilotfish.calibration.statistics.stopping import LOOKS, Prefixes, Stopping, fewest_answers, learn
 from pilotfish.plugin_api.artifacts import read_artifact, write_artifact
 from pilotfish.plugin_api.scorers import AnswerScorer
 from pilotfish.plugin_api.settings import Settings, read_config
 from pilotfish.plugins.builtin.scorers import logprob
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.objective import NEVER, Limits, Range, Scores
+from pilotfish.routing.threshold_control import NEVER, Scores, ThresholdBounds, ThresholdRange
 
 SPLIT_SEED = 20_240_611
 MOST_FLIPPED = 0.02
@@ -46,7 +46,7 @@ class Reserve:
     the probability of more.
     """
 
-    verdicts: float
+    share: float
     error: float
     stages: tuple[int, ...]
 
@@ -67,7 +67,7 @@ class Calibrated:
     changed: frozenset[int] = frozenset()
     learned_from: int = 0
     stopping: Mapping[int, Stopping] = field(default_factory=dict)
-    notes: tuple[Note, ...] = ()
+    warnings: tuple[CalibrationWarning, ...] = ()
 
 
 def calibrate(
@@ -87,41 +87,43 @@ def calibrate(
     pool has no costs.
     """
     _check_costs(entries, router.strategy_pools)
-    taught = {place for place, scorer in enumerate(router.scorers) if trainable(scorer, registry)}
-    learned = {place: content for place, content in artifacts.items() if not (relearn and place in taught)}
-    untrained = sorted(taught - learned.keys())
-    fresh = unseen(entries, router, registry, learned)
+    trainable_places = {place for place, scorer in enumerate(router.scorers) if trainable(scorer, registry)}
+    learned = {place: content for place, content in artifacts.items() if not (relearn and place in trainable_places)}
+    untrained = sorted(trainable_places - learned.keys())
+    fresh = not_learned_from(entries, router, registry, learned)
     learning, calibrating = _halves(fresh) if untrained else ([], fresh)
-    notes: list[Note] = []
+    warnings: list[CalibrationWarning] = []
     for place in untrained:
-        taught_now = train(learning, router, registry, place)
-        notes += taught_now.notes
-        learned[place] = _with_arrays(router, place, {place: taught_now.artifact}, {TAUGHT: marks(learning)})
+        trained = train(learning, router, registry, place)
+        warnings += trained.warnings
+        learned[place] = _with_arrays(
+            router, place, {place: trained.artifact}, {LEARNED_FROM: request_digests(learning)}
+        )
     evaluated = evaluate(calibrating, router, registry, learned)
     reserve = _reserve(calibrating, router, goal)
     choice = choose(evaluated.table, goal, left=_less(goal, reserve))
     stopping = {}
-    if choice.verdict is Verdict.ROUTE:
+    if choice.recommendation is Recommendation.ROUTE:
         scorers = {i: make_scorer(scorer, registry, learned.get(i)) for i, scorer in enumerate(router.scorers)}
         stopping = _boundaries(calibrating, router, scorers, choice, reserve)
         for place, found in stopping.items():
             learned[place] = _with_arrays(router, place, learned, found.boundaries.to_arrays())
         if router.spec.objective and len(choice.thresholds) == 1:
             learned[0] = _with_arrays(router, 0, learned, _range(evaluated, choice, goal).to_arrays())
-    notes += _finite_notes(calibrating, router)
+    warnings += _finite_warnings(calibrating, router)
     if seen := len(entries) - len(fresh):
-        notes.append(
-            Note(
-                Finding.TAUGHT,
+        warnings.append(
+            CalibrationWarning(
+                WarningCode.LEARNED_FROM,
                 f"{seen} requests were left out because the scorer learned from them; --relearn makes a new artifact",
             )
         )
     if today:
         with_scores = scored(today)
         now = score_all(with_scores, router, registry, learned)
-        notes += _moved(evaluated, today, with_scores, now, router)
+        warnings += _moved(evaluated, today, with_scores, now, router)
     changed = frozenset(place for place, content in learned.items() if artifacts.get(place) != content)
-    return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(notes))
+    return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(warnings))
 
 
 def _check_costs(entries: Sequence[Entry], pools: Sequence[str]) -> None:
@@ -155,7 +157,7 @@ def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reser
         return Reserve(0.0, 0.0, ())
     accepts = accepts_of(router)
     able = [place for place, (_, accept) in enumerate(accepts) if accept.scorer.name == logprob.KIND]
-    limited = min(MOST_FLIPPED, FLIPPED_OF_LIMIT * goal.limit) if goal.wish is not Wish.SPEND else MOST_FLIPPED
+    limited = min(MOST_FLIPPED, FLIPPED_OF_LIMIT * goal.limit) if goal.type is not GoalType.SPEND else MOST_FLIPPED
     share, error = limited / max(1, len(able)), goal.error / (2 * max(1, len(able)))
     stages = tuple(place for place in able if fewest_answers(share, error) <= _answers(entries, accepts[place][0]))
     return Reserve(share, error, stages)
@@ -169,8 +171,8 @@ def _less(goal: Goal, reserve: Reserve) -> Goal:
     """The goal for thresholds, so that thresholds and boundaries together keep the whole goal."""
     if not reserve.stages or goal.confidence is None:
         return goal
-    kept = goal.limit if goal.wish is Wish.SPEND else goal.limit - reserve.verdicts * len(reserve.stages)
-    return Goal(goal.wish, kept, goal.confidence + reserve.error * len(reserve.stages))
+    kept = goal.limit if goal.type is GoalType.SPEND else goal.limit - reserve.share * len(reserve.stages)
+    return Goal(goal.type, kept, goal.confidence + reserve.error * len(reserve.stages))
 
 
 def _boundaries(
@@ -184,7 +186,7 @@ def _boundaries(
         answers = _prefixes(entries, pool, accept, scorer) if isinstance(scorer, AnswerScorer) else None
         if answers is None:
             continue
-        stopping = learn(answers, threshold=choice.thresholds[place], limit=reserve.verdicts, error=reserve.error)
+        stopping = learn(answers, threshold=choice.thresholds[place], limit=reserve.share, error=reserve.error)
         if stopping is not None:
             found[place] = stopping
     return found
@@ -222,49 +224,49 @@ def _with_arrays(router: ModelRouter, place: int, learned: Mapping[int, bytes], 
     return write_artifact(scorer.name, {**kept, **arrays})
 
 
-def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> Range:
+def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> ThresholdRange:
     """The range in which an objective may move the threshold: not below the lowest threshold that keeps the limit."""
     (start,) = choice.thresholds
     kept = min((tested.thresholds[0] for tested in choice.tested), default=start)
-    least, loss = (kept, goal.limit) if goal.wish is Wish.QUALITY_LOSS else (0, None)
-    return Range(Scores.of(evaluated.table.scores[:, 0].tolist()), Limits(least, NEVER, start), loss)
+    least, loss = (kept, goal.limit) if goal.type is GoalType.QUALITY_LOSS else (0, None)
+    return ThresholdRange(Scores.of(evaluated.table.scores[:, 0].tolist()), ThresholdBounds(least, NEVER, start), loss)
 
 
 def _moved(
     evaluated: Evaluated, today: Sequence[Entry], with_scores: Sequence[Entry], now: Integers, router: ModelRouter
-) -> list[Note]:
+) -> list[CalibrationWarning]:
     """Whether the scores of today, `now` [n, k - 1], have moved; `with_scores`: requests, with scored answers only."""
-    notes: list[Note] = []
+    warnings: list[CalibrationWarning] = []
     for stage, pool in enumerate(router.strategy_pools[:-1]):
         name, held = f"stage {stage + 1}", np.ones(len(today), bool)
         if router.spec.strategy.cascade:
             held = np.array([entry.stage(pool) is not None for entry in with_scores])
             unscored = sum(entry.stage(pool) is not None for entry in today) - int(held.sum())
             if unscored:
-                notes.append(_unscored(name, unscored, early=exits_early(router)))
+                warnings.append(_unscored(name, unscored, early=exits_early(router)))
             if unscored and exits_early(router):
                 continue
         before = evaluated.table.scores[:, stage].astype(np.float64)
-        notes += shift(before, now[held, stage].astype(np.float64), name=name)
-    return notes
+        warnings += shift(before, now[held, stage].astype(np.float64), name=name)
+    return warnings
 
 
-def _unscored(name: str, answers: int, *, early: bool) -> Note:
+def _unscored(name: str, answers: int, *, early: bool) -> CalibrationWarning:
     """Decisions are early where the score is far from the threshold, so the other scores are not a random sample."""
     text = f"{name}: {answers} of today's answers have no score"
     if not early:
-        return Note(Finding.UNSCORED, f"{text} and were left out")
-    return Note(
-        Finding.UNSCORED,
+        return CalibrationWarning(WarningCode.UNSCORED, f"{text} and were left out")
+    return CalibrationWarning(
+        WarningCode.UNSCORED,
         f"{text}, and the others are not a random sample. To compare scores, use a log of a router with"
         " streaming Hold, or `pilotfish record`",
     )
 
 
-def _finite_notes(entries: Sequence[Entry], router: ModelRouter) -> list[Note]:
-    notes: list[Note] = []
+def _finite_warnings(entries: Sequence[Entry], router: ModelRouter) -> list[CalibrationWarning]:
+    warnings: list[CalibrationWarning] = []
     for pool in router.strategy_pools[:-1]:
         stages = (entry.stage(pool) for entry in entries)
         logprobs = [logprob for stage in stages if stage is not None for logprob in stage.logprobs or ()]
-        notes += not_finite(logprobs, name=f"pool {pool!r}")
-    return notes
+        warnings += not_finite(logprobs, name=f"pool {pool!r}")
+    return warnings

@@ -12,7 +12,7 @@ from pilotfish.base.arrays import Integers
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.log import Entry, Stage
 from pilotfish.calibration.scores import asked_of, holds, lacking
-from pilotfish.calibration.statistics.diagnose import Finding, Note
+from pilotfish.calibration.statistics.diagnose import CalibrationWarning, WarningCode
 from pilotfish.calibration.train import train_head
 from pilotfish.plugin_api.artifacts import read_artifact, write_artifact
 from pilotfish.plugin_api.learning import Examples, LearningScorer, Outcomes
@@ -23,18 +23,18 @@ from pilotfish.plugins.builtin.scorers.heads import LogisticHead
 from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
 
-TAUGHT = "taught"
-"""The array of an artifact that identifies the requests it was learned from, by `marks`."""
+LEARNED_FROM = "taught"
+"""The array of an artifact that identifies the requests it was learned from, by `request_digests`."""
 
 
-def marks(entries: Sequence[Entry]) -> Integers:
+def request_digests(entries: Sequence[Entry]) -> Integers:
     """A digest of each request [n], computed from its id and its prompt."""
     identities = (f"{entry.id}\n{question_text(entry.question)}" for entry in entries)
     digests = (hashlib.blake2b(identity.encode(), digest_size=8).digest() for identity in identities)
     return np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], np.int64)
 
 
-def unseen(
+def not_learned_from(
     entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> list[Entry]:
     """The requests that taught none of the artifacts: only these show what a scorer is worth. Raises ConfigError where
@@ -44,8 +44,8 @@ def unseen(
     for place, scorer in enumerate(router.scorers):
         if place in artifacts and trainable(scorer, registry):
             arrays = read_artifact(Settings(scorer.config, artifacts[place]), scorer.name)
-            taught.update(arrays.get(TAUGHT, np.array([], np.int64)).tolist())
-    left = [entry for entry, mark in zip(entries, marks(entries).tolist(), strict=True) if mark not in taught]
+            taught.update(arrays.get(LEARNED_FROM, np.array([], np.int64)).tolist())
+    left = [entry for entry, mark in zip(entries, request_digests(entries).tolist(), strict=True) if mark not in taught]
     if not left:
         raise ConfigError(
             "log", "the scorer learned from every request in it: use another log, or calibrate with --relearn"
@@ -70,7 +70,7 @@ class Trained:
     """The artifact of a scorer, and what its training showed."""
 
     artifact: bytes
-    notes: tuple[Note, ...] = ()
+    warnings: tuple[CalibrationWarning, ...] = ()
 
 
 def train(entries: Sequence[Entry], router: ModelRouter, registry: Registry, place: int) -> Trained:
@@ -97,7 +97,9 @@ def train(entries: Sequence[Entry], router: ModelRouter, registry: Registry, pla
             outcomes,
         )
         learned = plugin.learn(settings=Settings(scorer.config), examples=examples)
-        return Trained(learned.artifact, tuple(Note(Finding.NOTHING_LEARNED, text) for text in learned.warnings))
+        return Trained(
+            learned.artifact, tuple(CalibrationWarning(WarningCode.NOTHING_LEARNED, text) for text in learned.warnings)
+        )
     head, kind = _train_head(scorer, [small for _, small, _ in known], outcomes)
     return Trained(write_artifact(kind, {**head.to_arrays(), **logprob.scale_arrays()}))
 

@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from pilotfish.calibration.calibrate import Calibrated
-from pilotfish.calibration.statistics.choose import Choice, Verdict
+from pilotfish.calibration.statistics.choose import Choice, Recommendation
 from pilotfish.plugin_api.artifacts import read_artifact
 from pilotfish.plugin_api.settings import Settings, read_config
 from pilotfish.plugins.builtin.scorers import logprob
-from pilotfish.routing.objective import NEVER
+from pilotfish.routing.threshold_control import NEVER
 
 LARGEST_IN_CONFIG_MAP = 700_000
 """Bytes before base64; a ConfigMap holds 1 MiB in all."""
@@ -36,7 +36,7 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
     """
     router = calibrated.router
     document = router.to_manifest()
-    if calibrated.choice.verdict is not Verdict.ROUTE:
+    if calibrated.choice.recommendation is not Recommendation.ROUTE:
         document["spec"]["strategy"] = _unscored(calibrated.choice, router.strategy_pools)
         # Exploration belongs to thresholds: without them the manifest would be refused for it.
         document["spec"].pop("exploration", None)
@@ -106,7 +106,7 @@ def _unscored(choice: Choice, pools: Sequence[str]) -> dict[str, Any]:
     """The strategy of a router without a scorer."""
     small, large = ({"poolRef": {"name": pool}} for pool in (pools[0], pools[-1]))
     if choice.large_permille is None:
-        return {"type": "Direct", "direct": small if choice.verdict is Verdict.SMALL_ALONE else large}
+        return {"type": "Direct", "direct": small if choice.recommendation is Recommendation.SMALL_ALONE else large}
     weights = [{**small, "weight": 1000 - choice.large_permille}, {**large, "weight": choice.large_permille}]
     return {"type": "Weighted", "weighted": {"pools": weights}}
 

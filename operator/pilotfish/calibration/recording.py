@@ -94,7 +94,7 @@ class Gateway:
 
 
 @dataclass
-class Asked:
+class RecordingModels:
     """The pools that a scorer may call, through the gateway. Adds up the cost."""
 
     gateway: Gateway
@@ -184,7 +184,7 @@ class Recorder:
         stages = {pool: await self._stage(pool, prompt, check, held.get(pool)) for pool in self.pools}
         vector = before.vector if before else None
         if self.vectors_from is not None and vector is None:
-            embedder = Asked(self.gateway, {"embedder": self.vectors_from})
+            embedder = RecordingModels(self.gateway, {"embedder": self.vectors_from})
             (embedded,) = await embedder.embed("embedder", [question_text(Question(tuple(prompt.conversation)))])
             vector = tuple(embedded)
         if before:
@@ -244,7 +244,7 @@ class Recorder:
         if isinstance(judge.scorer, JudgeScorer):
             started = time.perf_counter()
             question = Question(tuple(prompt.conversation), max_tokens=self.max_tokens, temperature=0.0)
-            models = Asked(self.gateway, judge.roles)
+            models = RecordingModels(self.gateway, judge.roles)
             answer = Answer(stage.answer or "", tokens)
             score = await judge.scorer.judge(question=question, answer=answer, models=models)
             update["score_costs"] = {**stage.score_costs, name: models.cost}

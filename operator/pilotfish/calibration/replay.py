@@ -9,7 +9,7 @@ from pilotfish.api import ModelRouter
 from pilotfish.base.arrays import Floats, Integers
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import check_sample, evaluate, score_all, scored
-from pilotfish.calibration.learning import unseen
+from pilotfish.calibration.learning import not_learned_from
 from pilotfish.calibration.log import Entry
 from pilotfish.calibration.statistics.bounds import mean_interval
 from pilotfish.calibration.statistics.offpolicy import (
@@ -21,7 +21,7 @@ from pilotfish.calibration.statistics.offpolicy import (
     snips,
     unsupported,
 )
-from pilotfish.calibration.statistics.table import Played, play
+from pilotfish.calibration.statistics.table import Simulated, simulate
 from pilotfish.plugin_api.learning import FEWEST_EXAMPLES
 from pilotfish.plugins.registry import Registry
 
@@ -32,7 +32,7 @@ MOST_UNSUPPORTED = 0.01
 
 
 @dataclass(frozen=True)
-class StageTold:
+class StageSummary:
     """A pool's part: the share of requests that it answered, and their mean seconds and cost up to the answer."""
 
     pool: str
@@ -53,7 +53,7 @@ class Replayed:
     seconds: Interval
     slowest: float
     """Seconds at the 95th percentile."""
-    stages: tuple[StageTold, ...]
+    stages: tuple[StageSummary, ...]
 
 
 def replay(
@@ -62,17 +62,17 @@ def replay(
     """Let the router decide on every request that has the answers of all of its pools and did not teach its scorers."""
     if not router.scorers:
         return _unscored(entries, router)
-    found = evaluate(unseen(entries, router, registry, artifacts), router, registry, artifacts)
-    played = play(found.table, router.thresholds)
+    found = evaluate(not_learned_from(entries, router, registry, artifacts), router, registry, artifacts)
+    simulated = simulate(found.table, router.thresholds)
     return Replayed(
         router.name,
-        len(played.pool),
-        _interval(played.quality),
-        _interval(1000 * played.cost),
-        float((played.pool > 0).mean()),
-        _interval(played.seconds),
-        float(np.percentile(played.seconds, 95)),
-        tuple(_stage(pool, place, played) for place, pool in enumerate(router.strategy_pools)),
+        len(simulated.pool),
+        _interval(simulated.quality),
+        _interval(1000 * simulated.cost),
+        float((simulated.pool > 0).mean()),
+        _interval(simulated.seconds),
+        float(np.percentile(simulated.seconds, 95)),
+        tuple(_stage(pool, place, simulated) for place, pool in enumerate(router.strategy_pools)),
     )
 
 
@@ -99,7 +99,7 @@ def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
         _interval(seconds @ shares),
         float(slowest),
         tuple(
-            StageTold(pool, float(share), float(seconds[:, place].mean()), 1000 * float(cost[:, place].mean()))
+            StageSummary(pool, float(share), float(seconds[:, place].mean()), 1000 * float(cost[:, place].mean()))
             for place, (pool, share) in enumerate(zip(pools, shares, strict=True))
         ),
     )
@@ -113,12 +113,12 @@ def _shares(router: ModelRouter) -> Floats:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _stage(pool: str, place: int, played: Played) -> StageTold:
-    here = played.pool == place
+def _stage(pool: str, place: int, simulated: Simulated) -> StageSummary:
+    here = simulated.pool == place
     if not here.any():
-        return StageTold(pool, 0.0, 0.0, 0.0)
-    return StageTold(
-        pool, float(here.mean()), float(played.seconds[here].mean()), 1000 * float(played.cost[here].mean())
+        return StageSummary(pool, 0.0, 0.0, 0.0)
+    return StageSummary(
+        pool, float(here.mean()), float(simulated.seconds[here].mean()), 1000 * float(simulated.cost[here].mean())
     )
 
 
@@ -131,11 +131,11 @@ def estimate(
 ) -> tuple[Estimate, ...]:
     """The router's mean quality from a log of single answers with propensities: IPS, self-normalised, doubly robust.
 
-    Requests that taught its scorers do not count. The last is left out where it is not known of nearly all requests
+    Requests that its scorers learned from do not count. The last is left out unless it is known of nearly all requests
     what the router would do. Raises ConfigError where too few requests carry an action, its propensity and its quality,
     or more than `MOST_UNSUPPORTED` of them had no chance of the answer that the router would give.
     """
-    fresh = unseen(entries, router, registry, artifacts)
+    fresh = not_learned_from(entries, router, registry, artifacts)
     usable = [entry for entry in fresh if entry.propensity is not None and _quality(entry) is not None]
     if len(usable) < FEWEST_EXAMPLES:
         raise ConfigError(

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from pilotfish.base.arrays import Floats
 from pilotfish.calibration.calibrate import Calibrated
 from pilotfish.calibration.statistics.bounds import mean_interval
-from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish
+from pilotfish.calibration.statistics.choose import Goal, GoalType, Recommendation
 from pilotfish.calibration.statistics.control import RESAMPLES, path_of
 from pilotfish.calibration.statistics.metrics import apgr, bootstrap_places, calibration_error, reliability
-from pilotfish.calibration.statistics.table import Played, Table, play, play_one
+from pilotfish.calibration.statistics.table import Simulated, Table, simulate, simulate_one
 
 DRAWS = 200
 SEED = 17
@@ -38,24 +38,28 @@ class Line:
 def lines(calibrated: Calibrated) -> list[Line]:
     """Each pool alone, and the router at its chosen thresholds, or by chance, where it is to be one."""
     table, pools, choice = calibrated.evaluated.table, calibrated.evaluated.pools, calibrated.choice
-    alone = [play_one(table, place) for place in range(len(pools))]
-    found = [_line(f"{pool} alone", played, len(pools)) for pool, played in zip(pools, alone, strict=True)]
+    alone = [simulate_one(table, place) for place in range(len(pools))]
+    found = [_line(f"{pool} alone", simulated, len(pools)) for pool, simulated in zip(pools, alone, strict=True)]
     if choice.thresholds:
         shown = ", ".join(str(threshold) for threshold in choice.thresholds)
-        found.append(_line(f"router at {shown}", play(table, choice.thresholds), len(pools)))
+        found.append(_line(f"router at {shown}", simulate(table, choice.thresholds), len(pools)))
     if choice.large_permille is not None:
         found.append(_by_chance(alone[0], alone[-1], choice.large_permille / 1000))
     return found
 
 
-def _line(name: str, played: Played, pools: int) -> Line:
-    large_share = float((played.pool == pools - 1).mean())
+def _line(name: str, simulated: Simulated, pools: int) -> Line:
+    large_share = float((simulated.pool == pools - 1).mean())
     return Line(
-        name, _interval(played.quality), _interval(1000 * played.cost), float(played.seconds.mean()), large_share
+        name,
+        _interval(simulated.quality),
+        _interval(1000 * simulated.cost),
+        float(simulated.seconds.mean()),
+        large_share,
     )
 
 
-def _by_chance(small: Played, large: Played, share: float) -> Line:
+def _by_chance(small: Simulated, large: Simulated, share: float) -> Line:
     quality, cost, seconds = (
         (1 - share) * first + share * last
         for first, last in ((small.quality, large.quality), (small.cost, large.cost), (small.seconds, large.seconds))
@@ -88,17 +92,17 @@ def _curve(axes: Axes, calibrated: Calibrated) -> None:
         axes.plot(costs.mean(axis=0), qualities.mean(axis=0), color=ROUTER, label="router, every threshold")
         low, high = np.percentile(qualities, [2.5, 97.5], axis=0)
         axes.fill_between(costs.mean(axis=0), low, high, color=ROUTER, alpha=0.15, label="95% of resamples")
-    small, large = play_one(table, 0), play_one(table, len(pools) - 1)
+    small, large = simulate_one(table, 0), simulate_one(table, len(pools) - 1)
     ends = [1000 * float(small.cost.mean()), 1000 * float(large.cost.mean())]
     heights = [float(small.quality.mean()), float(large.quality.mean())]
     axes.plot(ends, heights, color=CHANCE, linestyle="--", label="random routing")
     axes.scatter(ends[:1], heights[:1], color=SMALL, zorder=3, label=f"{pools[0]} alone")
     axes.scatter(ends[1:], heights[1:], color=LARGE, zorder=3, label=f"{pools[-1]} alone")
     if calibrated.choice.thresholds:
-        played = play(table, calibrated.choice.thresholds)
-        point = 1000 * float(played.cost.mean()), float(played.quality.mean())
+        simulated = simulate(table, calibrated.choice.thresholds)
+        point = 1000 * float(simulated.cost.mean()), float(simulated.quality.mean())
         axes.scatter(*point, color=ROUTER, marker="*", s=170, zorder=4, label="chosen")
-    if calibrated.goal.wish is Wish.QUALITY_LOSS:
+    if calibrated.goal.type is GoalType.QUALITY_LOSS:
         axes.axhline(heights[1] - calibrated.goal.limit, color=LARGE, linestyle=":", label="quality limit")
     axes.set(xlabel="cost of 1,000 requests", ylabel="mean quality")
     axes.legend(fontsize="small", loc="lower right")
@@ -108,9 +112,9 @@ def _band(table: Table) -> tuple[Floats, Floats]:
     """Costs of 1,000 requests and qualities [draws, points] along the thresholds."""
     path = path_of(table)
     path = path[:: max(1, len(path) // MOST_POINTS)]
-    played = [play(table, thresholds) for thresholds in path]
-    cost = np.array([one.cost for one in played])
-    quality = np.array([one.quality for one in played])
+    simulated = [simulate(table, thresholds) for thresholds in path]
+    cost = np.array([one.cost for one in simulated])
+    quality = np.array([one.quality for one in simulated])
     places = bootstrap_places(len(table), DRAWS, SEED)
     costs = np.array([1000 * cost[:, drawn].mean(axis=1) for drawn in places])
     return costs, np.array([quality[:, drawn].mean(axis=1) for drawn in places])
@@ -129,12 +133,12 @@ def _reliability(axes: Axes, table: Table, stage: int, pool: str) -> None:
     axes.set_title(f"{pool}: calibration error {calibration_error(bins):.3f}", fontsize="medium")
 
 
-def verdict_text(calibrated: Calibrated) -> str:
-    """The verdict in one plain sentence or two."""
+def recommendation_text(calibrated: Calibrated) -> str:
+    """The recommendation in one or two sentences."""
     choice, pools = calibrated.choice, calibrated.evaluated.pools
-    if choice.verdict is Verdict.LARGE_ALONE:
+    if choice.recommendation is Recommendation.LARGE_ALONE:
         return f"Send everything to {pools[-1]}: {choice.reason}."
-    if choice.verdict is Verdict.SMALL_ALONE:
+    if choice.recommendation is Recommendation.SMALL_ALONE:
         return f"Send everything to {pools[0]}: {choice.reason}."
     if choice.large_permille is not None:
         share = f"{choice.large_permille / 1000:.1%}"
@@ -145,11 +149,11 @@ def verdict_text(calibrated: Calibrated) -> str:
     return f"Accept from {shown}: {choice.reason}."
 
 
-def promise_text(calibrated: Calibrated) -> str:
+def guarantee_text(calibrated: Calibrated) -> str:
     """What was promised, by which method, on how many examples."""
     goal, choice = calibrated.goal, calibrated.choice
-    if goal.wish is not Wish.QUALITY_LOSS:
-        what = "Spend per 1,000 requests" if goal.wish is Wish.SPEND else "The share of large calls"
+    if goal.type is not GoalType.QUALITY_LOSS:
+        what = "Spend per 1,000 requests" if goal.type is GoalType.SPEND else "The share of large calls"
         held = "stays" if choice.kept else "is not shown to stay"
         return f"{what} {held} at or under {goal.limit:g} with {_sureness(goal)}, on {choice.examples} examples."
     if goal.confidence is None:
@@ -178,7 +182,7 @@ def _spread_text(calibrated: Calibrated) -> str:
 
 
 def _sureness(goal: Goal) -> str:
-    if goal.wish is Wish.LARGE_SHARE:
+    if goal.type is GoalType.LARGE_SHARE:
         return f"confidence {goal.confidence:.0%} (Clopper and Pearson 1934)"
     return (
         f"a confidence of about {goal.confidence:.0%} (Student's t: if no request costs far more than those of the log)"
@@ -186,10 +190,10 @@ def _sureness(goal: Goal) -> str:
 
 
 def page(calibrated: Calibrated, png: bytes) -> str:
-    """HTML: the verdict, the promise, the table, the picture, and what was noticed. One file, nothing fetched."""
+    """HTML: the recommendation, the guarantee, the table, the picture, and warnings, without external resources."""
     rows = "".join(_row(line) for line in lines(calibrated))
-    notes = [*calibrated.choice.notes, *calibrated.notes]
-    noticed = "".join(f"<li><b>{escape(note.finding.value)}</b> {escape(note.text)}</li>" for note in notes)
+    warnings = [*calibrated.choice.warnings, *calibrated.warnings]
+    noticed = "".join(f"<li><b>{escape(warning.code.value)}</b> {escape(warning.message)}</li>" for warning in warnings)
     stops = "".join(f"<li>{escape(text)}</li>" for text in stopping_texts(calibrated))
     image = base64.b64encode(png).decode()
     title = f"Calibration of router {escape(calibrated.router.name)}"
@@ -198,8 +202,8 @@ def page(calibrated: Calibrated, png: bytes) -> str:
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}}img{{max-width:100%}}
 td,th{{padding:.2em .8em;text-align:right}}td:first-child,th:first-child{{text-align:left}}</style></head><body>
 <h1>{title}</h1>
-<p><strong>{escape(verdict_text(calibrated))}</strong></p>
-<p>{escape(promise_text(calibrated))}</p>
+<p><strong>{escape(recommendation_text(calibrated))}</strong></p>
+<p>{escape(guarantee_text(calibrated))}</p>
 <table><tr><th></th><th>quality (95%)</th><th>cost of 1,000 (95%)</th><th>seconds</th><th>last pool</th></tr>
 {rows}</table>
 <p><img alt="cost against quality, and reliability" src="data:image/png;base64,{image}"></p>

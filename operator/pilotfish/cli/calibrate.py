@@ -65,7 +65,7 @@ def calibrate(
 
 def _goal(loss: str | None, spend: float | None, share: str | None, confidence: str | None) -> "Goal":
     try:
-        from pilotfish.calibration.statistics.choose import Goal, Wish  # noqa: PLC0415 - scipy takes a second to load
+        from pilotfish.calibration.statistics.choose import Goal, GoalType  # noqa: PLC0415 - scipy takes a second to load
     except ModuleNotFoundError as error:
         raise ConfigError("calibrate", f"{NO_PACKAGES} ({error})") from error
     given = [value is not None for value in (loss, spend, share)]
@@ -75,12 +75,12 @@ def _goal(loss: str | None, spend: float | None, share: str | None, confidence: 
     if sure is not None and sure <= 0.5:
         raise ConfigError("--confidence", f"{confidence!r} is not a useful confidence: set more than 50%")
     if loss is not None:
-        return Goal(Wish.QUALITY_LOSS, ratio("--max-quality-loss", loss), sure)
+        return Goal(GoalType.QUALITY_LOSS, ratio("--max-quality-loss", loss), sure)
     if sure is None:
         raise ConfigError("--in-expectation", "only works with --max-quality-loss")
     if share is not None:
-        return Goal(Wish.LARGE_SHARE, ratio("--max-large-share", share), sure)
-    return Goal(Wish.SPEND, float(spend or 0), sure)
+        return Goal(GoalType.LARGE_SHARE, ratio("--max-large-share", share), sure)
+    return Goal(GoalType.SPEND, float(spend or 0), sure)
 
 
 def ratio(option: str, text: str) -> float:
@@ -137,13 +137,13 @@ def _write(found: "Calibrated", out: Path, console: Console) -> None:
     (out / "report.html").write_text(report.page(found, png))
     for name, content in written.files.items():
         (out / name).write_bytes(content)
-    console.print(report.verdict_text(found), markup=False)
-    console.print(report.promise_text(found), markup=False)
+    console.print(report.recommendation_text(found), markup=False)
+    console.print(report.guarantee_text(found), markup=False)
     for line in report.lines(found):
         quality, cost = line.quality[0], line.cost[0]
         console.print(f"  {line.name}: quality {quality:.3f}, {cost:.4g} per 1,000, {line.seconds:.2f} s", markup=False)
-    for note in (*found.choice.notes, *found.notes):
-        console.print(f"{note.finding.value}: {note.text}", markup=False)
+    for warning in (*found.choice.warnings, *found.warnings):
+        console.print(f"{warning.code.value}: {warning.message}", markup=False)
     for text in report.stopping_texts(found):
         console.print(text, markup=False)
     console.print(f"written: {out / 'router.yaml'}, {out / 'report.html'}, {out / 'report.png'}", markup=False)

@@ -41,8 +41,8 @@ def replay(
         console.print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode(), markup=False)
     else:
         console.print(_estimates(rows) if off_policy else _replays(rows))
-        for note in _taught(rows):
-            console.print(note, markup=False)
+        for warning in _learned_from(rows):
+            console.print(warning, markup=False)
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ def _routers(paths: Sequence[Path], names: Sequence[str] | None) -> list[_Router
 def _rows(log: Path, routers: Sequence[_Router], *, off_policy: bool) -> list[dict[str, Any]]:
     try:
         from pilotfish.calibration import replay as replays  # noqa: PLC0415 - scipy takes a second to load
-        from pilotfish.calibration.learning import unseen  # noqa: PLC0415
+        from pilotfish.calibration.learning import not_learned_from  # noqa: PLC0415
         from pilotfish.calibration.log import read_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError("replay", f"{NO_PACKAGES} ({error})") from error
     entries, registry = read_log(log), Registry.installed()
     rows: list[dict[str, Any]] = []
     for each in routers:
-        taught = len(entries) - len(unseen(entries, each.router, registry, each.artifacts))
-        common = {"router": each.router.name, "path": str(each.path), "taught": taught}
+        learned_from = len(entries) - len(not_learned_from(entries, each.router, registry, each.artifacts))
+        common = {"router": each.router.name, "path": str(each.path), "learned_from": learned_from}
         if off_policy:
             found = replays.estimate(entries, each.router, registry, each.artifacts)
             rows += [{**common, **asdict(estimate)} for estimate in found]
@@ -134,9 +134,9 @@ def _estimates(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _taught(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _learned_from(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Of each router with a learned scorer, how many requests it does not count for."""
-    counts = {(row["router"], row["path"]): row["taught"] for row in rows if row["taught"]}
+    counts = {(row["router"], row["path"]): row["learned_from"] for row in rows if row["learned_from"]}
     return [
         f"router {name!r} of {path}: {count} requests were left out because its scorer learned from them"
         for (name, path), count in counts.items()

@@ -19,10 +19,10 @@ from pilotfish.base.keys import Key
 from pilotfish.gateway.loading import artifact_address
 from pilotfish.gateway.routes import RouteTable
 from pilotfish.gateway.usage_counters import UsageCounters
-from pilotfish.routing.aims import Aim, aim_of, moved
 from pilotfish.routing.figures import GatewayFigures, Ledger, RouterFigures, Totals
-from pilotfish.routing.objective import Control
+from pilotfish.routing.objective_status import RouterObjective, moved, router_objective
 from pilotfish.routing.snapshot import RouterView, Snapshot
+from pilotfish.routing.threshold_control import ControlState
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class Held:
 
     view: RouterView
     prices: Mapping[str, Pricing | None]
-    aim: Aim | None
-    control: Control | None
+    aim: RouterObjective | None
+    control: ControlState | None
     counters: UsageCounters
 
     @property
@@ -169,7 +169,7 @@ class Objectives:
         self.table.put(routes)
 
 
-def _aim(view: RouterView, prices: Mapping[str, Pricing | None]) -> Aim | None:
+def _aim(view: RouterView, prices: Mapping[str, Pricing | None]) -> RouterObjective | None:
     scorers = view.router.scorers
     address = artifact_address(scorers[0]) if scorers else None
-    return aim_of(view.router, view.artifacts.get(address) if address else None, prices)
+    return router_objective(view.router, view.artifacts.get(address) if address else None, prices)

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.keys import Key
-from pilotfish.routing.aims import Aim, aim_of
 from pilotfish.routing.figures import GatewayFigures, Totals
-from pilotfish.routing.objective import Why
+from pilotfish.routing.objective_status import RouterObjective, router_objective
+from pilotfish.routing.threshold_control import ObjectiveReason
 
 NO_GATEWAY = "no gateway has reported the objective yet"
 
@@ -60,11 +60,11 @@ def reported_status(router: ModelRouter, pools: Iterable[ModelPool], seen: Route
 
 
 def _from_manifest(router: ModelRouter, pools: Iterable[ModelPool]) -> ObjectiveStatus | None:
-    aim = aim_of(router, None, {pool.name: pool.spec.pricing for pool in pools})
+    aim = router_objective(router, None, {pool.name: pool.spec.pricing for pool in pools})
     if aim is None:
         return None
-    if aim.reason is Why.NOT_CALIBRATED and router.scorers[0].artifact:
-        aim = Aim(aim.objective, aim.threshold, reason=Why.WARMING_UP, message=NO_GATEWAY)
+    if aim.reason is ObjectiveReason.NOT_CALIBRATED and router.scorers[0].artifact:
+        aim = RouterObjective(aim.objective, aim.threshold, reason=ObjectiveReason.WARMING_UP, message=NO_GATEWAY)
     return aim.status(None)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer
 
 from pilotfish.base.keys import Key
-from pilotfish.routing.objective import Belief
+from pilotfish.routing.threshold_control import PeerState
 
 MOST_INSTANCES = 256
 """Gateways remembered; of more than that, the one that was not heard for the longest is forgotten."""
@@ -65,9 +65,9 @@ class RouterFigures(_Told):
     objective: dict[str, Any] | None = None
 
     @property
-    def belief(self) -> Belief | None:
+    def belief(self) -> PeerState | None:
         """What the gateway believes, if it has read anything yet."""
-        return None if self.debt is None or self.share is None else Belief(self.debt, self.share)
+        return None if self.debt is None or self.share is None else PeerState(self.debt, self.share)
 
 
 class GatewayFigures(_Told):

@@ -12,25 +12,25 @@ from pilotfish.calibration.learning import train
 from pilotfish.calibration.log import Entry, Stage, write_jsonl
 from pilotfish.calibration.manifest import rewrite, to_yaml
 from pilotfish.calibration.replay import estimate, replay
-from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish, choose
-from pilotfish.calibration.statistics.diagnose import Finding
-from pilotfish.calibration.statistics.table import play
+from pilotfish.calibration.statistics.choose import Goal, GoalType, Recommendation, choose
+from pilotfish.calibration.statistics.diagnose import WarningCode
+from pilotfish.calibration.statistics.table import simulate
 from pilotfish.cli.main import application
 from pilotfish.manifests import load
 from pilotfish.plugin_api.artifacts import read_artifact, write_artifact
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.objective import NEVER, Range
+from pilotfish.routing.threshold_control import NEVER, ThresholdRange
 
-GOAL = Goal(Wish.QUALITY_LOSS, 0.05, 0.9)
+GOAL = Goal(GoalType.QUALITY_LOSS, 0.05, 0.9)
 REGISTRY = Registry.installed()
 
 
 @pytest.mark.parametrize("name", ["assistant", "combination", "picker"])
 def test_a_score_with_signal_saves_within_the_promise(log, routers, name):
     found = calibrate(log, routers[name], GOAL, REGISTRY, artifacts={})
-    assert found.choice.verdict is Verdict.ROUTE
+    assert found.choice.recommendation is Recommendation.ROUTE
     fresh = make_log(1500, seed=99)
     router = routers[name]
     document = router.to_manifest()
@@ -60,7 +60,7 @@ def test_thresholds_keep_what_boundaries_leave_of_the_promise(log, routers):
     whole, short = (
         calibrate(entries, routers["assistant"], GOAL, REGISTRY, artifacts={}) for entries in (log, log[:500])
     )
-    left = Goal(Wish.QUALITY_LOSS, 0.04, 0.95)
+    left = Goal(GoalType.QUALITY_LOSS, 0.04, 0.95)
     assert whole.stopping[0].promised_error == pytest.approx(0.01)
     assert whole.choice.thresholds == choose(whole.evaluated.table, left).thresholds
     assert whole.choice.thresholds > choose(whole.evaluated.table, GOAL).thresholds
@@ -94,10 +94,10 @@ def test_a_model_that_is_sure_of_everything_ties_on_probability_and_not_on_the_d
         calibrate(entries, with_config(routers["assistant"], config), GOAL, REGISTRY, artifacts={})
         for config in ({}, {"scale": "probability"})
     )
-    assert by_probability.choice.verdict is Verdict.LARGE_ALONE
-    assert Finding.TIES in {note.finding for note in by_probability.choice.notes}
-    assert by_default.choice.verdict is Verdict.ROUTE
-    assert not by_default.choice.notes
+    assert by_probability.choice.recommendation is Recommendation.LARGE_ALONE
+    assert WarningCode.TIES in {warning.code for warning in by_probability.choice.warnings}
+    assert by_default.choice.recommendation is Recommendation.ROUTE
+    assert not by_default.choice.warnings
     document = yaml.safe_load(to_yaml(rewrite(by_default, tmp_path)).split("---")[0])
     accept = document["spec"]["strategy"]["cascade"]["stages"][0]["accept"]
     assert (accept["thresholdPermille"], accept["scorer"]["config"]) == (
@@ -126,9 +126,9 @@ def test_an_answer_that_an_early_exit_rejects_costs_no_more_than_was_made_of_it(
     entry = log[0].model_copy(update={"stages": (small, large)})
     for name, share in (("assistant", 68 / 80), ("checked", 1.0)):
         table = evaluate([entry], routers[name], REGISTRY, {}).table
-        assert play(table, (1000,)).cost[0] == pytest.approx(0.001 * share + 0.02)
-        assert play(table, (1000,)).seconds[0] == pytest.approx(0.5 * share + 3.0)
-        assert play(table, (0,)).cost[0] == 0.001
+        assert simulate(table, (1000,)).cost[0] == pytest.approx(0.001 * share + 0.02)
+        assert simulate(table, (1000,)).seconds[0] == pytest.approx(0.5 * share + 3.0)
+        assert simulate(table, (0,)).cost[0] == 0.001
 
 
 def test_an_objective_gets_the_range_that_the_promise_leaves(log, routers):
@@ -137,19 +137,19 @@ def test_an_objective_gets_the_range_that_the_promise_leaves(log, routers):
     router = type(routers["assistant"]).model_validate(document)
     found = calibrate(log, router, GOAL, REGISTRY, artifacts={})
     arrays = read_artifact(Settings({}, found.artifacts[0]), "logprob")
-    left = Range.from_arrays(arrays)
+    left = ThresholdRange.from_arrays(arrays)
     assert left.limits.start == found.choice.thresholds[0] >= left.limits.least > 0
     assert left.loss == GOAL.limit
     share = float((found.evaluated.table.scores[:, 0] < left.limits.start).mean())
     assert abs(left.scores.escalated(left.limits.start) - share) < 0.01
     with pytest.raises(ConfigError, match="without an objective"):
-        Range.from_arrays({})
+        ThresholdRange.from_arrays({})
 
 
 def test_a_self_check_that_is_noise_is_told_and_not_deployed(log, routers):
     found = calibrate(log, routers["checked"], GOAL, REGISTRY, artifacts={})
-    assert found.choice.verdict is Verdict.LARGE_ALONE
-    assert Finding.NO_SIGNAL in {note.finding for note in found.choice.notes}
+    assert found.choice.recommendation is Recommendation.LARGE_ALONE
+    assert WarningCode.NO_SIGNAL in {warning.code for warning in found.choice.warnings}
 
 
 def test_scores_that_moved_since_the_log_are_told(log, routers):
@@ -167,10 +167,13 @@ def test_scores_that_moved_since_the_log_are_told(log, routers):
         for entry in make_log(200, seed=3)
     ]
     findings = [
-        {note.finding for note in calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}, today=now).notes}
+        {
+            warning.code
+            for warning in calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}, today=now).warnings
+        }
         for now in (make_log(200, seed=3), tired)
     ]
-    assert [Finding.SHIFT in found for found in findings] == [False, True]
+    assert [WarningCode.SHIFT in found for found in findings] == [False, True]
 
 
 def test_a_log_without_what_the_scorer_needs_is_refused(log, routers):
@@ -198,14 +201,14 @@ def test_calibrated_again_thresholds_rest_on_no_request_that_taught_the_scorer(l
     again = calibrate(log, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts)
     assert again.choice == first.choice
     assert again.evaluated.ids == first.evaluated.ids
-    assert [note.finding for note in again.notes] == [Finding.TAUGHT]
+    assert [warning.code for warning in again.warnings] == [WarningCode.LEARNED_FROM]
     anew = calibrate(log, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts, relearn=True)
-    assert (anew.learned_from, anew.notes, anew.artifacts) == (500, (), first.artifacts)
+    assert (anew.learned_from, anew.warnings, anew.artifacts) == (500, (), first.artifacts)
     lessons = [entry for entry in log if entry.id not in first.evaluated.ids]
     with pytest.raises(ConfigError, match="--relearn"):
         calibrate(lessons, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts)
     others = [entry.model_copy(update={"prompt": "Something else"}) for entry in lessons]
-    assert not calibrate(others, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts).notes
+    assert not calibrate(others, routers["picker"], GOAL, REGISTRY, artifacts=first.artifacts).warnings
 
 
 def test_vectors_of_two_lengths_are_told_by_the_request(log, routers):
@@ -260,7 +263,7 @@ def test_the_command_writes_a_manifest_that_loads_and_holds_its_promise(tmp_path
     replayed = run("replay", tmp_path / "log.jsonl", out / "router.yaml", "--json")
     assert replayed.exit_code == 0, replayed.output
     told = orjson.loads(replayed.stdout)[0]
-    assert (told["requests"], told["taught"]) == (500, 500)
+    assert (told["requests"], told["learned_from"]) == (500, 500)
     assert 0 < told["escalated"] < 1
     shown = run("replay", tmp_path / "log.jsonl", out / "router.yaml")
     assert (
@@ -299,7 +302,7 @@ def test_exploration_goes_with_the_thresholds(tmp_path, log, routers):
     document = routers["checked"].to_manifest()
     document["spec"]["exploration"] = {"permille": 10}
     found = calibrate(log, type(routers["checked"]).model_validate(document), GOAL, REGISTRY, artifacts={})
-    assert found.choice.verdict is Verdict.LARGE_ALONE
+    assert found.choice.recommendation is Recommendation.LARGE_ALONE
     (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))
     assert not load([tmp_path / "router.yaml"]).problems
 
@@ -312,8 +315,8 @@ def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, 
     useless = Stage(pool="useless", answer="c", quality=0.0, cost=0.5, seconds=1.0)
     entries = [entry.model_copy(update={"stages": (*entry.stages, useless)}) for entry in log]
     router = type(routers["picker"]).model_validate(document)
-    found = calibrate(entries, router, Goal(Wish.QUALITY_LOSS, 0.1, 0.9), REGISTRY, artifacts={})
-    assert found.choice.verdict is Verdict.ROUTE
+    found = calibrate(entries, router, Goal(GoalType.QUALITY_LOSS, 0.1, 0.9), REGISTRY, artifacts={})
+    assert found.choice.recommendation is Recommendation.ROUTE
     assert NEVER in found.choice.thresholds
     (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))
     loaded = load([tmp_path / "router.yaml"])
@@ -329,7 +332,7 @@ def test_a_stage_that_never_accepts_leaves_no_artifact_and_others_are_named_by_t
     useless = log[0].stages[0].model_copy(update={"pool": "useless", "quality": 0.0, "cost": 0.0009})
     entries = [entry.model_copy(update={"stages": (*entry.stages, useless)}) for entry in log]
     router = type(routers["assistant"]).model_validate(document)
-    found = calibrate(entries, router, Goal(Wish.QUALITY_LOSS, 0.2, 0.9), REGISTRY, artifacts={})
+    found = calibrate(entries, router, Goal(GoalType.QUALITY_LOSS, 0.2, 0.9), REGISTRY, artifacts={})
     assert found.choice.thresholds[0] == NEVER
     assert set(found.stopping) == {1}
     (tmp_path / "router.yaml").write_text(to_yaml(rewrite(found, tmp_path)))

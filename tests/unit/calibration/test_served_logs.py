@@ -6,11 +6,11 @@ from tests.unit.calibration.conftest import make_log
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.calibrate import calibrate
 from pilotfish.calibration.replay import replay
-from pilotfish.calibration.statistics.choose import Goal, Wish
-from pilotfish.calibration.statistics.diagnose import Finding
+from pilotfish.calibration.statistics.choose import Goal, GoalType
+from pilotfish.calibration.statistics.diagnose import WarningCode
 from pilotfish.plugins.registry import Registry
 
-GOAL = Goal(Wish.QUALITY_LOSS, 0.05, 0.9)
+GOAL = Goal(GoalType.QUALITY_LOSS, 0.05, 0.9)
 REGISTRY = Registry.installed()
 
 
@@ -33,7 +33,7 @@ def test_requests_that_a_stage_was_not_asked_do_not_shift_its_scores(log, router
         for place, entry in enumerate(make_log(300, seed=3))
     ]
     found = calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}, today=today)
-    assert Finding.SHIFT not in {note.finding for note in found.notes}
+    assert WarningCode.SHIFT not in {warning.code for warning in found.warnings}
 
 
 @pytest.mark.parametrize(("name", "shifts"), [("checked", True), ("assistant", False)])
@@ -53,6 +53,6 @@ def test_answers_of_today_without_a_score_are_left_out_and_no_sample_where_verdi
         for odd, entry in ((place % 2, entry) for place, entry in enumerate(make_log(100, seed=3)))
     ]
     found = calibrate(log, routers[name], GOAL, REGISTRY, artifacts={}, today=today)
-    told = {note.finding: note.text for note in found.notes}
-    assert told[Finding.UNSCORED].startswith("stage 1: 50 of today's answers have no score")
-    assert (Finding.SHIFT in told, "streaming Hold" in told[Finding.UNSCORED]) == (shifts, not shifts)
+    told = {warning.code: warning.message for warning in found.warnings}
+    assert told[WarningCode.UNSCORED].startswith("stage 1: 50 of today's answers have no score")
+    assert (WarningCode.SHIFT in told, "streaming Hold" in told[WarningCode.UNSCORED]) == (shifts, not shifts)

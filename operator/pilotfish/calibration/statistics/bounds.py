@@ -14,7 +14,7 @@ from scipy import stats
 from pilotfish.base.arrays import Floats
 
 SHUFFLE_SEED = 20_240_117
-"""The betting test reads examples in this random order, so that a sorted log does not change its verdict."""
+"""The betting test reads examples in this random order, so that a sorted log does not change its result."""
 LARGEST_STAKE = 0.75
 """Share of the capital that a single example may cost at most."""
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from pilotfish.base.arrays import Floats, Integers
 from pilotfish.calibration.statistics.bounds import betting_p
-from pilotfish.calibration.statistics.table import Played, Table, losses, play
-from pilotfish.routing.objective import NEVER
+from pilotfish.calibration.statistics.table import Simulated, Table, losses, simulate
+from pilotfish.routing.threshold_control import NEVER
 
 Thresholds = tuple[int, ...]
 RESAMPLES = 400
@@ -59,7 +59,7 @@ def learn_then_test(table: Table, path: Sequence[Thresholds], *, limit: float, e
     """
     passed: list[Tested] = []
     for thresholds in path:
-        lost = losses(table, play(table, thresholds))
+        lost = losses(table, simulate(table, thresholds))
         p_value = betting_p(lost, limit, low=-1.0, high=1.0, error=error)
         if p_value > error:
             break
@@ -76,7 +76,7 @@ def conformal(table: Table, path: Sequence[Thresholds], *, limit: float) -> list
     passed: list[Tested] = []
     harm = np.zeros(count)
     for thresholds in path:
-        lost = losses(table, play(table, thresholds))
+        lost = losses(table, simulate(table, thresholds))
         harm = np.maximum(harm, lost)
         if (float(harm.sum()) + 1.0) / (count + 1) > limit:
             break
@@ -100,10 +100,10 @@ def conformal_spread(table: Table, path: Sequence[Thresholds], *, limit: float) 
     `table`. At most SPREAD_POINTS points of the path are tried. The resamples are drawn with RESAMPLE_SEED.
     """
     places = np.unique(np.linspace(0, len(path) - 1, SPREAD_POINTS).round().astype(int))
-    played = [play(table, path[place]) for place in places]
-    lost = np.array([losses(table, each) for each in played])
+    simulated = [simulate(table, path[place]) for place in places]
+    lost = np.array([losses(table, each) for each in simulated])
     harm = np.maximum.accumulate(np.maximum(lost, 0.0), axis=0)
-    saved = np.array([saving(table, each) for each in played])
+    saved = np.array([saving(table, each) for each in simulated])
     count = len(table)
     drawn = np.random.default_rng(RESAMPLE_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES).T
     passed = (harm @ drawn + 1.0) / (count + 1) <= limit
@@ -121,7 +121,7 @@ def path_of_many(table: Table, limit: float, most: int = 41) -> list[Thresholds]
     stages = table.scores.shape[1]
     size = min(GRID, int(MOST_COMBINATIONS ** (1 / stages) + 1e-9))
     grids = [_grid(steps(table.scores[:, stage]), size) for stage in range(stages)]
-    seen = [(*_summary(table, play(table, thresholds)), thresholds) for thresholds in product(*grids)]
+    seen = [(*_summary(table, simulate(table, thresholds)), thresholds) for thresholds in product(*grids)]
     path: list[Thresholds] = []
     for level in np.linspace(0.0, 2 * limit, most):
         cheapest = min((entry for entry in seen if entry[0] <= level), key=lambda entry: entry[1], default=None)
@@ -136,12 +136,12 @@ def _grid(every: Sequence[int], size: int) -> list[int]:
     return [NEVER, *(every[place] for place in picked if place >= 0)]
 
 
-def _summary(table: Table, played: Played) -> tuple[float, float]:
-    return float(losses(table, played).mean()), float(played.cost.mean())
+def _summary(table: Table, simulated: Simulated) -> tuple[float, float]:
+    return float(losses(table, simulated).mean()), float(simulated.cost.mean())
 
 
-def saving(table: Table, played: Played) -> Floats:
+def saving(table: Table, simulated: Simulated) -> Floats:
     """What each request saved against the last pool alone, in the currency of the costs; less than 0 where it cost
     more.
     """
-    return np.asarray(table.cost[:, -1] - played.cost, np.float64)
+    return np.asarray(table.cost[:, -1] - simulated.cost, np.float64)

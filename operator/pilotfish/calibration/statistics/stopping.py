@@ -4,7 +4,7 @@ As in group-sequential testing (Lan and DeMets, "Discrete Sequential Boundaries 
 1983), there are a few looks, and at each a prefix whose score lies outside two boundaries is decided at once. Half of
 the examples says how far scores still move after each look; boundaries leave room for all but the share g of these
 moves. The other half tests ever bolder g in a fixed sequence (Angelopoulos et al., "Learn then Test", 2021), each by
-the Clopper-Pearson bound of the share of all verdicts that come out otherwise than without boundaries, until the
+the Clopper-Pearson bound of the share of all decisions that differ from those without boundaries, until the
 bound exceeds what is allowed.
 """
 
@@ -27,7 +27,7 @@ SPLIT_SEED = 20_240_905
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Boundaries, and what they did on the examples: share of changed verdicts, share decided early, mean tokens
+    """Boundaries, and what they did on the examples: share of changed decisions, share decided early, mean tokens
     judged.
     """
 
@@ -58,7 +58,7 @@ class Prefixes:
 
 
 def learn(answers: Prefixes, *, threshold: int, limit: float, error: float) -> Stopping | None:
-    """Learn boundaries for `threshold`: at most the share `limit` of all verdicts changes, with probability 1 -
+    """Learn boundaries for `threshold`: at most the share `limit` of all decisions changes, with probability 1 -
     `error`.
 
     None where the examples are too few to promise that of any boundary.
@@ -99,7 +99,7 @@ def _shaped(answers: Prefixes, threshold: int, boldness: float) -> Boundaries:
 
 
 def _applied(boundaries: Boundaries, answers: Prefixes) -> tuple[NDArray[np.bool_], Integers]:
-    """Whether each answer's verdict changes, and after how many tokens it falls."""
+    """Whether each answer's decision changes, and after how many tokens it is made."""
     accept = answers.final >= boundaries.threshold
     changed, judged = np.zeros(len(accept), bool), answers.lengths.copy()
     undecided = np.ones(len(accept), bool)

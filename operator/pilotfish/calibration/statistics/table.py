@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from pilotfish.base.arrays import Floats, Integers
-from pilotfish.routing.objective import NEVER
+from pilotfish.routing.threshold_control import NEVER
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Played:
+class Simulated:
     """What a router did with each of n requests: who answered (place of the pool), how well, for how much, in how
     long.
     """
@@ -84,7 +84,7 @@ class Played:
     seconds: Floats
 
 
-def play(table: Table, thresholds: Sequence[int]) -> Played:
+def simulate(table: Table, thresholds: Sequence[int]) -> Simulated:
     """Answer every request by the first pool whose score reaches its threshold, the last pool taking the rest.
 
     A stage at NEVER is not asked.
@@ -97,7 +97,7 @@ def play(table: Table, thresholds: Sequence[int]) -> Played:
     due = asked * judging.due
     rows = np.arange(len(table))
     due[rows, pool] = 1.0
-    return Played(
+    return Simulated(
         pool,
         table.quality[rows, pool],
         (table.cost * due + judging.cost * asked).sum(axis=1),
@@ -105,11 +105,11 @@ def play(table: Table, thresholds: Sequence[int]) -> Played:
     )
 
 
-def play_one(table: Table, pool: int) -> Played:
+def simulate_one(table: Table, pool: int) -> Simulated:
     """Answer every request by one pool alone, without judging."""
-    return Played(np.full(len(table), pool), table.quality[:, pool], table.cost[:, pool], table.seconds[:, pool])
+    return Simulated(np.full(len(table), pool), table.quality[:, pool], table.cost[:, pool], table.seconds[:, pool])
 
 
-def losses(table: Table, played: Played) -> Floats:
+def losses(table: Table, simulated: Simulated) -> Floats:
     """Quality lost against the last pool alone, request by request: between -1 and 1."""
-    return np.asarray(table.quality[:, -1] - played.quality, np.float64)
+    return np.asarray(table.quality[:, -1] - simulated.quality, np.float64)

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pilotfish.calibration.statistics import control
-from pilotfish.calibration.statistics.choose import Goal, Verdict, Wish, choose, mean_loss
-from pilotfish.calibration.statistics.diagnose import Finding, shift
-from pilotfish.calibration.statistics.table import Judging, Table, play, play_one
-from pilotfish.routing.objective import NEVER
+from pilotfish.calibration.statistics.choose import Goal, GoalType, Recommendation, choose, mean_loss
+from pilotfish.calibration.statistics.diagnose import WarningCode, shift
+from pilotfish.calibration.statistics.table import Judging, Table, simulate, simulate_one
+from pilotfish.routing.threshold_control import NEVER
 
 
 def make(count, seed, *, signal=True, small_cost=0.1, large=0.9, inverted=False):
@@ -23,14 +23,14 @@ def make(count, seed, *, signal=True, small_cost=0.1, large=0.9, inverted=False)
 
 
 def goal(limit=0.05, confidence=0.9):
-    return Goal(Wish.QUALITY_LOSS, limit, confidence)
+    return Goal(GoalType.QUALITY_LOSS, limit, confidence)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=40), st.integers(0, 1000), st.integers(0, 200))
 def test_a_higher_threshold_sends_more_to_the_large_pool(scores, threshold, more):
     column = np.array(scores)[:, None]
     table = Table(column, np.ones((len(scores), 2)), np.ones((len(scores), 2)), np.ones((len(scores), 2)))
-    cautious, bold = play(table, (min(1000, threshold + more),)), play(table, (threshold,))
+    cautious, bold = simulate(table, (min(1000, threshold + more),)), simulate(table, (threshold,))
     assert (cautious.pool >= bold.pool).all()
     assert (cautious.cost >= bold.cost).all()
 
@@ -39,15 +39,15 @@ def test_a_cascade_pays_for_every_stage_that_it_reaches():
     scores = np.array([[900, 0], [100, 900], [100, 100]])
     costs = np.tile([1.0, 2.0, 4.0], (3, 1))
     table = Table(scores, np.tile([0.1, 0.2, 0.3], (3, 1)), costs, costs)
-    played = play(table, (500, 500))
-    assert played.pool.tolist() == [0, 1, 2]
-    assert played.cost.tolist() == [1.0, 3.0, 7.0]
-    assert play(Table(scores, table.quality, costs, costs, cumulative=False), (500, 500)).cost.tolist() == [
+    simulated = simulate(table, (500, 500))
+    assert simulated.pool.tolist() == [0, 1, 2]
+    assert simulated.cost.tolist() == [1.0, 3.0, 7.0]
+    assert simulate(Table(scores, table.quality, costs, costs, cumulative=False), (500, 500)).cost.tolist() == [
         1.0,
         2.0,
         4.0,
     ]
-    assert play_one(table, 2).cost.tolist() == [4.0] * 3
+    assert simulate_one(table, 2).cost.tolist() == [4.0] * 3
 
 
 def test_the_promise_is_kept_as_often_as_promised():
@@ -59,7 +59,7 @@ def test_the_promise_is_kept_as_often_as_promised():
     draws, broken, routed = 80, 0, 0
     for _ in range(draws):
         found = choose(population.rows(random.choice(20_000, 400, replace=False)), goal())
-        if found.verdict is Verdict.ROUTE:
+        if found.recommendation is Recommendation.ROUTE:
             routed += 1
             broken += mean_loss(population, found.thresholds) > 0.05
     assert routed > draws / 2
@@ -72,7 +72,7 @@ def test_expected_harm_is_kept_by_conformal_risk_control():
     harms = []
     for _ in range(100):
         found = choose(population.rows(random.choice(20_000, 300, replace=False)), goal(0.05, None))
-        lost = population.quality[:, 1] - play(population, found.thresholds).quality
+        lost = population.quality[:, 1] - simulate(population, found.thresholds).quality
         harms.append(float(np.maximum(lost, 0).mean()))
     assert np.mean(harms) <= 0.05 + 3 * np.std(harms) / 10
 
@@ -91,22 +91,22 @@ def test_the_spread_of_a_promise_in_expectation_is_what_calibrations_anew_show()
 
 
 @pytest.mark.parametrize(
-    ("table", "verdict", "finding"),
+    ("table", "recommendation", "code"),
     [
-        (make(2000, 5), Verdict.ROUTE, None),
-        (make(2000, 6, signal=False), Verdict.LARGE_ALONE, Finding.NO_SIGNAL),
-        (make(2000, 7, inverted=True), Verdict.LARGE_ALONE, Finding.INVERTED),
-        (make(2000, 8, small_cost=0.95), Verdict.LARGE_ALONE, None),
-        (make(2000, 9, large=0.4), Verdict.SMALL_ALONE, None),
-        (make(20, 10), Verdict.LARGE_ALONE, Finding.TOO_FEW),
+        (make(2000, 5), Recommendation.ROUTE, None),
+        (make(2000, 6, signal=False), Recommendation.LARGE_ALONE, WarningCode.NO_SIGNAL),
+        (make(2000, 7, inverted=True), Recommendation.LARGE_ALONE, WarningCode.INVERTED),
+        (make(2000, 8, small_cost=0.95), Recommendation.LARGE_ALONE, None),
+        (make(2000, 9, large=0.4), Recommendation.SMALL_ALONE, None),
+        (make(20, 10), Recommendation.LARGE_ALONE, WarningCode.TOO_FEW),
     ],
     ids=["pays", "no signal", "inverted", "small too expensive", "small as good", "too few"],
 )
-def test_the_verdict_fits_the_requests(table, verdict, finding):
+def test_the_recommendation_fits_the_requests(table, recommendation, code):
     found = choose(table, goal())
-    assert found.verdict is verdict
-    assert finding is None or finding in {note.finding for note in found.notes}
-    assert bool(found.thresholds) == (verdict is Verdict.ROUTE)
+    assert found.recommendation is recommendation
+    assert code is None or code in {warning.code for warning in found.warnings}
+    assert bool(found.thresholds) == (recommendation is Recommendation.ROUTE)
 
 
 def test_a_score_that_a_coin_matches_is_not_worth_a_cascade():
@@ -115,7 +115,7 @@ def test_a_score_that_a_coin_matches_is_not_worth_a_cascade():
     noise = np.random.default_rng(0).integers(0, 1001, sharp.scores.shape)
     dull = Table((sharp.scores + 2 * noise) // 3, sharp.quality, sharp.cost, sharp.seconds)
     found = choose(dull, goal())
-    assert found.verdict is Verdict.LARGE_ALONE
+    assert found.recommendation is Recommendation.LARGE_ALONE
     assert "random routing" in found.reason
     less = choose(dull, goal(), left=goal(0.048, 0.91))
     coins = [choice.reason.partition("random routing would save")[2] for choice in (found, less)]
@@ -131,7 +131,7 @@ def test_a_saving_that_may_be_luck_is_not_taken_for_the_scores_doing():
         weak = make(count, 5, small_cost=0.05)
         noise = np.random.default_rng(5).integers(0, 1001, weak.scores.shape)
         found[count] = choose(Table((weak.scores + 3 * noise) // 4, weak.quality, weak.cost, weak.seconds), goal(0.1))
-    assert found[400].verdict is Verdict.LARGE_ALONE
+    assert found[400].recommendation is Recommendation.LARGE_ALONE
     assert "may be none" in found[400].reason
     assert "may be none" not in found[4000].reason
 
@@ -139,56 +139,56 @@ def test_a_saving_that_may_be_luck_is_not_taken_for_the_scores_doing():
 def test_ties_are_told():
     table = make(500, 11)
     tied = Table(np.where(table.scores > 300, 700, table.scores), table.quality, table.cost, table.seconds)
-    assert Finding.TIES in {note.finding for note in choose(tied, goal()).notes}
+    assert WarningCode.TIES in {warning.code for warning in choose(tied, goal()).warnings}
 
 
-@pytest.mark.parametrize(("wish", "limit"), [(Wish.SPEND, 500.0), (Wish.LARGE_SHARE, 0.3)])
-def test_a_budget_is_kept_and_used(wish, limit):
+@pytest.mark.parametrize(("kind", "limit"), [(GoalType.SPEND, 500.0), (GoalType.LARGE_SHARE, 0.3)])
+def test_a_budget_is_kept_and_used(kind, limit):
     table = make(3000, 12)
-    found = choose(table, Goal(wish, limit, 0.95))
-    played = play(table, found.thresholds)
-    used = 1000 * played.cost.mean() if wish is Wish.SPEND else (played.pool == 1).mean()
+    found = choose(table, Goal(kind, limit, 0.95))
+    simulated = simulate(table, found.thresholds)
+    used = 1000 * simulated.cost.mean() if kind is GoalType.SPEND else (simulated.pool == 1).mean()
     assert 0.8 * limit < used < limit
-    assert found.verdict is Verdict.ROUTE
+    assert found.recommendation is Recommendation.ROUTE
 
 
 @pytest.mark.parametrize(
-    ("wish", "limit", "large", "verdict"),
+    ("kind", "limit", "large", "recommendation"),
     [
-        (Wish.LARGE_SHARE, 0.3, 0.9, Verdict.COIN),
-        (Wish.SPEND, 500.0, 0.9, Verdict.COIN),
-        (Wish.SPEND, 2000.0, 0.9, Verdict.LARGE_ALONE),
-        (Wish.LARGE_SHARE, 1.0, 0.9, Verdict.LARGE_ALONE),
-        (Wish.SPEND, 2000.0, 0.4, Verdict.SMALL_ALONE),
-        (Wish.SPEND, 50.0, 0.9, Verdict.SMALL_ALONE),
+        (GoalType.LARGE_SHARE, 0.3, 0.9, Recommendation.AT_RANDOM),
+        (GoalType.SPEND, 500.0, 0.9, Recommendation.AT_RANDOM),
+        (GoalType.SPEND, 2000.0, 0.9, Recommendation.LARGE_ALONE),
+        (GoalType.LARGE_SHARE, 1.0, 0.9, Recommendation.LARGE_ALONE),
+        (GoalType.SPEND, 2000.0, 0.4, Recommendation.SMALL_ALONE),
+        (GoalType.SPEND, 50.0, 0.9, Recommendation.SMALL_ALONE),
     ],
     ids=["a share", "a spend", "more than all", "all", "large is worse", "not even small"],
 )
-def test_a_budget_without_signal_buys_the_better_pool_as_far_as_it_goes(wish, limit, large, verdict):
+def test_a_budget_without_signal_buys_the_better_pool_as_far_as_it_goes(kind, limit, large, recommendation):
     table = make(3000, 13, signal=False, large=large)
-    found = choose(table, Goal(wish, limit, 0.95))
-    assert found.verdict is verdict
+    found = choose(table, Goal(kind, limit, 0.95))
+    assert found.recommendation is recommendation
     assert not found.thresholds
-    assert found.kept == (limit > 100 or wish is Wish.LARGE_SHARE)
-    if verdict is Verdict.COIN:
+    assert found.kept == (limit > 100 or kind is GoalType.LARGE_SHARE)
+    if recommendation is Recommendation.AT_RANDOM:
         share = found.large_permille / 1000
-        assert 0.9 * limit < (share if wish is Wish.LARGE_SHARE else 1000 * (0.1 + 0.9 * share)) <= limit
+        assert 0.9 * limit < (share if kind is GoalType.LARGE_SHARE else 1000 * (0.1 + 0.9 * share)) <= limit
 
 
 def test_a_coin_may_use_what_boundaries_would_have_taken():
     """Nothing cuts its answers short: of 300 permille it gets all."""
-    for wish, limit in ((Wish.LARGE_SHARE, 0.3), (Wish.SPEND, 400.0)):
-        whole = Goal(wish, limit, 0.95)
+    for kind, limit in ((GoalType.LARGE_SHARE, 0.3), (GoalType.SPEND, 400.0)):
+        whole = Goal(kind, limit, 0.95)
         table = make(1000, 16, signal=False)
         coin = choose(table, whole)
-        assert coin.verdict is Verdict.COIN
-        assert choose(table, whole, left=Goal(wish, 0.9 * limit, 0.975)).large_permille == coin.large_permille
+        assert coin.recommendation is Recommendation.AT_RANDOM
+        assert choose(table, whole, left=Goal(kind, 0.9 * limit, 0.975)).large_permille == coin.large_permille
 
 
 def test_a_budget_for_everything_still_buys_what_beats_the_last_pool():
     """Small answers are right where the score says so, which the last pool is not always."""
-    found = choose(make(3000, 12, large=0.7), Goal(Wish.SPEND, 2000.0, 0.95))
-    assert found.verdict is Verdict.ROUTE
+    found = choose(make(3000, 12, large=0.7), Goal(GoalType.SPEND, 2000.0, 0.95))
+    assert found.recommendation is Recommendation.ROUTE
 
 
 def chain(count, seed, pools=3):
@@ -202,7 +202,7 @@ def chain(count, seed, pools=3):
 
 def test_the_combinations_of_thresholds_that_are_tried_do_not_grow_with_the_pools(monkeypatch):
     tried = []
-    monkeypatch.setattr(control, "play", lambda *given: tried.append(given[1]) or play(*given))
+    monkeypatch.setattr(control, "simulate", lambda *given: tried.append(given[1]) or simulate(*given))
     for pools in (3, 8):
         tried.clear()
         path = control.path_of_many(chain(60, 1, pools), 1.0)
@@ -226,9 +226,9 @@ def test_judging_costs_where_it_is_done_and_a_rejected_answer_what_was_made_of_i
     costs, cents = np.tile([1.0, 2.0, 4.0], (2, 1)), np.tile([0.01, 0.02, 0.0], (2, 1))
     judging = Judging(cents, 2 * cents, np.tile([0.5, 1.0, 1.0], (2, 1)))
     table = Table(np.array([[900, 900], [100, 100]]), costs / 4, costs, costs, judging=judging)
-    assert play(table, (500, 500)).cost.tolist() == pytest.approx([1.01, 0.5 + 2.0 + 4.0 + 0.03])
-    assert play(table.rows(np.array([1])), (500, NEVER)).seconds.tolist() == pytest.approx([0.5 + 4.0 + 0.02])
-    assert play_one(table, 0).cost.tolist() == [1.0, 1.0]
+    assert simulate(table, (500, 500)).cost.tolist() == pytest.approx([1.01, 0.5 + 2.0 + 4.0 + 0.03])
+    assert simulate(table.rows(np.array([1])), (500, NEVER)).seconds.tolist() == pytest.approx([0.5 + 4.0 + 0.02])
+    assert simulate_one(table, 0).cost.tolist() == [1.0, 1.0]
 
 
 def test_a_coin_pays_no_judge():
@@ -236,22 +236,22 @@ def test_a_coin_pays_no_judge():
     table = make(1000, 16, signal=False)
     dear = Judging(np.tile([0.5, 0.0], (1000, 1)), np.zeros((1000, 2)), np.ones((1000, 2)))
     judged = Table(table.scores, table.quality, table.cost, table.seconds, judging=dear)
-    found = choose(judged, Goal(Wish.SPEND, 400.0, 0.95))
-    assert (found.verdict, found.large_permille) == (Verdict.COIN, 333)
+    found = choose(judged, Goal(GoalType.SPEND, 400.0, 0.95))
+    assert (found.recommendation, found.large_permille) == (Recommendation.AT_RANDOM, 333)
 
 
 def test_examples_are_counted_where_the_promise_is_tested():
     found = choose(chain(60, 2), goal(0.05, None))
     assert (found.examples, found.examples_needed) == (30, 19)
-    assert Finding.TOO_FEW not in {note.finding for note in found.notes}
-    assert Finding.TOO_FEW in {note.finding for note in choose(chain(36, 2), goal(0.05, None)).notes}
+    assert WarningCode.TOO_FEW not in {warning.code for warning in found.warnings}
+    assert WarningCode.TOO_FEW in {warning.code for warning in choose(chain(36, 2), goal(0.05, None)).warnings}
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_three_stages_keep_the_promise_on_what_they_were_tested_on(seed):
     found = choose(chain(900, seed), goal(0.1))
-    assert found.verdict in (Verdict.ROUTE, Verdict.LARGE_ALONE)
+    assert found.recommendation in (Recommendation.ROUTE, Recommendation.LARGE_ALONE)
     assert found.examples == 450
     for tested in found.tested:
         assert tested.loss <= 0.1
@@ -262,4 +262,4 @@ def test_scores_that_moved_are_told_and_others_not():
     random = np.random.default_rng(14)
     before, same, moved = random.normal(500, 50, 400), random.normal(500, 50, 400), random.normal(540, 50, 400)
     assert not shift(before, same, name="stage 1")
-    assert [note.finding for note in shift(before, moved, name="stage 1")] == [Finding.SHIFT]
+    assert [warning.code for warning in shift(before, moved, name="stage 1")] == [WarningCode.SHIFT]

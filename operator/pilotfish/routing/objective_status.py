@@ -12,7 +12,15 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.artifacts import read_artifact
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.routing.figures import Totals
-from pilotfish.routing.objective import Control, Range, Reading, Why, begin, latency_step, spend_step
+from pilotfish.routing.threshold_control import (
+    ControlState,
+    Measurement,
+    ObjectiveReason,
+    ThresholdRange,
+    begin,
+    latency_step,
+    spend_step,
+)
 
 HOUR = 3600.0
 SHOWN_DIGITS = 3
@@ -24,25 +32,25 @@ NOT_CALIBRATED = (
 
 
 @dataclass(frozen=True)
-class Aim:
+class RouterObjective:
     """One router's objective. With a range its threshold moves; without, `reason` and `message` say why it stays."""
 
     objective: Objective
     threshold: int | None
     """The threshold of the manifest."""
-    range: Range | None = None
-    reason: Why = Why.WARMING_UP
+    range: ThresholdRange | None = None
+    reason: ObjectiveReason = ObjectiveReason.WARMING_UP
     message: str = ""
 
-    def begin(self) -> Control | None:
+    def begin(self) -> ControlState | None:
         """The state before the first reading; None where nothing moves."""
         return begin(self.range.limits, self.range.scores) if self.range else None
 
-    def step(self, control: Control, new: Totals, seconds: float) -> Control:
+    def step(self, control: ControlState, new: Totals, seconds: float) -> ControlState:
         """The state after `seconds` in which `new` happened at all gateways."""
         if self.range is None:
             return control
-        reading = Reading(seconds, **new.model_dump())
+        reading = Measurement(seconds, **new.model_dump())
         limits, scores = self.range.limits, self.range.scores
         if self.objective.spend:
             per_second = float(self.objective.spend.per_hour) / HOUR
@@ -52,7 +60,7 @@ class Aim:
             return latency_step(control, reading, quantile=quantile, limits=limits, scores=scores)
         return control
 
-    def status(self, control: Control | None) -> ObjectiveStatus:
+    def status(self, control: ControlState | None) -> ObjectiveStatus:
         """The status to report; `control` is the current state, if there is one."""
         target, unit = _target(self.objective)
         return ObjectiveStatus(
@@ -61,12 +69,14 @@ class Aim:
             current=_current(self.objective, control) if control else None,
             unit=unit,
             threshold_permille=control.threshold if control else self.threshold,
-            reason=(control.why if control else self.reason).value,
+            reason=(control.reason if control else self.reason).value,
             message=self.message,
         )
 
 
-def aim_of(router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pricing | None]) -> Aim | None:
+def router_objective(
+    router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pricing | None]
+) -> RouterObjective | None:
     """The router's aim, or None where it declares no objective. `prices` by pool; `artifact` of its first scorer."""
     objective = router.spec.objective
     if objective is None:
@@ -75,23 +85,30 @@ def aim_of(router: ModelRouter, artifact: bytes | None, prices: Mapping[str, Pri
     if threshold is None:
         found = f"strategy {router.spec.strategy.type.value} over {len(router.strategy_pools)} pools"
         message = f"{found}: an objective needs a router with one threshold between two pools"
-        return Aim(objective, None, reason=Why.NO_THRESHOLD, message=message)
+        return RouterObjective(objective, None, reason=ObjectiveReason.NO_THRESHOLD, message=message)
     if objective.spend and (unpriced := _unpriced(router, objective.spend, prices)):
         message = (
             f"spec.pricing.currency of {unpriced} is not {objective.spend.currency}: set it, so that the spend is known"
         )
-        return Aim(objective, threshold, reason=Why.NOT_PRICED, message=message)
+        return RouterObjective(objective, threshold, reason=ObjectiveReason.NOT_PRICED, message=message)
     if artifact is None:
-        return Aim(objective, threshold, reason=Why.NOT_CALIBRATED, message=NOT_CALIBRATED)
+        return RouterObjective(objective, threshold, reason=ObjectiveReason.NOT_CALIBRATED, message=NOT_CALIBRATED)
     scorer = router.scorers[0]
     try:
-        found_range = Range.from_arrays(read_artifact(Settings(scorer.config, artifact), scorer.name))
+        found_range = ThresholdRange.from_arrays(read_artifact(Settings(scorer.config, artifact), scorer.name))
     except ConfigError as error:
-        return Aim(objective, threshold, reason=Why.NOT_CALIBRATED, message=f"{NOT_CALIBRATED} ({error})"[:1024])
+        return RouterObjective(
+            objective, threshold, reason=ObjectiveReason.NOT_CALIBRATED, message=f"{NOT_CALIBRATED} ({error})"[:1024]
+        )
     if objective.quality:
         looser = _looser(objective.quality, threshold, found_range)
-        return Aim(objective, threshold, reason=Why.NOT_CALIBRATED if looser else Why.CALIBRATED, message=looser)
-    return Aim(objective, threshold, found_range)
+        return RouterObjective(
+            objective,
+            threshold,
+            reason=ObjectiveReason.NOT_CALIBRATED if looser else ObjectiveReason.CALIBRATED,
+            message=looser,
+        )
+    return RouterObjective(objective, threshold, found_range)
 
 
 def threshold_of(router: ModelRouter) -> int | None:
@@ -116,7 +133,7 @@ def moved(router: ModelRouter, threshold: int) -> ModelRouter:
     return router.model_copy(update={"spec": router.spec.model_copy(update={"strategy": changed})})
 
 
-def _looser(quality: QualityObjective, threshold: int, left: Range) -> str:
+def _looser(quality: QualityObjective, threshold: int, left: ThresholdRange) -> str:
     """Why the threshold does not keep the objective, and the fix; empty if it does."""
     most, again = quality.max_loss_permille, "run `pilotfish calibrate` with --max-quality-loss"
     if left.loss is None:
@@ -150,7 +167,7 @@ def _within(latency: LatencyObjective) -> str:
     return f"permille within {latency.milliseconds} ms"
 
 
-def _current(objective: Objective, control: Control) -> str | None:
+def _current(objective: Objective, control: ControlState) -> str | None:
     if objective.spend and control.seconds > 0:
         return _short(HOUR * (control.small_spend + control.large_spend) / control.seconds)
     if objective.latency and control.requests >= 1:

@@ -9,14 +9,16 @@ from resource_builders import CASCADE, a_router
 
 from pilotfish.api.modelpool import Pricing
 from pilotfish.plugin_api.artifacts import write_artifact
-from pilotfish.routing.aims import aim_of, moved, threshold_of
 from pilotfish.routing.figures import Totals
-from pilotfish.routing.objective import NEVER, Limits, Range, Scores, Why
+from pilotfish.routing.objective_status import moved, router_objective, threshold_of
+from pilotfish.routing.threshold_control import NEVER, ObjectiveReason, Scores, ThresholdBounds, ThresholdRange
 
-LIMITS = Limits(300, 900, 600)
-LEARNED = write_artifact("logprob", Range(Scores.of(range(1000)), LIMITS).to_arrays())
+LIMITS = ThresholdBounds(300, 900, 600)
+LEARNED = write_artifact("logprob", ThresholdRange(Scores.of(range(1000)), LIMITS).to_arrays())
 PROMISED, LOOSER, ABOVE = (
-    write_artifact("logprob", Range(Scores.of(range(1000)), Limits(least, 900, 700), loss).to_arrays())
+    write_artifact(
+        "logprob", ThresholdRange(Scores.of(range(1000)), ThresholdBounds(least, 900, 700), loss).to_arrays()
+    )
     for least, loss in ((300, 0.02), (300, 0.1), (601, 0.02))
 )
 PRICES = {name: Pricing(currency="USD", per_replica_hour="1") for name in ("small", "large")}
@@ -47,7 +49,7 @@ def test_a_moved_router_differs_in_its_threshold_alone(threshold):
 
 
 def test_a_router_without_an_objective_aims_at_nothing():
-    assert aim_of(wants(None), LEARNED, PRICES) is None
+    assert router_objective(wants(None), LEARNED, PRICES) is None
 
 
 def three_stages():
@@ -59,16 +61,16 @@ def three_stages():
 @pytest.mark.parametrize(
     ("objective", "strategy", "artifact", "prices", "reason", "threshold"),
     [
-        (SPEND, CASCADE, None, PRICES, Why.NOT_CALIBRATED, 600),
-        (SPEND, CASCADE, b"no artifact", PRICES, Why.NOT_CALIBRATED, 600),
-        (SPEND, CASCADE, write_artifact("logprob", {}), PRICES, Why.NOT_CALIBRATED, 600),
-        (SPEND, CASCADE, LEARNED, PRICES | {"small": None}, Why.NOT_PRICED, 600),
-        (SPEND, three_stages(), LEARNED, PRICES, Why.NO_THRESHOLD, None),
-        (QUALITY, CASCADE, PROMISED, {}, Why.CALIBRATED, 600),
-        (QUALITY, CASCADE, None, {}, Why.NOT_CALIBRATED, 600),
-        (QUALITY, CASCADE, LEARNED, {}, Why.NOT_CALIBRATED, 600),
-        (QUALITY, CASCADE, LOOSER, {}, Why.NOT_CALIBRATED, 600),
-        (QUALITY, CASCADE, ABOVE, {}, Why.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, None, PRICES, ObjectiveReason.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, b"no artifact", PRICES, ObjectiveReason.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, write_artifact("logprob", {}), PRICES, ObjectiveReason.NOT_CALIBRATED, 600),
+        (SPEND, CASCADE, LEARNED, PRICES | {"small": None}, ObjectiveReason.NOT_PRICED, 600),
+        (SPEND, three_stages(), LEARNED, PRICES, ObjectiveReason.NO_THRESHOLD, None),
+        (QUALITY, CASCADE, PROMISED, {}, ObjectiveReason.CALIBRATED, 600),
+        (QUALITY, CASCADE, None, {}, ObjectiveReason.NOT_CALIBRATED, 600),
+        (QUALITY, CASCADE, LEARNED, {}, ObjectiveReason.NOT_CALIBRATED, 600),
+        (QUALITY, CASCADE, LOOSER, {}, ObjectiveReason.NOT_CALIBRATED, 600),
+        (QUALITY, CASCADE, ABOVE, {}, ObjectiveReason.NOT_CALIBRATED, 600),
     ],
     ids=[
         "no artifact",
@@ -84,26 +86,26 @@ def three_stages():
     ],
 )
 def test_a_threshold_that_cannot_move_stays_and_says_why(objective, strategy, artifact, prices, reason, threshold):
-    aim = aim_of(wants(objective, strategy), artifact, prices)
+    aim = router_objective(wants(objective, strategy), artifact, prices)
     told = aim.status(aim.begin())
     assert aim.begin() is None
     assert (told.reason, told.threshold_permille, told.current) == (reason.value, threshold, None)
-    assert bool(told.message) == (reason is not Why.CALIBRATED)
+    assert bool(told.message) == (reason is not ObjectiveReason.CALIBRATED)
 
 
 def test_an_artifact_that_promises_no_loss_is_not_said_to_be_of_another_objective():
     """Calibrated for spend, and by a version whose artifacts had no promises."""
-    unknown = Range(Scores.of(range(1000)), LIMITS).to_arrays()
+    unknown = ThresholdRange(Scores.of(range(1000)), LIMITS).to_arrays()
     del unknown["objective_loss"]
     for artifact in (LEARNED, write_artifact("logprob", unknown)):
-        message = aim_of(wants(QUALITY), artifact, {}).message
+        message = router_objective(wants(QUALITY), artifact, {}).message
         assert message.startswith(
             "the scorer's artifact does not record a limit on the loss: run `pilotfish calibrate`"
         )
 
 
 def test_spend_over_the_target_lowers_the_threshold_to_its_bound_and_tells_what_is_spent():
-    aim = aim_of(wants(SPEND), LEARNED, PRICES)
+    aim = router_objective(wants(SPEND), LEARNED, PRICES)
     control = aim.begin()
     assert control.threshold == LIMITS.start
     for _ in range(60):
@@ -114,7 +116,7 @@ def test_spend_over_the_target_lowers_the_threshold_to_its_bound_and_tells_what_
 
 
 def test_too_many_slow_answers_lower_the_threshold_and_few_let_it_rise():
-    aim = aim_of(wants(LATENCY), LEARNED, {})
+    aim = router_objective(wants(LATENCY), LEARNED, {})
     slower = quicker = aim.begin()
     for _ in range(30):
         slower = aim.step(slower, Totals(requests=10, escalated=5, slow=4), 2.0)

@@ -51,7 +51,7 @@ QUANTILES = 501
 """Scores kept in an artifact."""
 
 
-class Why(StrEnum):
+class ObjectiveReason(StrEnum):
     """Why the threshold moved, or did not."""
 
     WARMING_UP = "WarmingUp"
@@ -96,7 +96,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ThresholdBounds:
     """Calibrated bounds of the threshold, permille, and where it starts."""
 
     least: int
@@ -109,14 +109,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Range:
+class ThresholdRange:
     """What calibration stores for an objective: its scores, and the bounds of the threshold.
 
     `loss`: the limit on the mean quality lost (0 to 1) that holds from `limits.least` on; None: there is none.
     """
 
     scores: Scores
-    limits: Limits
+    limits: ThresholdBounds
     loss: float | None = None
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -141,13 +141,13 @@ class Range:
         loss = arrays.get("objective_loss", np.array([]))
         return cls(
             Scores.of([int(score) for score in scores]),
-            Limits(least, most, start),
+            ThresholdBounds(least, most, start),
             float(loss[0]) if loss.shape == (1,) else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Measurement:
     """What happened since the last step, at all gateways together.
 
     `requests` that ended, `escalated` of them; what they spent at the small pools and at the last one; `slow`: how
@@ -163,11 +163,11 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class ControlState:
     """State after a step. `threshold` and `why` are reported; the other fields are internal."""
 
     threshold: int
-    why: Why = Why.WARMING_UP
+    reason: ObjectiveReason = ObjectiveReason.WARMING_UP
     share: float = 0.0
     debt: float = 0.0
     seconds: float = 0.0
@@ -179,7 +179,7 @@ class Control:
     large_spend: float = 0.0
     slow: float = 0.0
 
-    def remembering(self, reading: Reading) -> "Control":
+    def remembering(self, reading: Measurement) -> "ControlState":
         """The state with a reading added to its decaying sums."""
         keep, recent = math.exp(-reading.seconds / MEMORY_SECONDS), math.exp(-reading.seconds / RATE_SECONDS)
         return replace(
@@ -195,11 +195,11 @@ class Control:
         )
 
     @property
-    def belief(self) -> "Belief | None":
+    def belief(self) -> "PeerState | None":
         """What this gateway reports to the others; None before the first reading."""
-        return Belief(self.debt, self.share) if self.seconds > 0 else None
+        return PeerState(self.debt, self.share) if self.seconds > 0 else None
 
-    def agreeing(self, others: Sequence["Belief"]) -> "Control":
+    def agreeing(self, others: Sequence["PeerState"]) -> "ControlState":
         """The state moved towards the mean of the other gateways' values; a state without a reading takes the mean."""
         if not others:
             return self
@@ -212,19 +212,21 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class PeerState:
     """Debt and share of requests for the last pool of one gateway, after its last step."""
 
     debt: float
     share: float
 
 
-def begin(limits: Limits, scores: Scores) -> Control:
+def begin(limits: ThresholdBounds, scores: Scores) -> ControlState:
     """The state before the first reading."""
-    return Control(threshold=limits.start, share=scores.escalated(limits.start))
+    return ControlState(threshold=limits.start, share=scores.escalated(limits.start))
 
 
-def spend_step(control: Control, reading: Reading, *, per_second: float, limits: Limits, scores: Scores) -> Control:
+def spend_step(
+    control: ControlState, reading: Measurement, *, per_second: float, limits: ThresholdBounds, scores: Scores
+) -> ControlState:
     """The next threshold for a spend of `per_second`. A reading of no time changes nothing."""
     if reading.seconds <= 0:
         return control
@@ -242,7 +244,9 @@ def spend_step(control: Control, reading: Reading, *, per_second: float, limits:
     return _moved(now, share, limits, scores, settled=abs(debt) <= 0.01 * 600 * per_second, over=debt > 0)
 
 
-def latency_step(control: Control, reading: Reading, *, quantile: float, limits: Limits, scores: Scores) -> Control:
+def latency_step(
+    control: ControlState, reading: Measurement, *, quantile: float, limits: ThresholdBounds, scores: Scores
+) -> ControlState:
     """The next threshold such that the share 1 - `quantile` of requests is slower than the target, or less.
 
     Each reading moves the share of large calls; what is said of it rests on all that is remembered, as the few
@@ -259,16 +263,18 @@ def latency_step(control: Control, reading: Reading, *, quantile: float, limits:
     return _moved(now, share, limits, scores, settled=abs(of_late) <= allowed / 4, over=of_late > 0)
 
 
-def _moved(control: Control, share: float, limits: Limits, scores: Scores, *, settled: bool, over: bool) -> Control:
+def _moved(
+    control: ControlState, share: float, limits: ThresholdBounds, scores: Scores, *, settled: bool, over: bool
+) -> ControlState:
     least, most = scores.escalated(limits.least), scores.escalated(limits.most)
     share = min(most, max(least, share))
     threshold = min(limits.most, max(limits.least, scores.threshold(share)))
     if share <= least and not settled:
-        why = Why.AT_LEAST
+        why = ObjectiveReason.AT_LEAST
     elif share >= most and not settled:
-        why = Why.AT_MOST
+        why = ObjectiveReason.AT_MOST
     elif settled:
-        why = Why.ON_TARGET
+        why = ObjectiveReason.ON_TARGET
     else:
-        why = Why.OVER_TARGET if over else Why.UNDER_TARGET
-    return replace(control, threshold=threshold, share=share, why=why)
+        why = ObjectiveReason.OVER_TARGET if over else ObjectiveReason.UNDER_TARGET
+    return replace(control, threshold=threshold, share=share, reason=why)

@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.routing.objective import (
+from pilotfish.routing.threshold_control import (
     NEVER,
-    Belief,
-    Control,
-    Limits,
-    Reading,
+    ControlState,
+    Measurement,
+    ObjectiveReason,
+    PeerState,
     Scores,
-    Why,
+    ThresholdBounds,
     begin,
     latency_step,
     spend_step,
 )
 
 SCORES = Scores.of(list(range(0, 1000, 2)))
-WIDE = Limits(0, NEVER, 500)
+WIDE = ThresholdBounds(0, NEVER, 500)
 SMALL, LARGE = 1.0, 9.0
 STEP = 2.0
 
@@ -33,7 +33,7 @@ def served(random, thresholds, rate, shares=None):
         for threshold, count in zip(thresholds, counts, strict=True)
     )
     requests = int(counts.sum())
-    return Reading(STEP, requests, escalated, requests * SMALL, escalated * LARGE)
+    return Measurement(STEP, requests, escalated, requests * SMALL, escalated * LARGE)
 
 
 def simulate(per_second, rates, *, gateways=1, delay=1, seed=0, shares=None):
@@ -42,7 +42,7 @@ def simulate(per_second, rates, *, gateways=1, delay=1, seed=0, shares=None):
     """
     random = np.random.default_rng(seed)
     controls = [begin(WIDE, SCORES) for _ in range(gateways)]
-    heard = [Reading(STEP, 0)] * delay
+    heard = [Measurement(STEP, 0)] * delay
     spent = []
     for rate in rates:
         reading = served(random, [control.threshold for control in controls], rate, shares)
@@ -71,7 +71,7 @@ def test_gateways_that_believe_differently_come_to_one_threshold_and_keep_to_the
     """Each asks at its own moment, so that beliefs are stale by a part of a step."""
     random = np.random.default_rng(3)
     controls = [replace(begin(WIDE, SCORES), debt=debt, seconds=1.0) for debt in (900.0, -900.0, 0.0)]
-    pending = [Reading(0.0, 0)] * 3
+    pending = [Measurement(0.0, 0)] * 3
     spent, apart = [], []
     for _ in range(1800):
         for turn in range(3):
@@ -81,7 +81,7 @@ def test_gateways_that_believe_differently_come_to_one_threshold_and_keep_to_the
             others = [other.belief for place, other in enumerate(controls) if place != turn]
             agreed = controls[turn].agreeing(others)
             controls[turn] = spend_step(agreed, pending[turn], per_second=30.0, limits=WIDE, scores=SCORES)
-            pending[turn] = Reading(0.0, 0)
+            pending[turn] = Measurement(0.0, 0)
         apart.append(max(c.debt for c in controls) - min(c.debt for c in controls))
     assert worst_window(np.array(spent).reshape(-1, 3).sum(axis=1), 30.0) < 0.02
     assert np.mean(apart[:3]) > 900
@@ -89,7 +89,7 @@ def test_gateways_that_believe_differently_come_to_one_threshold_and_keep_to_the
 
 
 def sum_of(before, more, *, seconds):
-    return Reading(
+    return Measurement(
         before.seconds + seconds,
         before.requests + more.requests,
         before.escalated + more.escalated,
@@ -102,8 +102,8 @@ def test_a_gateway_that_has_seen_nothing_takes_over_what_others_believe():
     fresh = begin(WIDE, SCORES)
     assert fresh.belief is None
     assert fresh.agreeing([]) == fresh
-    assert fresh.agreeing([Belief(4.0, 0.2), Belief(8.0, 0.4)]).share == pytest.approx(0.3)
-    assert fresh.agreeing([Belief(4.0, 0.2), Belief(8.0, 0.4)]).debt == pytest.approx(6.0)
+    assert fresh.agreeing([PeerState(4.0, 0.2), PeerState(8.0, 0.4)]).share == pytest.approx(0.3)
+    assert fresh.agreeing([PeerState(4.0, 0.2), PeerState(8.0, 0.4)]).debt == pytest.approx(6.0)
 
 
 def test_bursts_and_lulls_are_followed():
@@ -136,7 +136,7 @@ def readings(draw):
     escalated = draw(st.integers(0, requests))
     spends = st.floats(0, 1e6)
     seconds = draw(st.floats(0, 1000))
-    return Reading(seconds, requests, escalated, draw(spends), draw(spends), draw(st.integers(0, requests)))
+    return Measurement(seconds, requests, escalated, draw(spends), draw(spends), draw(st.integers(0, requests)))
 
 
 @given(
@@ -145,7 +145,7 @@ def readings(draw):
     st.floats(1e-6, 1e6),
 )
 def test_the_threshold_never_leaves_its_bounds(happened, bounds, per_second):
-    limits = Limits(bounds[0], bounds[2], bounds[1])
+    limits = ThresholdBounds(bounds[0], bounds[2], bounds[1])
     by_spend = by_latency = begin(limits, SCORES)
     for reading in happened:
         by_spend = spend_step(by_spend, reading, per_second=per_second, limits=limits, scores=SCORES)
@@ -163,16 +163,20 @@ def test_a_share_becomes_the_least_threshold_that_gives_it(share):
 
 
 def test_what_is_out_of_reach_is_said():
-    rich = Control(500)
+    rich = ControlState(500)
     for _ in range(50):
-        rich = spend_step(rich, Reading(2.0, 10, 5, 10.0, 45.0), per_second=1000.0, limits=WIDE, scores=SCORES)
-    assert (rich.threshold, rich.why) == (999, Why.AT_MOST)
-    poor = begin(Limits(300, 800, 500), SCORES)
+        rich = spend_step(rich, Measurement(2.0, 10, 5, 10.0, 45.0), per_second=1000.0, limits=WIDE, scores=SCORES)
+    assert (rich.threshold, rich.reason) == (999, ObjectiveReason.AT_MOST)
+    poor = begin(ThresholdBounds(300, 800, 500), SCORES)
     for _ in range(50):
         poor = spend_step(
-            poor, Reading(2.0, 10, 5, 10.0, 45.0), per_second=0.1, limits=Limits(300, 800, 500), scores=SCORES
+            poor,
+            Measurement(2.0, 10, 5, 10.0, 45.0),
+            per_second=0.1,
+            limits=ThresholdBounds(300, 800, 500),
+            scores=SCORES,
         )
-    assert (poor.threshold, poor.why) == (300, Why.AT_LEAST)
+    assert (poor.threshold, poor.reason) == (300, ObjectiveReason.AT_LEAST)
 
 
 def test_latency_settles_where_the_quantile_is_met():
@@ -190,16 +194,19 @@ def test_latency_settles_where_the_quantile_is_met():
 
 def test_limits_out_of_order_are_refused():
     with pytest.raises(ValueError, match="least <= start <= most"):
-        Limits(500, 400, 450)
+        ThresholdBounds(500, 400, 450)
 
 
-@pytest.mark.parametrize(("slow_each", "why"), [(20, Why.ON_TARGET), (5, Why.OVER_TARGET), (10_000, Why.UNDER_TARGET)])
+@pytest.mark.parametrize(
+    ("slow_each", "why"),
+    [(20, ObjectiveReason.ON_TARGET), (5, ObjectiveReason.OVER_TARGET), (10_000, ObjectiveReason.UNDER_TARGET)],
+)
 def test_a_few_requests_a_reading_do_not_make_latency_s_reason_flap(slow_each, why):
     """Two requests a reading, of which one in `slow_each` is slow: no reading alone has the 5% that may be."""
     control, told = begin(WIDE, SCORES), []
     for turn in range(400):
         slow = sum((2 * turn + each) % slow_each == 0 for each in range(2))
-        control = latency_step(control, Reading(STEP, 2, slow=slow), quantile=0.95, limits=WIDE, scores=SCORES)
-        told.append(control.why)
+        control = latency_step(control, Measurement(STEP, 2, slow=slow), quantile=0.95, limits=WIDE, scores=SCORES)
+        told.append(control.reason)
         control = replace(control, share=0.5)  # away from its bounds, which have reasons of their own
     assert set(told[200:]) == {why}
