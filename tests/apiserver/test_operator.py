@@ -185,7 +185,7 @@ def test_somebody_elses_object_of_the_same_name_is_left_alone(api, operator, nam
         lambda: condition(api, pool, "Scaled").get("reason") == "Refused",
         seconds=START_SECONDS,
     )
-    assert "does not belong to this pool" in condition(api, pool, "Scaled")["message"]
+    assert "does not belong to this ModelPool" in condition(api, pool, "Scaled")["message"]
     assert api.get(theirs)["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
 
 
