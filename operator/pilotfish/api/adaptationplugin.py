@@ -56,7 +56,7 @@ class AdaptationPluginSpec(Model):
     sources: Annotated[tuple[DocumentSource, ...], *list_map("name", maximum=32)] = ()
     """The documents that the plugin reads, at most 32. Each source has exactly one of configMapRef, uri."""
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=600)] = 5
-    """The maximum time that the plugin may take for one request, in seconds."""
+    """The maximum time of one call to the plugin, in seconds."""
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
     """What happens to a request when the plugin fails or exceeds timeoutSeconds.
     - Ignore: the request is answered without the plugin.

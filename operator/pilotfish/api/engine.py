@@ -21,8 +21,8 @@ class ModelSource(Model):
 
     uri: Uri
     """The address of the weights: scheme://path. The scheme selects the source that fetches them: hf (Hugging Face
-    Hub), s3, gs, pvc (a PersistentVolumeClaim), file (a path on the node), package (an installed Python package), or
-    one that a plugin adds. `pilotfish plugins` lists the installed sources.
+    Hub), s3, gs, pvc (a PersistentVolumeClaim), file (a path on the machine, in a cluster in the pool's image), package
+    (an installed Python package), or one that a plugin adds. `pilotfish plugins` lists the installed sources.
     """
     revision: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """The branch, tag or commit to fetch, for sources that have revisions, such as hf. Defaults to the source's own

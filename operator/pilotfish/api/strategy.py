@@ -46,11 +46,11 @@ class Artifact(Model):
     config_map_ref: ConfigMapKeyRef | None = None
     """The ConfigMap key that holds the artifact. Exactly one of configMapRef, uri must be set."""
     uri: Uri | None = None
-    """The address of the artifact, scheme://path. `pilotfish up` reads file:// addresses only. Exactly one of
+    """The file:// address of the artifact, for `pilotfish up` only. In a cluster, use configMapRef. Exactly one of
     configMapRef, uri must be set.
     """
     sha256: Sha256 | None = None
-    """The SHA-256 of the artifact, as 64 lower-case hexadecimal digits. An artifact with another one is rejected."""
+    """The SHA-256 of the artifact, as 64 lower-case hexadecimal digits. Accepted, but not checked yet."""
 
 
 class Scorer(Model):

@@ -141,12 +141,24 @@ def _object(flat: Schema, definitions: Mapping[str, Any], path: str) -> Schema:
         raise UnknownConstruct(path, "an object must have fields, or values of one type, or be Opaque")
     result: Schema = {"properties": {}}
     for name, field in flat["properties"].items():
-        result["properties"][name] = _convert(field, definitions, f"{path}.{name}")
+        converted = _convert(field, definitions, f"{path}.{name}")
         if not field.get("description"):
             raise UnknownConstruct(f"{path}.{name}", "a field needs a docstring, which `kubectl explain` prints")
+        result["properties"][name] = converted | {"description": _with_bounds(field["description"], converted)}
     if flat.get("required"):
         result["required"] = flat["required"]
     return result
+
+
+def _with_bounds(description: str, schema: Schema) -> str:
+    """The description with the default and the range of the field, which `kubectl explain` does not print."""
+    facts = []
+    if isinstance(schema.get("default"), str | int):
+        facts.append(f"Defaults to {schema['default']}.")
+    if "minimum" in schema and "maximum" in schema:
+        facts.append(f"Must be from {schema['minimum']} to {schema['maximum']}.")
+    separator = "\n\n" if "\n" in description else " "
+    return separator.join([description, " ".join(facts)]) if facts else description
 
 
 def _array(flat: Schema, definitions: Mapping[str, Any], path: str) -> Schema:

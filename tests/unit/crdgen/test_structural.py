@@ -50,7 +50,7 @@ ITEM = {
         "name": {"type": "string", "description": "A short name.", "maxLength": 8},
         "above": {
             "type": "integer",
-            "description": "A number above 4.\n- five: the default.",
+            "description": "A number above 4.\n- five: the default.\n\nDefaults to 5.",
             "minimum": 5,
             "default": 5,
         },
