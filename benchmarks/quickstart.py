@@ -1,7 +1,7 @@
 """The quickstart's cascade on prompts that were written down before they were tried: who answered, was it right?
 
     pilotfish up examples/quickstart            # in another shell
-    .venv/bin/python benchmarks/quickstart.py   # prints the table of docs/quickstart.md
+    .venv/bin/python benchmarks/quickstart.py   # prints a table of answers
 
 A pattern that was written with each prompt decides whether its answer is right. Temperature 0. Then the time to
 the first token of an escalated answer, streamed: the router as it is, and a router of the same folder that holds
@@ -67,7 +67,7 @@ def first_token(client: openai.OpenAI, model: str, prompt: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8080/v1")
-    parser.add_argument("--model", default="assistant")
+    parser.add_argument("--model", default="cascade")
     parser.add_argument("--hold", help="a router over the same pools with streaming: Hold")
     given = parser.parse_args()
     client = openai.OpenAI(base_url=given.url, api_key="none", timeout=600, max_retries=0)

@@ -9,6 +9,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 AUSTRALIA = "What is the capital of Australia?"
 PRIDE = "Who wrote Pride and Prejudice, and in which year was it published?"
+PARCEL = "Which team answers it, billing or delivery: Where is my parcel?"
 
 
 def deployment(cluster, pool="small"):
@@ -18,18 +19,18 @@ def deployment(cluster, pool="small"):
 def test_helm_installs_and_the_quickstart_becomes_ready(cluster):
     cluster.install("--set", "pools.runtime=Deployment")
     cluster.kubectl("apply", "-f", str(ROOT / "examples" / "quickstart"))
-    cluster.wait_ready("mp/small", "mp/large", "mr/assistant")
+    cluster.wait_ready("mp/small", "mp/large", "mr/assistant", "mr/cascade")
     table = cluster.kubectl("get", "mp,mr")
     assert "Answering" in table
 
 
 def test_the_small_model_answers_and_the_large_one_takes_over(cluster):
-    cluster.start_asking("australia", "assistant", AUSTRALIA)
-    cluster.start_asking("pride", "assistant", PRIDE)
-    small, large = cluster.answer("australia"), cluster.answer("pride")
+    cluster.start_asking("australia", "cascade", AUSTRALIA)
+    cluster.start_asking("parcel", "cascade", PARCEL)
+    small, large = cluster.answer("australia"), cluster.answer("parcel")
     assert "Canberra" in small["text"]
     assert small["headers"]["x-pilotfish-escalated"] == "false"
-    assert "1813" in large["text"]
+    assert "delivery" in large["text"]
     assert large["headers"]["x-pilotfish-escalated"] == "true"
 
 
@@ -42,7 +43,7 @@ def test_at_zero_a_pool_runs_nothing_and_stays_ready(cluster):
 
 def test_a_router_changes_and_no_engine_restarts(cluster):
     before = deployment(cluster)["spec"]["template"]
-    change = {"spec": {"strategy": {"type": "Direct", "cascade": None, "direct": {"poolRef": {"name": "small"}}}}}
+    change = {"spec": {"strategy": {"type": "Direct", "predictive": None, "direct": {"poolRef": {"name": "small"}}}}}
     cluster.kubectl("patch", "mr", "assistant", "--type=merge", "-p", json.dumps(change))
     cluster.start_asking("direct", "assistant", PRIDE)
     assert cluster.answer("direct")["headers"]["x-pilotfish-stages"] == "small"

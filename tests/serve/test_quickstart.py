@@ -13,8 +13,13 @@ from tests.serve.up import Up, ask
 from tests.support.otlp import OtlpSink
 
 ROOT = Path(__file__).parents[2]
+LABEL = (
+    "Review: The kettle broke after two days. I want my money back.\n\n"
+    "Is this review positive or negative? Answer with one word."
+)
 EASY = "What is the capital of Australia?"
-HARD = "Who wrote Pride and Prejudice, and in which year was it published?"
+PRIDE = "Who wrote Pride and Prejudice, and in which year was it published?"
+HARD = "Which team answers it, billing or delivery: Where is my parcel?"
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +42,39 @@ def run(sink):
         run.end()
 
 
-def test_the_small_model_answers_what_it_can(run):
-    status, headers, body = ask(run.url, "assistant", EASY, max_tokens=64)
+def test_the_calibrated_router_chooses_the_small_model_for_a_label(run):
+    status, headers, body = ask(run.url, "assistant", LABEL, max_tokens=64)
+    assert status == 200
+    assert "negative" in body["choices"][0]["message"]["content"].lower()
+    assert headers["x-pilotfish-stages"] == "small"
+
+
+def test_the_calibrated_router_chooses_the_large_model_for_a_fact(run):
+    status, headers, body = ask(run.url, "assistant", PRIDE, max_tokens=64)
+    assert status == 200
+    text = body["choices"][0]["message"]["content"]
+    assert "Austen" in text
+    assert "1813" in text
+    assert headers["x-pilotfish-stages"] == "large"
+
+
+def test_the_cascade_keeps_an_answer_with_a_high_score(run):
+    status, headers, body = ask(run.url, "cascade", EASY, max_tokens=64)
     assert status == 200
     assert "Canberra" in body["choices"][0]["message"]["content"]
     assert (headers["x-pilotfish-stages"], headers["x-pilotfish-escalated"]) == ("small", "false")
 
 
-def test_the_large_model_answers_what_it_must(run):
-    status, headers, body = ask(run.url, "assistant", HARD, max_tokens=64)
+def test_the_cascade_escalates_an_answer_with_a_low_score(run):
+    status, headers, body = ask(run.url, "cascade", HARD, max_tokens=64)
     assert status == 200
-    text = body["choices"][0]["message"]["content"]
-    assert "Austen" in text
-    assert "1813" in text
+    assert "delivery" in body["choices"][0]["message"]["content"]
     assert headers["x-pilotfish-escalated"] == "true"
 
 
 def test_after_an_escalation_the_small_engine_is_idle_while_the_large_one_generates(run):
     body = {
-        "model": "assistant",
+        "model": "cascade",
         "messages": [{"role": "user", "content": HARD + " Explain at length."}],
         "temperature": 0,
         "stream": True,
@@ -111,7 +130,7 @@ def lacks(spans) -> str:
 
 def test_the_spans_of_an_escalation_tell_the_decision(run, sink):
     trace = f"{77:032x}"
-    body = {"model": "assistant", "messages": [{"role": "user", "content": HARD}], "temperature": 0, "max_tokens": 16}
+    body = {"model": "cascade", "messages": [{"role": "user", "content": HARD}], "temperature": 0, "max_tokens": 16}
     request = urllib.request.Request(  # noqa: S310
         f"{run.url}/v1/chat/completions",
         data=json.dumps(body).encode(),
@@ -121,10 +140,10 @@ def test_the_spans_of_an_escalation_tell_the_decision(run, sink):
         json.load(answer)
         headers = {name.lower(): value for name, value in answer.headers.items()}
     assert headers["x-pilotfish-stages"] == "small,large"
-    wanted = {"chat assistant", "chat small", "chat large"}
+    wanted = {"chat cascade", "chat small", "chat large"}
     assert sink.wait_until(lambda spans: wanted <= {span.name for span in spans if span.trace == trace}, 60)
     told = {span.name: span.attributes for span in sink.spans() if span.trace == trace}
-    assert told["chat assistant"]["pilotfish.escalated"]
+    assert told["chat cascade"]["pilotfish.escalated"]
     assert told["chat small"]["pilotfish.verdict"] == "Rejected"
     assert str(told["chat small"]["pilotfish.score_permille"]) == headers["x-pilotfish-score"]
     assert told["chat large"]["pilotfish.verdict"] == "Accepted"
