@@ -16,7 +16,9 @@ from pilotfish.cli.client import checked, gateway_address, session
 def explain(
     prompt: Annotated[str, typer.Argument(help="The prompt.")],
     model: Annotated[str, typer.Option("-m", "--model", help="The router.")],
-    url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="URL of the gateway. Defaults to that of the running `pilotfish up`.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.", min=1)] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print the gateway's JSON.")] = False,
 ) -> None:

@@ -41,7 +41,9 @@ def record(
     out: Annotated[
         Path, typer.Option(help="The log, a .jsonl file. Requests that it already has are not sent again.")
     ] = Path("log.jsonl"),
-    url: Annotated[str | None, typer.Option(help="The gateway; that of `pilotfish up` where left out.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="URL of the gateway. Defaults to that of the running `pilotfish up`.")
+    ] = None,
     at_once: Annotated[int, typer.Option(help="Number of prompts in flight.", min=1, max=256)] = 4,
     max_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.", min=1)] = 128,
     limit: Annotated[
