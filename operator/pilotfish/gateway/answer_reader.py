@@ -137,11 +137,17 @@ class AnswerReader:
 
     async def next(self) -> Piece | None:
         """The next piece, None at the end. Raises BadUpstream or DeadlineExceeded when the answer breaks off."""
-        return self._ahead.popleft() if self._ahead else await self._receive()
+        if self._ahead:
+            return self._ahead.popleft()
+        piece = await self._pieces.receive()
+        if piece is None or piece.chunks:
+            self._note(piece)
+        return piece
 
     async def read_ahead(self) -> Piece | None:
         """The next piece that was not read before, None at the end. `next` will return it too."""
-        piece = await self._receive()
+        piece = await self._pieces.receive()
+        self._note(piece)
         if piece is not None:
             self._ahead.append(piece)
         return piece
@@ -155,8 +161,7 @@ class AnswerReader:
         while await self.read_ahead():
             pass
 
-    async def _receive(self) -> Piece | None:
-        piece = await self._pieces.receive()
+    def _note(self, piece: Piece | None) -> None:
         if piece is None:
             self._text_complete = self._pieces.parsed
         elif piece.chunks:
@@ -164,7 +169,6 @@ class AnswerReader:
                 self._usage = read_usage(chunk) or self._usage
                 if self._pieces.parsed:
                     self._note_text(chunk)
-        return piece
 
     def _note_text(self, chunk: Chunk) -> None:
         for choice in chunk["choices"]:

@@ -20,6 +20,7 @@ def headers(record: RequestRecord) -> dict[str, str]:
 
 def pilotfish_object(record: RequestRecord) -> dict[str, Any]:
     """The `pilotfish` object of an answer."""
+    cost = record.cost
     return {
         "id": record.id,
         "route": record.route,
@@ -27,7 +28,7 @@ def pilotfish_object(record: RequestRecord) -> dict[str, Any]:
         "answered_by": record.stages[-1].pool if record.stages else None,
         "escalated": record.escalated,
         "stages": [stage_object(stage) for stage in record.stages],
-        **({"cost": cost_object(record.cost)} if record.cost else {}),
+        **({"cost": cost_object(cost)} if cost else {}),
         **details(record),
     }
 

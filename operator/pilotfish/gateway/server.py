@@ -315,25 +315,25 @@ class Sender:
     async def send(self, exchange: Exchange, taken: Taken) -> None:
         """Send a stream, or prepare a whole answer that the server sends."""
         encoder, headers = encoder_for(exchange.request), report.headers(exchange.record)
+        stream = None
         while piece := await taken.answer.next():
             if ready := encoder.add(piece):
-                await self._write(headers, ready)
+                stream = stream or await self._commit(headers)
+                await stream.write(ready)
         # The record is complete only when the stage is closed, and the last bytes contain it.
         taken.close()
         rest = encoder.end(report.pilotfish_object(exchange.record))
         if not exchange.request.stream:
             self._answer = web.Response(body=rest, headers={**headers, "Content-Type": JSON})
             return
-        stream = await self._write(headers, rest)
+        stream = stream or await self._commit(headers)
+        await stream.write(rest)
         await stream.write_eof()
 
-    async def _write(self, headers: Mapping[str, str], data: bytes) -> web.StreamResponse:
-        stream = self._committed
-        if stream is None:
-            stream = self._answer = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
-            await stream.prepare(self.request)
-            self._committed = stream
-        await stream.write(data)
+    async def _commit(self, headers: Mapping[str, str]) -> web.StreamResponse:
+        stream = self._answer = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
+        await stream.prepare(self.request)
+        self._committed = stream
         return stream
 
     async def fail(self, error: RequestError) -> web.StreamResponse:

@@ -43,8 +43,7 @@ class StreamEncoder:
     def add(self, piece: Piece) -> bytes:
         """The events of the piece that can be sent."""
         if piece.chunks is None:
-            held = self._release()
-            return _events(held) + piece.raw if held else piece.raw
+            return piece.raw if self._last is None else _events(self._release()) + piece.raw
         return _events([ready for chunk in piece.chunks for ready in self._shaped(chunk)])
 
     def end(self, report: Mapping[str, Any]) -> bytes:
