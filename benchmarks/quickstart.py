@@ -19,10 +19,7 @@ import openai
 
 TWO = (
     {"prompt": "What is the capital of Australia?", "right": "canberra"},
-    {
-        "prompt": "Who wrote Pride and Prejudice, and in which year was it published?",
-        "right": "austen.*1813|1813.*austen",
-    },
+    {"prompt": "Which team answers it, billing or delivery: Where is my parcel?", "right": "delivery"},
 )
 MOST_TOKENS = 96
 
