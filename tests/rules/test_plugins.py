@@ -10,7 +10,7 @@ BLOCK = re.compile(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOT
 
 def test_the_tutorial_shows_files_that_tests_run() -> None:
     blocks = BLOCK.findall((ROOT / "docs" / "plugins.md").read_text())
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for path, shown in blocks:
         assert shown == (ROOT / path).read_text(), f"docs/plugins.md does not show {path} as it is"
 
