@@ -46,12 +46,12 @@ class _MemberFault:
 def _closest(faults: Mapping[str, tuple[_MemberFault, ...]]) -> str:
     missing = {name: sum(fault.missing for fault in found) for name, found in faults.items()}
     least = min(missing.values())
-    told = [
+    closest = [
         f"{name}: {'; '.join(fault.text for fault in found)}"
         for name, found in faults.items()
         if missing[name] == least
     ]
-    return f"does not implement {' or '.join(told)}"
+    return f"does not implement {' or '.join(closest)}"
 
 
 def _faults(plugin: type, protocol: type) -> Iterator[_MemberFault]:

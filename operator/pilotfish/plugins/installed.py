@@ -32,3 +32,7 @@ class InstalledPlugins:
     def scorer(self, name: str) -> Any:
         """The class of a scorer. Raises PluginError."""
         return self.registry.load(SCORERS, name)
+
+    def adaptation(self, name: str) -> Any:
+        """The class of an adaptation. Raises PluginError."""
+        return self.registry.load(ADAPTATIONS, name)

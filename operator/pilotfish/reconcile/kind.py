@@ -51,6 +51,9 @@ class Installed(Protocol):
     def scorer(self, name: str) -> Any:
         """The class of a scorer. Raises PluginError."""
 
+    def adaptation(self, name: str) -> Any:
+        """The class of an adaptation. Raises PluginError."""
+
 
 class Observer(Protocol):
     """What is known of the cluster. Methods that may ask another server are coroutines."""

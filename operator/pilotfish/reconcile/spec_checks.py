@@ -53,13 +53,24 @@ def remark_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
 
 
 def check_plugin(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Fault]:
-    """A type or a source that is not installed."""
-    if plugin.spec.type not in installed.adaptations:
-        message = _not_installed("plugin", plugin.spec.type, installed.adaptations)
-        yield Fault(("spec", "type"), message, Reason.UNKNOWN_PLUGIN)
+    """A type or a source that is not installed, and a config that the plugin refuses."""
+    yield from _adaptation(plugin, installed)
     for index, source in enumerate(plugin.spec.sources):
         if source.uri is not None:
             yield from _scheme(("spec", "sources", index, "uri"), source.uri, installed)
+
+
+def _adaptation(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Fault]:
+    if plugin.spec.type not in installed.adaptations:
+        message = _not_installed("plugin", plugin.spec.type, installed.adaptations)
+        yield Fault(("spec", "type"), message, Reason.UNKNOWN_PLUGIN)
+        return
+    try:
+        installed.adaptation(plugin.spec.type).from_settings(Settings(config=plugin.spec.config))
+    except PluginError as error:
+        yield Fault(("spec", "type"), str(error), Reason.UNKNOWN_PLUGIN)
+    except ConfigError as error:
+        yield Fault(("spec", *error.field.split(".")), error.message, Reason.INVALID_PLUGIN_CONFIG)
 
 
 def _judges_whole(scorer: str, installed: Installed) -> bool:
