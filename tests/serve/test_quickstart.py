@@ -31,9 +31,27 @@ def sink():
         sink.close()
 
 
+ALWAYS_ESCALATES = """
+apiVersion: pilotfish.dev/v1alpha1
+kind: ModelRouter
+metadata: {name: escalates}
+spec:
+  strategy:
+    type: Cascade
+    cascade:
+      streaming: EarlyExit
+      stages:
+        - poolRef: {name: small}
+          accept: {scorer: {name: logprob}, thresholdPermille: 1000, decideWithinTokens: 32}
+        - poolRef: {name: large}
+"""
+
+
 @pytest.fixture(scope="module")
-def run(sink):
-    run = Up(ROOT / "examples" / "quickstart", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+def run(sink, tmp_path_factory):
+    extra = tmp_path_factory.mktemp("routers") / "escalates.yaml"
+    extra.write_text(ALWAYS_ESCALATES)
+    run = Up(ROOT / "examples" / "quickstart", extra, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
     try:
         run.wait_for("small: ready")
         run.wait_for("large: ready")
@@ -74,8 +92,8 @@ def test_the_cascade_escalates_an_answer_with_a_low_score(run):
 
 def test_after_an_escalation_the_small_engine_is_idle_while_the_large_one_generates(run):
     body = {
-        "model": "cascade",
-        "messages": [{"role": "user", "content": HARD + " Explain at length."}],
+        "model": "escalates",
+        "messages": [{"role": "user", "content": PRIDE + " Explain at length."}],
         "temperature": 0,
         "stream": True,
         "max_tokens": 400,
