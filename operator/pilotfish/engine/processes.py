@@ -67,7 +67,7 @@ def _end(find: Callable[[], list[psutil.Process]], *, politely: bool) -> None:
 
 def _is_launcher(process: psutil.Process) -> bool:
     try:
-        return "ray.scripts.scripts" in process.cmdline()
+        return "pilotfish.engine.ray_start" in process.cmdline()
     except psutil.Error:
         return False
 

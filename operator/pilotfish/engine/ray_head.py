@@ -39,12 +39,11 @@ class RayPorts:
     serve: int
     agent: int
     metrics: int
-    client: int
 
     @classmethod
     def pick(cls) -> "RayPorts":
         """Some that are free now."""
-        return cls(*free_ports(5))
+        return cls(*free_ports(4))
 
 
 class RayHead:
@@ -187,11 +186,12 @@ class RayHead:
     def _command(self) -> list[str]:
         ports = self.ports
         return [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
+            sys.executable, "-m", "pilotfish.engine.ray_start", "start", "--head", "--block", "--disable-usage-stats",
             "--port=0", f"--node-ip-address={LOOPBACK}", f"--dashboard-host={LOOPBACK}",
             f"--dashboard-port={ports.dashboard}", f"--dashboard-agent-listen-port={ports.agent}",
-            f"--metrics-export-port={ports.metrics}", f"--ray-client-server-port={ports.client}",
-            "--include-log-monitor=false",
+            f"--metrics-export-port={ports.metrics}",
+            # Ray would start processes for an autoscaler and for logs on a driver's terminal.
+            "--no-monitor", "--include-log-monitor=false",
             f"--num-cpus={SCHEDULABLE_CPUS}", f"--num-gpus={self._gpus}", f"--temp-dir={self.folder / 'ray'}",
             f"--object-store-memory={OBJECT_STORE_BYTES}", "--log-color=false",
         ]  # fmt: skip

@@ -1,8 +1,13 @@
 """The Serve deployment that holds a pool's engine: Ray's, less what pools do not need, with local adapters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
+from vllm.utils.ompmultiprocessing import OMPProcessManager
 
 from pilotfish.engine.own_log import logged_exception
 
@@ -18,8 +23,35 @@ class _LocalAdapter:
     local_path: str
 
 
+class OneProcessEngine(VLLMEngine):  # type: ignore[misc]  # Ray is not typed
+    """vLLM with its only worker in the process of the engine's core, which saves a process that imports all of vLLM.
+
+    vLLM on the CPU takes a process for the worker, as OpenMP reads its variables when a process begins. Here the core's
+    process begins with them.
+    """
+
+    def _prepare_engine_config(self, callback_ctx: Any) -> Any:
+        arguments, frontend, config = super()._prepare_engine_config(callback_ctx)
+        if is_for_cpu(config) and config.parallel_config.world_size == 1:
+            config.parallel_config.distributed_executor_backend = "uni"
+        return arguments, frontend, config
+
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        if vllm_engine_config.parallel_config.distributed_executor_backend != "uni":
+            return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+        with OMPProcessManager(vllm_engine_config).configure_omp_envs(rank=0, local_rank=0):
+            return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+
+
+def is_for_cpu(config: Any) -> bool:
+    """Whether a configuration of vLLM is for the CPU."""
+    return bool(config.device_config.device_type == "cpu")
+
+
 class PoolServer(LLMServer):  # type: ignore[misc]  # Ray is not typed
     """One engine, its weights and adapters already on this machine."""
+
+    _default_engine_cls = OneProcessEngine
 
     async def start(self) -> None:
         """Start the engine, then load the adapters.
@@ -43,3 +75,10 @@ class PoolServer(LLMServer):  # type: ignore[misc]  # Ray is not typed
 
     async def _maybe_resolve_lora_from_multiplex(self) -> None:
         """Adapters are loaded at the start. vLLM rejects unknown names."""
+
+
+async def start(llm_config: Mapping[str, Any]) -> PoolServer:
+    """A server whose engine has started. Raises RuntimeError with the cause where it does not start."""
+    server: PoolServer = PoolServer.sync_init(LLMConfig.model_validate(llm_config))
+    await server.start()
+    return server

@@ -17,6 +17,9 @@ from pilotfish.api.modelpool import Task
 INGRESS_DEPLOYMENT = "OpenAiIngress"
 """The deployment that serves HTTP and forwards requests to the engine's replicas."""
 IMPORT_PATH = "ray.serve.llm:build_openai_app"
+"""Ray's own builder: an ingress in front of engines of any number of processes."""
+ONE_DEPLOYMENT_IMPORT_PATH = "pilotfish.engine.application:build"
+"""Ours, for engines of one process on the CPU, which take HTTP themselves."""
 SERVER_CLASS = "pilotfish.engine.server:PoolServer"
 TRACE_EXPORTER = "pilotfish.telemetry.serve_exporter:span_processors"
 
@@ -110,6 +113,8 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
 
     The pool must be deployed (not external) and have at least one replica.
     """
+    if _takes_http_itself(pool, context):
+        return _one_deployment(pool, context)
     rolling = context.rolling
     ingress_actor = rolling.ingress_actor if rolling else {"num_cpus": REPLICA_CPUS}
     common = {"max_ongoing_requests": MAX_ONGOING_REQUESTS} | (rolling.options if rolling else {})
@@ -156,6 +161,29 @@ class ServeApplication:
     def _config(self) -> Mapping[str, Any]:
         config: Mapping[str, Any] = self.value["args"]["llm_configs"][0]
         return config
+
+
+def _takes_http_itself(pool: ModelPool, context: EngineContext) -> bool:
+    """Whether the pool is one deployment: where Serve rolls out changes, an ingress outlives the engines."""
+    return context.rolling is None and pool.spec.accelerator is None and engine_processes(pool) == 1
+
+
+def _one_deployment(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
+    name = engine_deployment(pool)
+    return {
+        "name": context.application or pool.name,
+        "route_prefix": context.route_prefix,
+        "import_path": ONE_DEPLOYMENT_IMPORT_PATH,
+        "runtime_env": {"env_vars": engine_environment(pool, context)},
+        "args": {"name": name, "llm_configs": [_llm_config(pool, context)]},
+        "deployments": [
+            {
+                "name": name,
+                "autoscaling_config": _autoscaling(pool, context),
+                "max_ongoing_requests": MAX_ONGOING_REQUESTS,
+            }
+        ],
+    }
 
 
 def engine_environment(pool: ModelPool, context: EngineContext) -> dict[str, str]:

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
-from pilotfish.render.serve_application import EngineContext, serve_application
+from pilotfish.render.serve_application import (
+    ONE_DEPLOYMENT_IMPORT_PATH,
+    EngineContext,
+    Rolling,
+    serve_application,
+)
 
 API = "pilotfish.dev/v1alpha1"
 
@@ -115,3 +120,19 @@ def test_a_gpu_replica_is_placed_on_its_gpus_and_told_nothing_of_the_cpu():
     assert config["placement_group_config"] == {"bundles": [{"CPU": 1, "GPU": 1}] * 4, "strategy": "STRICT_PACK"}
     assert "dtype" not in config["engine_kwargs"]
     assert "TORCHDYNAMO_DISABLE" not in application["runtime_env"]["env_vars"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "context", "deployments"),
+    [
+        ({}, {}, ["PoolServer:small"]),
+        ({"task": "Embed"}, {}, ["PoolServer:small"]),
+        ({"engine": {"tensorParallelSize": 2}}, {}, ["PoolServer:small", "OpenAiIngress"]),
+        ({"accelerator": {"type": "nvidia-l4", "count": 1}}, {}, ["PoolServer:small", "OpenAiIngress"]),
+        ({}, {"rolling": Rolling(surge=True, drain_seconds=1)}, ["PoolServer:small", "OpenAiIngress"]),
+    ],
+)
+def test_an_engine_of_one_process_on_the_cpu_needs_no_ingress_where_serve_rolls_nothing_out(spec, context, deployments):
+    application = rendered(pool(**spec), **context)
+    assert [entry["name"] for entry in application["deployments"]] == deployments
+    assert (application["import_path"] == ONE_DEPLOYMENT_IMPORT_PATH) == (len(deployments) == 1)
