@@ -32,7 +32,7 @@ from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugin_api.scorers import TokenLogprobs
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.features import features
-from pilotfish.plugins.builtin.scorers.linear import LinearModel
+from pilotfish.plugins.builtin.scorers.linear_model import LinearModel
 from pilotfish.plugins.builtin.scorers.linear_training import train_linear
 from pilotfish.plugins.builtin.scorers.logprob import LogprobScorer, Scale
 from pilotfish.routing.threshold_control import NEVER

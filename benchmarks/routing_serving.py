@@ -18,7 +18,7 @@ from pilotfish.plugins.builtin.scorers.agreement import AgreementScorer
 from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
 from pilotfish.plugins.builtin.scorers.features import features
 from pilotfish.plugins.builtin.scorers.heads import LogisticHead
-from pilotfish.plugins.builtin.scorers.linear import LinearModel
+from pilotfish.plugins.builtin.scorers.linear_model import LinearModel
 from pilotfish.plugins.builtin.scorers.logprob import SIGNAL_NAMES, LogprobScorer, Statistic
 from pilotfish.plugins.builtin.scorers.selfcheck import SelfCheckScorer
 from pilotfish.plugins.builtin.scorers.verifier import VerifierScorer

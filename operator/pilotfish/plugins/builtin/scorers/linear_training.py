@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold
 from pilotfish.base.arrays import Floats
 from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugins.builtin.scorers.features import BUCKETS, LEXICAL, Features, features
-from pilotfish.plugins.builtin.scorers.linear import LinearModel, standardised, weighed
+from pilotfish.plugins.builtin.scorers.linear_model import LinearModel, standardised, weighed
 
 FOLDS = 3
 SEED = 20_231
