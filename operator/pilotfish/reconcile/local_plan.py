@@ -8,11 +8,18 @@ from typing import Any
 from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.modelpool import Tier
 from pilotfish.base.keys import Key
-from pilotfish.render.serve_application import EngineContext, serve_application
+from pilotfish.render.serve_application import (
+    EngineContext,
+    engine_processes,
+    serve_application,
+    takes_http_itself,
+)
 
 GIB = 1024**3
-PROCESS_BYTES = 7 * GIB // 2
-"""Memory of a replica without its weights: its process, the engine's two, and the pool's share of Ray."""
+PROCESS_BYTES = 5 * GIB // 2
+"""Memory of a replica without its weights: its process and the engine core, with the KV cache of the CPU."""
+WORKER_BYTES = 1 * GIB
+"""Memory of each further process of an engine."""
 RAY_BYTES = 1 * GIB
 """Memory of Ray and the gateway."""
 WEIGHTS_FACTOR = 1.3
@@ -105,7 +112,9 @@ def _plan_of(key: Key, wanted: Wanted, running: Wanted, weights_bytes: int | Non
     if replicas == 0:
         return PoolPlan(key, Action.REST, pool, policy)
     gpus = replicas * pool.spec.accelerator.count * pool.spec.nodes if pool.spec.accelerator else 0
-    memory = None if weights_bytes is None else replicas * (PROCESS_BYTES + int(weights_bytes * WEIGHTS_FACTOR))
+    workers = 0 if takes_http_itself(pool) else engine_processes(pool)
+    process_bytes = PROCESS_BYTES + workers * WORKER_BYTES
+    memory = None if weights_bytes is None else replicas * (process_bytes + int(weights_bytes * WEIGHTS_FACTOR))
     return PoolPlan(key, _action(pool, policy, key, running), pool, policy, replicas, gpus, memory)
 
 

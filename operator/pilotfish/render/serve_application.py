@@ -113,7 +113,7 @@ def serve_application(pool: ModelPool, context: EngineContext) -> dict[str, Any]
 
     The pool must be deployed (not external) and have at least one replica.
     """
-    if _takes_http_itself(pool, context):
+    if context.rolling is None and takes_http_itself(pool):
         return _one_deployment(pool, context)
     rolling = context.rolling
     ingress_actor = rolling.ingress_actor if rolling else {"num_cpus": REPLICA_CPUS}
@@ -163,9 +163,9 @@ class ServeApplication:
         return config
 
 
-def _takes_http_itself(pool: ModelPool, context: EngineContext) -> bool:
-    """Whether the pool is one deployment: where Serve rolls out changes, an ingress outlives the engines."""
-    return context.rolling is None and pool.spec.accelerator is None and engine_processes(pool) == 1
+def takes_http_itself(pool: ModelPool) -> bool:
+    """Whether the pool can be one deployment. Where Serve rolls out changes, an ingress has to outlive engines."""
+    return pool.spec.accelerator is None and engine_processes(pool) == 1
 
 
 def _one_deployment(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
