@@ -1,5 +1,6 @@
 """A gateway in this process, stand-in engines behind it, and a real client in front."""
 
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -138,7 +139,8 @@ class House:
         plugins: Sequence[AdaptationPlugin] = (),
     ) -> None:
         if self.gateway is None:
-            self.gateway = GatewayServer(self.settings, self.registry, self.tracing)
+            draws = random.Random(7).random
+            self.gateway = GatewayServer(self.settings, self.registry, self.tracing, uniform=draws)
             self.url = f"http://127.0.0.1:{await self.gateway.start()}"
             self.session = aiohttp.ClientSession()
         views = [self.view(each) for each in pools or [pool("small"), pool("large", "Large")]]
