@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pilotfish.base.errors import BadUpstream
 from pilotfish.gateway.wire.request import ClientRequest, Task
 from pilotfish.gateway.wire.upstream import Chunk, Piece, choice_text, notable, parse_chunk, parse_whole, read_usage
-from pilotfish.routing.cost import Usage
+from pilotfish.routing.cost import UNKNOWN_USAGE, Usage
 from pilotfish.upstream.client import Reply
 from pilotfish.upstream.sse import DONE, EventCutter, payloads
 
@@ -119,7 +119,8 @@ class AnswerReader:
         self._ahead: deque[Piece] = deque()
         self._text: list[str] = []
         self._text_complete = False
-        self._usage = Usage()
+        self._ended = False
+        self._usage = UNKNOWN_USAGE
         self.counted_tokens = 0
         """Tokens of the answer that a judge has seen, for answers that are cancelled before their usage arrives."""
 
@@ -139,6 +140,8 @@ class AnswerReader:
         """The next piece, None at the end. Raises BadUpstream or DeadlineExceeded when the answer breaks off."""
         if self._ahead:
             return self._ahead.popleft()
+        if self._ended:
+            return None
         piece = await self._pieces.receive()
         if piece is None or piece.chunks:
             self._note(piece)
@@ -146,6 +149,8 @@ class AnswerReader:
 
     async def read_ahead(self) -> Piece | None:
         """The next piece that was not read before, None at the end. `next` will return it too."""
+        if self._ended:
+            return None
         piece = await self._pieces.receive()
         self._note(piece)
         if piece is not None:
@@ -163,12 +168,14 @@ class AnswerReader:
 
     def _note(self, piece: Piece | None) -> None:
         if piece is None:
-            self._text_complete = self._pieces.parsed
+            self._ended, self._text_complete = True, self._pieces.parsed
         elif piece.chunks:
+            self._ended = piece.whole
             for chunk in piece.chunks:
                 self._usage = read_usage(chunk) or self._usage
                 if self._pieces.parsed:
                     self._note_text(chunk)
+            self._text_complete = self._text_complete or piece.whole
 
     def _note_text(self, chunk: Chunk) -> None:
         for choice in chunk["choices"]:

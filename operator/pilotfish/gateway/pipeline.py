@@ -128,6 +128,8 @@ class Pipeline:
 
     async def _on_request(self, exchange: Exchange) -> Taken | None:
         """Apply the route's adaptations to the request. Returns an answer where a plugin answered."""
+        if not exchange.route.adaptations:
+            return None
         result = await exchange.adaptations.on_request(exchange.request)
         if isinstance(result, Answered):
             answer = AnswerReader(GivenPieces(exchange.request, exchange.route.name, result.text))

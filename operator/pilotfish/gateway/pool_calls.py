@@ -96,7 +96,7 @@ class PoolCaller:
 class PoolCall:
     """One call to a pool. Closing it completes its record, its span and its metrics."""
 
-    __slots__ = ("_caller", "_closed", "_record", "_reply", "_sharing", "_span", "_started", "_view")
+    __slots__ = ("_caller", "_closed", "_key", "_record", "_reply", "_sharing", "_span", "_started", "_view")
 
     def __init__(self, caller: PoolCaller, record: StageRecord, span: Span) -> None:
         self._caller = caller
@@ -118,7 +118,8 @@ class PoolCall:
     def enter(self, view: PoolView) -> None:
         """Count as one of the requests at the pool."""
         self._view = view
-        self._sharing = self._caller.pools.enter(view.pool.key)
+        self._key = view.pool.key
+        self._sharing = self._caller.pools.enter(self._key)
 
     async def post(self, path: str, body: bytes) -> Reply:
         """Send a body, once; see ModelServers.post. The reply is closed with the call."""
@@ -138,8 +139,8 @@ class PoolCall:
         if self._reply:
             self._reply.close()
         if self._view:
+            self._caller.pools.leave(self._key)
             self._settle(self._view)
-            self._caller.pools.leave(self._view.pool.key)
         if isinstance(error, RequestError):
             self._record.error = error.message
             self._record.decision = Decision(Verdict.FAILED, Ground.ERROR)

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from pilotfish.routing.cascade import Decision, Ground, Verdict
-from pilotfish.routing.cost import Usage
+from pilotfish.routing.cost import UNKNOWN_USAGE, Usage
 
 TAKEN = Decision(Verdict.ACCEPTED, Ground.LAST_STAGE)
 
@@ -28,7 +28,7 @@ class StageRecord:
     pool: str
     scorer: str | None = None
     decision: Decision = TAKEN
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = UNKNOWN_USAGE
     seconds: float = 0.0
     cost: Cost | None = None
     energy_wh: float | None = None

@@ -100,8 +100,9 @@ class Stage:
 
     def close(self, error: BaseException | None = None) -> None:
         """Stop what still runs at the pool, and complete the record."""
-        if self._answer:
-            self.record.usage, self.record.answer = self._answer.usage, self._answer.text
+        if answer := self._answer:
+            self._answer = None
+            self.record.usage, self.record.answer = answer.usage, answer.text
         self._call.close(error)
 
     def __enter__(self) -> Self:

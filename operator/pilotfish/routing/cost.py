@@ -17,6 +17,9 @@ class Usage:
     completion_tokens: int | None = None
 
 
+UNKNOWN_USAGE = Usage()
+
+
 def stage_cost(pricing: Pricing, usage: Usage, seconds: float, sharing: int) -> Decimal:
     """Cost in the pricing's currency: tokens, and the replica's time divided among `sharing` requests."""
     cost = Decimal(0)

@@ -84,16 +84,17 @@ class WholeEncoder:
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
-        self._assembly = Assembly(request)
+        self._assembly: Assembly | None = None
         self._whole: Piece | None = None
 
     def add(self, piece: Piece) -> bytes:
         """Nothing: a whole answer is sent at its end."""
         if piece.whole:
             self._whole = piece
-        else:
-            for chunk in piece.chunks or ():
-                self._assembly.add(chunk)
+            return b""
+        self._assembly = self._assembly or Assembly(self._request)
+        for chunk in piece.chunks or ():
+            self._assembly.add(chunk)
         return b""
 
     def end(self, report: Mapping[str, Any]) -> bytes:
@@ -101,7 +102,8 @@ class WholeEncoder:
         if self._whole and self._whole.raw:
             raw = self._whole.raw
             return raw[: raw.rindex(b"}")] + b',"pilotfish":' + orjson.dumps(report) + b"}"
-        answer = self._whole.chunks[0] if self._whole and self._whole.chunks else self._assembly.whole()
+        assembly = self._assembly or Assembly(self._request)
+        answer = self._whole.chunks[0] if self._whole and self._whole.chunks else assembly.whole()
         for choice in answer["choices"]:
             logprobs.restore(self._request, choice)
         return orjson.dumps({**answer, "usage": answer.get("usage"), "pilotfish": report})
