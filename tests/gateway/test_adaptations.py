@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any, Self
 
 import pytest
 
 from pilotfish.api import AdaptationPlugin
+from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.plugin_api.adaptations import (
     Answered,
     AnswerStream,
@@ -24,7 +26,7 @@ from pilotfish.plugins.extension_points import ADAPTATIONS
 from pilotfish.plugins.registry import Installed, Registry
 from pilotfish.testing.stand_in_engine import Script
 
-from .conftest import UNSURE, House, cascade, resource
+from .conftest import SURE, UNSURE, House, cascade, resource
 
 
 class Configured:
@@ -65,6 +67,47 @@ class Failing(Configured):
         raise ValueError("broken")
 
 
+class Mutating(Configured):
+    """Changes the messages in place, and fails."""
+
+    async def on_request(self, *, conversation: Conversation, models: Models) -> None:
+        conversation.messages[0]["content"] = "changed"  # type: ignore[index]
+        raise ValueError("broken")
+
+
+class Wrong(Configured):
+    """Returns what the contract does not allow."""
+
+    async def on_request(self, *, conversation: Conversation, models: Models) -> Any:
+        return Rewritten(None) if self.config["returns"] == "messages" else self.config["returns"]  # type: ignore[arg-type]
+
+
+class WrongAnswers(Configured):
+    """Opens no stream, or one that releases nothing."""
+
+    def on_answer(self, *, conversation: Conversation, state: Any, models: Models) -> AnswerStream:
+        if self.config["opens"]:
+            return self  # type: ignore[return-value]
+        raise KeyError("stream")
+
+    async def push(self, text: str) -> None:
+        return None
+
+    async def end(self, finish_reason: str | None) -> None:
+        return None
+
+
+class Unmade(Configured):
+    """Cannot be made."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        raise KeyError("setting")
+
+    async def on_request(self, *, conversation: Conversation, models: Models) -> None:
+        return None
+
+
 class Upper:
     """Releases words in capitals, whole words only. Can refuse or fail at a word."""
 
@@ -94,6 +137,7 @@ class Capitals(Configured):
 
 PLUGINS: Mapping[str, type[OnRequest] | type[OnAnswer]] = {
     "prefix": Prefix, "canned": Canned, "failing": Failing, "capitals": Capitals,
+    "mutating": Mutating, "wrong": Wrong, "wrong-answers": WrongAnswers, "unmade": Unmade,
 }  # fmt: skip
 
 
@@ -242,3 +286,58 @@ async def test_explain_asks_pools_what_the_plugins_made_of_the_request(house: Ho
     explained = await house.post("/pilotfish/v1/explain", body)
     assert explained.json["plugins"] == {"prefix": {"word": "so"}}
     assert {body["messages"][-1]["content"] for body in house.engine.bodies} == {"so hi"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        plugin("mutating", "Ignore"),
+        plugin("wrong", "Ignore", returns="messages"),
+        plugin("wrong", "Ignore", returns="text"),
+        plugin("wrong-answers", "Ignore", opens=False),
+        plugin("wrong-answers", "Ignore", opens=True),
+        plugin("unmade", "Ignore"),
+    ],
+    ids=lambda each: f"{each.name}-{'-'.join(map(str, each.spec.config.values()))}",
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_plugin_that_breaks_the_contract_is_left_out(
+    house: House, broken: AdaptationPlugin, stream: bool
+) -> None:
+    await house.serve([adapted(broken.name), cascade("other")], plugins=[broken])
+    assert (await house.ask(stream=stream)).text == "Canberra."
+    assert house.engine.bodies[-1]["messages"][-1]["content"] == "hi"
+    required = broken.model_copy(update={"spec": broken.spec.model_copy(update={"failure_policy": FailurePolicy.FAIL})})
+    await house.serve([adapted(broken.name), cascade("other")], plugins=[required])
+    failed = await house.ask(stream=stream)
+    assert (failed.status, failed.json["error"]["type"]) in {(500, "plugin_error"), (503, "service_unavailable_error")}
+    assert broken.name in failed.json["error"]["message"]
+    assert (await house.ask("other", stream=stream)).text == "Canberra."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tool_calls_beside_held_text_are_sent(house: House, stream: bool) -> None:
+    call = {"name": "weather", "arguments": "{}"}
+    house.say(small=replace(SURE, finish_reason="tool_calls", tool_call=call))
+    await house.serve([adapted("capitals")], plugins=[plugin("capitals")])
+    answer = await house.ask(stream=stream)
+    choices = [choice for each in (answer.chunks if stream else [answer.json]) for choice in each["choices"]]
+    parts = [choice["delta"] if stream else choice["message"] for choice in choices]
+    names = [made["function"].get("name") for part in parts for made in part.get("tool_calls") or ()]
+    assert "weather" in names
+    assert answer.text == "CANBERRA."
+
+
+async def test_a_plugins_answer_has_the_usage_that_a_client_asks_for(house: House) -> None:
+    await house.serve([adapted("canned")], plugins=[plugin("canned")])
+    answer = await house.ask(stream=True, stream_options={"include_usage": True})
+    assert (answer.chunks[-1]["choices"], answer.chunks[-1]["usage"]["total_tokens"]) == ([], 0)
+    assert answer.text == "Forty-two."
+
+
+async def test_explain_of_a_request_that_a_plugin_answers_asks_no_pool(house: House) -> None:
+    await house.serve([adapted("canned")], plugins=[plugin("canned")])
+    body = b'{"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}'
+    explained = await house.post("/pilotfish/v1/explain", body)
+    assert (explained.status, explained.json["stages"], explained.json["answered_by"]) == (200, [], None)
+    assert house.engine.bodies == []

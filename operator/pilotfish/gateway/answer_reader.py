@@ -87,7 +87,9 @@ class GivenPieces:
     parsed = True
 
     def __init__(self, request: ClientRequest, model: str, text: str) -> None:
-        self._pieces = deque([Piece(b"", [_given(request, model, text)], whole=not request.stream)])
+        answer = _given(request, model, text)
+        chunks = [answer, {**answer, "choices": [], "usage": answer.pop("usage")}] if request.stream else [answer]
+        self._pieces = deque([Piece(b"", chunks, whole=not request.stream)])
 
     async def receive(self) -> Piece | None:
         """The answer, once."""

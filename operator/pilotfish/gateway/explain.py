@@ -34,6 +34,18 @@ async def explanation(exchange: Exchange, plan: Plan) -> dict[str, Any]:
     }
 
 
+def plugin_answer(exchange: Exchange) -> dict[str, Any]:
+    """The explanation of a request that a plugin answers. No pool is asked."""
+    route = exchange.route
+    return {
+        "route": route.name,
+        "strategy": route.strategy,
+        "answered_by": None,
+        "stages": [],
+        **details(exchange.record),
+    }
+
+
 def _others(exchange: Exchange, plan: Plan) -> list[str]:
     asked = {step.pool for step in plan.steps}
     router = exchange.route.router

@@ -78,6 +78,9 @@ class TokenJudge:
         self, answer: AnswerReader, request: ClientRequest, _models_for: ModelsFor, *, early: bool
     ) -> Decision:
         """Read ahead until the decision is certain, or the answer has ended."""
+        piece = await answer.read_ahead()
+        if piece and piece.whole and piece.chunks:
+            return self._decide_whole(request, piece.chunks[0])
         policy = AcceptancePolicy(
             self.accept.threshold_permille,
             self.accept.decide_within_tokens,
@@ -86,10 +89,19 @@ class TokenJudge:
             boundaries=boundaries_of(self.scorer),
         )
         judge = StageJudge(self.scorer, policy, request.choices)
-        while judge.decision is None and (piece := await answer.read_ahead()):
+        while piece:
             for chunk in piece.chunks or ():
                 answer.counted_tokens += self._feed(judge, request, chunk)
+            piece = None if judge.decision else await answer.read_ahead()
         return judge.decision or judge.end()
+
+    def _decide_whole(self, request: ClientRequest, answer: Chunk) -> Decision:
+        """The decision on the choices that are there, because some model servers ignore `n`."""
+        policy = AcceptancePolicy(self.accept.threshold_permille, self.accept.decide_within_tokens, early=False)
+        judge = StageJudge(self.scorer, policy, max(1, len(answer["choices"])))
+        for place, choice in enumerate(answer["choices"]):
+            judge.add(place, logprobs.read(request, choice))
+        return judge.end()
 
     def _feed(self, judge: StageJudge, request: ClientRequest, chunk: Chunk) -> int:
         counted = 0

@@ -9,7 +9,7 @@ import orjson
 from pilotfish.api import AdaptationPlugin
 from pilotfish.api.common import Model
 from pilotfish.api.strategy import Scorer
-from pilotfish.base.errors import ConfigError
+from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.plugin_api.adaptations import Adaptation
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugin_api.settings import Settings
@@ -55,9 +55,18 @@ class PluginLoader:
     def _kept(self, key: str, load: Callable[[], P]) -> P:
         found: P | None = self._used.get(key) or self._loaded.get(key)
         if found is None:
-            found = load()
+            found = _made(load)
         self._used[key] = found
         return found
+
+
+def _made(load: Callable[[], P]) -> P:
+    try:
+        return load()
+    except (ConfigError, PluginError):
+        raise
+    except Exception as error:  # the constructor of a plugin may raise anything
+        raise PluginError(f"it cannot be made from its settings: {type(error).__name__}: {error}") from error
 
 
 def artifact_address(scorer: Scorer) -> str | None:

@@ -1,7 +1,7 @@
 """The way of a request: admit -> plan -> on_request -> run (with on_answer) -> send -> account."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.trace import Span
@@ -10,7 +10,7 @@ from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyReques
 from pilotfish.base.keys import Key
 from pilotfish.gateway.answer_reader import AnswerReader, GivenPieces
 from pilotfish.gateway.exchange import Exchange
-from pilotfish.gateway.explain import explanation
+from pilotfish.gateway.explain import explanation, plugin_answer
 from pilotfish.gateway.objectives import Objectives
 from pilotfish.gateway.planning import Planner
 from pilotfish.gateway.pool_calls import PoolCaller, Pools
@@ -112,7 +112,7 @@ class Pipeline:
         try:
             plan = await self.planner.plan(exchange, explore=False)
             given = await self._on_request(exchange)
-            return await explanation(exchange, plan if given is None else replace(plan, steps=()))
+            return await explanation(exchange, plan) if given is None else plugin_answer(exchange)
         finally:
             self._account(exchange, limit)
             if route.counters:

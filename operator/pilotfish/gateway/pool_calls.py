@@ -9,7 +9,7 @@ import orjson
 from opentelemetry.trace import Span, SpanKind
 
 from pilotfish.base.clock import Clock
-from pilotfish.base.errors import BadUpstream, ModelUnavailable, RequestError
+from pilotfish.base.errors import BadUpstream, ModelUnavailable, PluginFailed, RequestError, RequestRefused
 from pilotfish.base.keys import Key
 from pilotfish.gateway.records import Cost, StageRecord
 from pilotfish.gateway.wire.upstream import Chunk, parse_object, parse_whole, read_usage
@@ -141,7 +141,7 @@ class PoolCall:
         if self._view:
             self._caller.pools.leave(self._key)
             self._settle(self._view)
-        if isinstance(error, RequestError):
+        if isinstance(error, RequestError) and not isinstance(error, PluginFailed | RequestRefused):
             self._record.error = error.message
             self._record.decision = Decision(Verdict.FAILED, Ground.ERROR)
         self._report()

@@ -56,10 +56,14 @@ class Route:
         exploration = self.router.spec.exploration if self.router else None
         return exploration.permille if exploration else 0
 
-    @property
-    def reason(self) -> str:
-        """Why the route cannot answer, as far as it is known."""
-        return self.fault or (self.target.pool.reason if self.target.pool else "")
+    def reason(self, snapshot: Snapshot) -> str:
+        """Why the route cannot answer, as far as it is known; of a router, the reason of each of its pools."""
+        if self.fault or self.target.pool:
+            return self.fault or (self.target.pool.reason if self.target.pool else "")
+        if self.router is None or self.can_answer(snapshot):
+            return ""
+        views = [snapshot.pool(self.namespace, name) for name in self.router.answering_pools]
+        return "; ".join(f"pool {view.name!r} is {view.state.value}: {view.reason}" for view in views if view)
 
     def can_answer(self, snapshot: Snapshot) -> bool:
         """Whether some pool that the route may ask can answer now."""
@@ -139,7 +143,7 @@ class RouteTable:
             if manifest is None:
                 continue  # a fault of the target already
             try:
-                yield BoundAdaptation(manifest, self._loader.adaptation(manifest))
+                yield BoundAdaptation.of(manifest, self._loader.adaptation(manifest))
             except (ConfigError, PluginError) as error:
                 if manifest.spec.failure_policy is FailurePolicy.FAIL:
                     raise PluginError(f"plugin {manifest.name!r}: {error}") from error

@@ -153,6 +153,10 @@ class GatewayServer:
             except (asyncio.CancelledError, ConnectionResetError):
                 status = CLIENT_LEFT
                 raise
+            except Exception:
+                logger.exception("a request to %s failed", route_name)
+                status = str(RequestError.status)
+                return await sender.fail(RequestError("the gateway failed: its log has the details"))
             finally:
                 self._metrics.requests.labels(route_name, status).inc()
                 self._metrics.seconds.labels(route_name).observe(self._clock() - started)
@@ -248,13 +252,15 @@ class GatewayServer:
 
     def _told(self, name: str, route: Route) -> dict[str, Any]:
         status = self.objectives.status(Key("ModelRouter", route.namespace, route.name)) if route.router else None
+        snapshot = self._pipeline.table.snapshot
+        reason = route.reason(snapshot)
         return {
             "id": name,
             "object": "model",
             "created": 0,
             "owned_by": route.target.owner,
-            "state": "Ready" if route.can_answer(self._pipeline.table.snapshot) else "NotReady",
-            **({"reason": route.reason} if route.reason else {}),
+            "state": "Ready" if route.can_answer(snapshot) else "NotReady",
+            **({"reason": reason} if reason else {}),
             **({"objective": status.model_dump(mode="json", by_alias=True, exclude_none=True)} if status else {}),
         }
 

@@ -67,6 +67,8 @@ def _faults(plugin: type, protocol: type) -> Iterator[_MemberFault]:
             yield _MemberFault(f"`{name}` is not a method")
         elif inspect.iscoroutinefunction(wanted) and not inspect.iscoroutinefunction(found):
             yield _MemberFault(f"method `{name}` must be `async def`")
+        elif inspect.iscoroutinefunction(found) and not inspect.iscoroutinefunction(wanted):
+            yield _MemberFault(f"method `{name}` must not be `async def`")
         elif text := _refused_call(found, wanted):
             yield _MemberFault(f"method `{name}` must accept {_parameters(wanted)}: {text}")
 

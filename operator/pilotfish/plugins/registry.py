@@ -85,8 +85,8 @@ class Registry:
 def _load(point: ExtensionPoint[T], entry: Installed) -> T:
     try:
         plugin = entry.entry_point.load()
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"{entry} cannot be loaded: {error}") from error
+    except Exception as error:  # a module may raise anything when it is imported
+        raise PluginError(f"{entry} cannot be loaded: {type(error).__name__}: {error}") from error
     wanted = getattr(plugin, "plugin_api_version", PLUGIN_API_VERSION)
     if wanted != PLUGIN_API_VERSION:
         raise PluginError(

@@ -77,6 +77,13 @@ class Synchronous:
     def on_request(self, *, conversation, models): ...
 
 
+class AsynchronousAnswers:
+    @classmethod
+    def from_settings(cls, settings): ...
+
+    async def on_answer(self, *, conversation, state, models): ...
+
+
 class OtherParameters:
     @classmethod
     def from_settings(cls, settings): ...
@@ -98,6 +105,7 @@ class OfInstances:
     ("plugin", "reason"),
     [
         (Synchronous, "does not implement OnRequest: method `on_request` must be `async def`"),
+        (AsynchronousAnswers, "method `on_answer` must not be `async def`"),
         (
             OtherParameters,
             r"`on_request` must accept \(self, \*, conversation, models\): missing a required argument: 'prompt'",

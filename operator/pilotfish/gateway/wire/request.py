@@ -1,5 +1,6 @@
 """A client's request, and the bodies that pools get. Engines add parameters: only what the gateway reads is checked."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -135,10 +136,10 @@ class ClientRequest:
 
     @property
     def conversation(self) -> Conversation:
-        """What an adaptation sees of the request."""
+        """What an adaptation sees of the request: copies, because a plugin may change them and then fail."""
         return Conversation(
-            messages=self._messages(),
-            tools=tuple(self.body.get("tools") or ()),
+            messages=copy.deepcopy(self._messages()),
+            tools=copy.deepcopy(tuple(self.body.get("tools") or ())),
             choices=self.choices,
             stream=self.stream,
             max_tokens=self.max_tokens,
@@ -149,9 +150,10 @@ class ClientRequest:
     ) -> "ClientRequest":
         """The request with other messages; `tools` None leaves its tools.
 
-        Raises BadRequest for a completion whose prompt is a list, because messages cannot stand for it.
+        Raises BadRequest for messages that are none of OpenAI's API, and for a completion whose prompt is a list.
         """
         body = dict(self.body)
+        _check_content(Task.CHAT, {"messages": list(messages)})
         if self.task is Task.CHAT:
             body["messages"] = list(messages)
             if tools is not None:

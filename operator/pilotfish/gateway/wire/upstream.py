@@ -73,8 +73,9 @@ def choice_text(choice: Mapping[str, Any]) -> str:
 
 
 def set_choice_text(choice: dict[str, Any], text: str) -> None:
-    """Replace the text of a choice. Its log-probabilities are removed, because they belong to the old text."""
+    """Replace the text of a choice. Its log-probabilities and token ids are removed: they belong to the old text."""
     choice["logprobs"] = None
+    choice.pop("token_ids", None)
     message = choice.get("delta") or choice.get("message")
     if isinstance(message, dict):
         message["content"] = text
@@ -82,6 +83,13 @@ def set_choice_text(choice: dict[str, Any], text: str) -> None:
         choice["delta"] = {"content": text}
     else:
         choice["text"] = text
+
+
+def has_more_than_text(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice holds anything besides text: its role, tool calls, a finish reason, or fields of an engine."""
+    message = choice.get("delta") or choice.get("message")
+    parts = message if isinstance(message, dict) else {}
+    return bool(choice.get("finish_reason")) or any(value for name, value in parts.items() if name != "content")
 
 
 def first_text(answer: Mapping[str, Any]) -> str:
