@@ -156,7 +156,7 @@ def test_what_no_schema_sees_is_refused_and_what_may_come_is_not(webhook: Webhoo
     with pytest.raises(Refused, match="pool 'embedder' has task Embed, but 'small' has Generate"):
         api.create(mixed(namespace), dry_run=True)
     wrong = router(namespace, "small", "later", {"name": "logprob", "config": {"statistic": "modal"}})
-    with pytest.raises(Refused, match=r"stages\[0\]\.accept\.scorer\.config\.statistic: Input should be 'mean'"):
+    with pytest.raises(Refused, match=r"stages\[0\]\.accept\.scorer\.config\.statistic: must be 'mean'"):
         api.create(wrong, dry_run=True)
     api.create(router(namespace, "small", "later", {"name": "logprob"}), dry_run=True)
     api.create(router(namespace, "small", "later", {"name": "not-installed-yet"}), dry_run=True)

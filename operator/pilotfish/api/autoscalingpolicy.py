@@ -5,14 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pilotfish.api.common import Currency, DecimalString, Label, Model, Rule, list_map
+from pilotfish.api.common import CRON, Currency, DecimalString, Label, Model, Rule, list_map
 from pilotfish.api.resource import AGE_COLUMN, MESSAGE_COLUMN, READY_COLUMNS, Column, Definition, Resource
 from pilotfish.api.status import AutoscalingPolicyStatus
-
-CRON = (
-    r"^(\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,?/LW-]+)"
-    r" (\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,?/L#-]+)$"
-)
 
 Replicas = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Seconds = Annotated[int, Field(strict=True, ge=0, le=604_800)]

@@ -140,6 +140,11 @@ URI = r"^[a-z][a-z0-9+.-]*://.+$"
 HTTP_URL = r"^https?://[^\s/?#]+[^\s?#]*$"
 CURRENCY = r"^[A-Z]{3}$"
 DECIMAL = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?$"
+CRON = (
+    r"^(\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,?/LW-]+)"
+    r" (\*|[0-9A-Za-z*,/-]+) (\*|[0-9A-Za-z*,?/L#-]+)$"
+)
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pilotfish.api.common import (
+    VARIABLE,
     AnnotationValue,
     Label,
     LabelValue,
@@ -68,7 +69,7 @@ class EnvVar(Model):
     """An environment variable of the engine's container, with a value or from a Secret."""
 
     rules: ClassVar = (exactly_one_of("value", "secretKeyRef"),)
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+    name: Annotated[str, Field(pattern=VARIABLE, max_length=253)]
     """The name of the variable."""
     value: Annotated[str, Field(max_length=32768)] | None = None
     """The value of the variable. Exactly one of value, secretKeyRef must be set."""

@@ -21,8 +21,22 @@ _PATTERN_ADVICE = {
     common.QUANTITY: "must be a quantity such as 500m, 4 or 16Gi",
     r"^[0-9a-f]{64}$": "must be a SHA-256: 64 lower-case hexadecimal digits",
     common.CURRENCY: "must be an ISO 4217 code of three capital letters, such as USD",
+    common.CRON: 'must be a cron expression with five fields separated by one space, such as "0 8 * * 1-5"',
+    common.VARIABLE: "must be letters, digits and '_', and must not start with a digit",
 }
+_TYPES = {
+    "bool": "true or false",
+    "dict": "an object",
+    "float": "a number",
+    "int": "an integer",
+    "list": "a list",
+    "model": "an object",
+    "string": "a string",
+    "tuple": "a list",
+}
+_WRONG_TYPE = re.compile(r"^([a-z]+)_(type|parsing|from_float|attributes_type)$")
 _PYDANTIC_SUBJECT = re.compile(r"^(Input|String|Value|Dictionary|Tuple|List) should ")
+_LONGEST_QUOTE = 80
 
 
 @dataclass(frozen=True)
@@ -52,14 +66,55 @@ def parse(value: object, models: Mapping[str, type[Resource]]) -> tuple[Resource
         return None, (Fault((), "must be a mapping with apiVersion, kind, metadata and spec"),)
     kind = value.get("kind")
     if value.get("apiVersion") != API_VERSION:
-        return None, (Fault(("apiVersion",), f"must be {API_VERSION}"),)
+        return None, (Fault(("apiVersion",), f"must be {API_VERSION}; got {_quoted(value.get('apiVersion'))}"),)
     if not isinstance(kind, str) or kind not in models:
-        return None, (Fault(("kind",), f"must be one of {', '.join(models)}; got {kind!r}"),)
+        return None, (Fault(("kind",), f"must be one of {', '.join(models)}; got {_quoted(kind)}"),)
     try:
         # strict JSON with camelCase names only, so that a manifest is rejected here if the API server rejects it
         return models[kind].model_validate_json(to_json(value), strict=True, by_alias=True, by_name=False), ()
     except ValidationError as error:
         return None, tuple(fault for detail in error.errors(include_url=False) for fault in _faults(detail))
+
+
+def message_of(detail: ErrorDetails) -> str:
+    """The cause of one error of Pydantic, and the fix where it is known."""
+    context, given = detail.get("ctx", {}), detail["input"]
+    if wrong := _WRONG_TYPE.match(detail["type"]):
+        return _type_message(_TYPES.get(wrong[1], f"a {wrong[1]}"), given)
+    match detail["type"]:
+        case "extra_forbidden":
+            return "unknown field: remove it, or correct its name"
+        case "missing":
+            return "is required"
+        case "duplicate":
+            return f"{detail['msg']}: remove or rename one"
+        case "union_tag_not_found":
+            return f"{context['discriminator']} is required"
+        case "union_tag_invalid":
+            return f"{context['discriminator']} must be one of {context['expected_tags']}; got {context['tag']!r}"
+        case "value_error":
+            return str(context["error"])
+        case "string_pattern_mismatch":
+            message = _PATTERN_ADVICE.get(context["pattern"], f"must match {context['pattern']}")
+        case "enum" | "literal_error":
+            message = f"must be {context['expected']}"
+        case _:
+            message = _PYDANTIC_SUBJECT.sub("must ", detail["msg"])
+    return f"{message[0].lower()}{message[1:]}; got {_quoted(given)}"
+
+
+def _type_message(wanted: str, given: object) -> str:
+    fix = ""
+    if wanted == "a string" and isinstance(given, bool | int | float):
+        fix = ": put the value in quotes"
+    if wanted in {"an integer", "a number"} and isinstance(given, str) and given.isdecimal():
+        fix = ": remove the quotes"
+    return f"must be {wanted}; got {_quoted(given)}{fix}"
+
+
+def _quoted(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else to_json(value, fallback=repr).decode()
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
 def _length_faults(path: FieldPath, length: int, context: Mapping[str, Any]) -> list[Fault]:
@@ -72,22 +127,8 @@ def _length_faults(path: FieldPath, length: int, context: Mapping[str, Any]) -> 
 
 def _faults(detail: ErrorDetails) -> list[Fault]:
     path: FieldPath = tuple(detail["loc"])
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "rules":
-            return [Fault(path + tuple(field), message) for field, message in context["broken"]]
-        case "extra_forbidden":
-            return [Fault(path, "unknown field: remove it, or correct its name")]
-        case "missing":
-            return [Fault(path, "is required")]
-        case "string_pattern_mismatch":
-            advice = _PATTERN_ADVICE.get(context["pattern"], f"must match {context['pattern']}")
-            return [Fault(path, f"{advice}; got {detail['input']!r}")]
-        case "enum" | "literal_error":
-            return [Fault(path, f"must be {context['expected']}; got {detail['input']!r}")]
-        case "too_short" | "too_long" if isinstance(detail["input"], Sized):
-            return _length_faults(path, len(detail["input"]), context)
-        case "string_type":
-            return [Fault(path, f"must be a string; got {detail['input']!r}: put the value in quotes")]
-    message = _PYDANTIC_SUBJECT.sub("must ", detail["msg"])
-    return [Fault(path, message[0].lower() + message[1:])]
+    if detail["type"] == "rules":
+        return [Fault(path + tuple(field), message) for field, message in detail["ctx"]["broken"]]
+    if detail["type"] in {"too_short", "too_long"} and isinstance(detail["input"], Sized):
+        return _length_faults(path, len(detail["input"]), detail["ctx"])
+    return [Fault(path, message_of(detail))]

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pilotfish.api.validation import format_path, message_of
 from pilotfish.base.errors import ConfigError
 
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
@@ -80,8 +81,8 @@ def parse_check(value: object, where: str) -> Check:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(where, f"check.{path}: {first['msg']}") from error
+        path = format_path(("check", *first["loc"]))
+        raise ConfigError(where, f"{path}: {message_of(first)}") from error
 
 
 def _plain(text: str) -> str:

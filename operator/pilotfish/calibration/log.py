@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pilotfish.api.validation import format_path, message_of
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.scorers import Question, TokenLogprobs
 
@@ -131,7 +132,7 @@ def entry_of(raw: object, where: str) -> Entry:
         return Entry.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ConfigError(where, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+        raise ConfigError(where, f"{format_path(first['loc'])}: {message_of(first)}") from error
 
 
 def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:

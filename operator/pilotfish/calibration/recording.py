@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from pydantic import ConfigDict, Field, ValidationError
 
+from pilotfish.api.validation import format_path, message_of
 from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable, PilotfishError, RequestError
 from pilotfish.calibration.checks import Check, parse_check
 from pilotfish.calibration.judges import Judge
@@ -53,12 +54,15 @@ def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
             continue
         try:
             prompt = Prompt.model_validate(orjson.loads(line))
-        except (orjson.JSONDecodeError, ValidationError) as error:
-            raise ConfigError(where, f"is not a prompt with an id: {error}") from error
+        except orjson.JSONDecodeError as error:
+            raise ConfigError(where, f"is not JSON: {error}: write one JSON object in each line") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ConfigError(where, f"{format_path(first['loc'])}: {message_of(first)}") from error
         if (prompt.prompt is None) == (prompt.messages is None):
             raise ConfigError(where, "set exactly one of prompt and messages")
         if prompt.id in found:
-            raise ConfigError(where, f"id {prompt.id!r} is used twice: ids are unique")
+            raise ConfigError(where, f"id {prompt.id!r} is used twice: give each prompt its own id")
         found[prompt.id] = prompt, parse_check(prompt.check, where) if prompt.check is not None else None
     return list(found.values())
 

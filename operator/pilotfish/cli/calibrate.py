@@ -73,11 +73,11 @@ def _goal(loss: str | None, spend: float | None, share: str | None, confidence: 
         raise ConfigError("--max-quality-loss, --max-spend, --max-large-share", "set exactly one of them")
     sure = None if confidence is None else ratio("--confidence", confidence)
     if sure is not None and sure <= 0.5:
-        raise ConfigError("--confidence", f"{confidence!r} is not a useful confidence: set more than 50%")
+        raise ConfigError("--confidence", f"{confidence!r} is not more than 50%: set a confidence such as 95%")
     if loss is not None:
         return Goal(GoalType.QUALITY_LOSS, ratio("--max-quality-loss", loss), sure)
     if sure is None:
-        raise ConfigError("--in-expectation", "only works with --max-quality-loss")
+        raise ConfigError("--in-expectation", "needs --max-quality-loss: set it, or remove --in-expectation")
     if share is not None:
         return Goal(GoalType.LARGE_SHARE, ratio("--max-large-share", share), sure)
     return Goal(GoalType.SPEND, float(spend or 0), sure)
@@ -91,7 +91,7 @@ def ratio(option: str, text: str) -> float:
     except ValueError as error:
         raise ConfigError(option, f"{text!r} is not a share: write it as 2% or 0.02") from error
     if not 0 < value < 1:
-        raise ConfigError(option, f"{text!r} is not between 0% and 100%")
+        raise ConfigError(option, f"{text!r} is not between 0% and 100%, both excluded: write it as 2% or 0.02")
     return value
 
 
@@ -123,7 +123,7 @@ def _router(loaded: Loaded, name: str | None) -> ModelRouter:
     if len(chosen) == 1:
         return chosen[0]
     names = ", ".join(router.name for router in scored) or "none"
-    raise ConfigError("--router", f"name one router that has a scorer; the manifests have: {names}")
+    raise ConfigError("--router", f"set it to one router that has a scorer; the manifests have: {names}")
 
 
 def _write(found: "Calibrated", out: Path, console: Console) -> None:

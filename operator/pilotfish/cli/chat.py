@@ -62,13 +62,15 @@ class _Talk:
                     if text.strip():
                         await self._ask(http, model, text)
         except aiohttp.ClientError as error:
-            raise ModelUnavailable(f"the gateway at {self.url} does not answer: {error}") from error
+            raise ModelUnavailable(
+                f"the gateway at {self.url} does not answer: {error}: start it, or correct --url"
+            ) from error
 
     async def _first_model(self, http: aiohttp.ClientSession) -> str:
         async with http.get(f"{self.url}/v1/models") as answer:
             models = (await checked(answer))["data"]
         if not models:
-            raise ModelUnavailable(f"the gateway at {self.url} serves no models")
+            raise ModelUnavailable(f"the gateway at {self.url} serves no models: add a ModelPool to its manifests")
         ranked = sorted(models, key=lambda entry: (entry["owned_by"] != "pilotfish-router", entry["id"]))
         return str(ranked[0]["id"])
 

@@ -16,7 +16,7 @@ def gateway_address(url: str | None) -> str:
         return url.rstrip("/").removesuffix("/v1")
     runs = state.running(state.state_folder(os.environ))
     if not runs:
-        raise ModelUnavailable("no `pilotfish up` is running on this machine: start it, or set --url")
+        raise ModelUnavailable("no `pilotfish up` is running: start it with `pilotfish up DIR`, or set --url")
     return runs[0].url
 
 

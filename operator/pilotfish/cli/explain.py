@@ -46,7 +46,7 @@ async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
         async with session() as http, http.post(f"{url}/pilotfish/v1/explain", json=body) as answer:
             return await checked(answer)
     except aiohttp.ClientError as error:
-        raise ModelUnavailable(f"{url} does not answer: {error}") from error
+        raise ModelUnavailable(f"the gateway at {url} does not answer: {error}: start it, or correct --url") from error
 
 
 def _print_explanation(console: Console, explanation: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 
 from pilotfish.api import ModelPool
 from pilotfish.api.engine import ModelSource
+from pilotfish.api.validation import message_of
 from pilotfish.base.errors import ManifestError, PilotfishError
 from pilotfish.manifests import load
 from pilotfish.settings import models_cache
@@ -109,11 +110,11 @@ def _from_manifest(path: Path, name: str | None) -> ModelSource:
 
 def _from_options(uri: str | None, revision: str | None, sha256: str | None) -> ModelSource:
     if uri is None:
-        raise ManifestError("set a manifest or --uri")
+        raise ManifestError("nothing to fetch: set a manifest, or --uri SCHEME://PATH")
     try:
         return ModelSource(uri=uri, revision=revision, sha256=sha256)
     except ValidationError as error:
-        faults = "; ".join(f"--{detail['loc'][0]}: {detail['msg']}" for detail in error.errors())
+        faults = "; ".join(f"--{detail['loc'][0]}: {message_of(detail)}" for detail in error.errors())
         raise ManifestError(faults) from error
 
 

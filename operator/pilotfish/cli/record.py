@@ -89,7 +89,8 @@ def _routers(manifests: Sequence[Path], names: Sequence[str] | None) -> list[Mod
     routers = [resource for resource in loaded.resources if isinstance(resource, ModelRouter)]
     chosen = [router for router in routers if not names or router.name in names]
     if not chosen:
-        raise ConfigError("--router", f"the manifests have: {', '.join(router.name for router in routers) or 'none'}")
+        have = ", ".join(router.name for router in routers) or "none"
+        raise ConfigError("--router", f"no router of the manifests has this name; they have: {have}")
     return chosen
 
 

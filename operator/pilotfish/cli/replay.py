@@ -71,7 +71,7 @@ def _routers(paths: Sequence[Path], names: Sequence[str] | None) -> list[_Router
     chosen = [each for each in found if not names or each.router.name in names]
     if not chosen:
         have = ", ".join(dict.fromkeys(each.router.name for each in found)) or "none"
-        raise ConfigError("--router", f"the manifests have: {have}")
+        raise ConfigError("--router", f"no router of the manifests has this name; they have: {have}")
     return chosen
 
 

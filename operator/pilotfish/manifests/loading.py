@@ -18,14 +18,14 @@ SUFFIXES = frozenset({".yaml", ".yml"})
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something wrong, or to be warned of, at a line (from 1) of a file."""
+    """Something wrong, or to be warned of, at a line (from 1) of a file, or in a whole file or folder (line 0)."""
 
     path: Path
     line: int
     text: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.text}"
+        return f"{self.path}:{self.line}: {self.text}" if self.line else f"{self.path}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,10 @@ def _reading(paths: Sequence[Path]) -> _Reading:
 
 def _loaded(reading: _Reading, there: frozenset[Key], registry: Registry, *, beside: bool) -> Loaded:
     """`beside`: whether there are manifests beside an empty folder, which is but a warning then."""
-    without = [Problem(folder, 1, "this folder has no *.yaml or *.yml file") for folder in reading.empty_folders]
+    without = [
+        Problem(folder, 0, "this folder has no *.yaml or *.yml file: add a manifest, or name another folder")
+        for folder in reading.empty_folders
+    ]
     return Loaded(
         resources=tuple(resource for resource, _, _ in reading.resources),
         secrets={item.key: item for item in reading.keyed if item.key.kind == "Secret"},
@@ -119,7 +122,7 @@ def _read(path: Path, reading: _Reading) -> None:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        reading.problems.append(Problem(path, 1, f"cannot be read: {error.strerror}"))
+        reading.problems.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
         return
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -134,7 +137,7 @@ def _read(path: Path, reading: _Reading) -> None:
         reading.problems.append(Problem(path, error.line, str(error)))
         return
     if empty:
-        reading.problems.append(Problem(path, 1, "the file is empty: add a manifest, or remove the file"))
+        reading.problems.append(Problem(path, 0, "the file is empty: add a manifest, or remove the file"))
 
 
 def _take(path: Path, document: Document, reading: _Reading) -> None:
@@ -176,5 +179,6 @@ def _spec_faults(resource: Resource, there: frozenset[Key], registry: Registry) 
     yield from kind.check(resource, installed)
     for reference in kind.references(resource):
         if reference.key not in there:
-            yield Fault(reference.path, f"there is no {reference.key.kind} {reference.key.name!r} in these files")
+            missing = f"there is no {reference.key.kind} {reference.key.name!r} in these files"
+            yield Fault(reference.path, f"{missing}: add its manifest, or correct the name")
     yield from kind.remark(resource, installed)

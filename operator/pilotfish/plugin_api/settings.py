@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self, TypeVar
 from pydantic import ValidationError
 
 from pilotfish.api.common import Model
+from pilotfish.api.validation import message_of
 from pilotfish.base.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=Model)
@@ -26,7 +27,7 @@ def read_config(model: type[ConfigT], settings: Settings) -> ConfigT:
         return model.model_validate(dict(settings.config))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ConfigError("config" + "".join(f".{part}" for part in first["loc"]), first["msg"]) from error
+        raise ConfigError("config" + "".join(f".{part}" for part in first["loc"]), message_of(first)) from error
 
 
 class FromSettings(Protocol):

@@ -103,7 +103,8 @@ def _scorer(path: FieldPath, scorer: Scorer, installed: Installed) -> Iterator[F
 
 
 def _not_installed(what: str, name: str, installed: Sequence[str]) -> str:
-    return f"no {what} {name} is installed; installed: {', '.join(installed) or 'none'}"
+    have = ", ".join(installed) or "none"
+    return f"no {what} {name} is installed; installed: {have}: use one of these, or install the package that has it"
 
 
 def task_faults(router: ModelRouter, pools: Mapping[str, ModelPool]) -> Sequence[Fault]:

@@ -88,8 +88,8 @@ BAD = [
     (pool(replicas=None), "spec", "exactly one of replicas, autoscalingPolicyRef"),
     (external(engine={"maxModelLength": 9}), "spec.external", "nothing is deployed"),
     (pool(tier="Huge"), "spec.tier", "'Huge'"),
-    (pool(replicas="1"), "spec.replicas", "valid integer"),
-    (pool(replicas=True), "spec.replicas", "valid integer"),
+    (pool(replicas="1"), "spec.replicas", "must be an integer; got '1': remove the quotes"),
+    (pool(replicas=True), "spec.replicas", "must be an integer; got true"),
     (cascade(stage("a")), "spec.strategy.cascade.stages", "at least 2 items; got 1"),
     (pool(model={"uri": "org/model"}), "spec.model.uri", "an address with a scheme"),
     (pool(model={"uri": "hf://a/b", "sha256": "12"}), "spec.model.sha256", "64 lower-case hexadecimal digits"),
@@ -128,7 +128,7 @@ BAD = [
     (
         cascade(stage("a", thresholdPermille=1001), stage("b")),
         "spec.strategy.cascade.stages[0].accept.thresholdPermille",
-        "less than or equal to 1000",
+        "less than or equal to 1000; got 1001",
     ),
     (
         cascade(stage("a", thresholdPermille=1, decideWithinTokens=2), stage("b"), streaming="Hold"),
@@ -150,9 +150,9 @@ BAD = [
     (
         policy(schedules=[{"name": "n", "cron": "daily", "durationSeconds": 60}]),
         "spec.schedules[0].cron",
-        "must",
+        "five fields",
     ),
-    (plugin(timeoutSeconds=0), "spec.timeoutSeconds", "greater than or equal to 1"),
+    (plugin(timeoutSeconds=0), "spec.timeoutSeconds", "greater than or equal to 1; got 0"),
     (plugin(sources=[{"name": "a"}]), "spec.sources[0]", "exactly one of configMapRef, uri"),
 ]
 

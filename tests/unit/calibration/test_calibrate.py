@@ -350,8 +350,8 @@ def test_a_stage_that_never_accepts_leaves_no_artifact_and_others_are_named_by_t
         (("--max-quality-loss", "2%", "--max-spend", "3"), "exactly one"),
         (("--max-quality-loss", "two"), "not a share"),
         (("--max-quality-loss", "200%"), "not between"),
-        (("--max-quality-loss", "2%", "--confidence", "50%"), "--confidence: '50%' is not a useful confidence"),
-        (("--max-spend", "3", "--in-expectation"), "only works with"),
+        (("--max-quality-loss", "2%", "--confidence", "50%"), "--confidence: '50%' is not more than 50%"),
+        (("--max-spend", "3", "--in-expectation"), "needs --max-quality-loss"),
         (("--max-quality-loss", "2%"), "--router"),
     ],
 )

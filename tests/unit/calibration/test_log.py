@@ -50,8 +50,8 @@ def test_parquet_means_the_same(tmp_path):
     [
         ("", "has no request"),
         ('{"id": "1"}', r":1: stages"),
-        ('{"id": "1", "stages": [{"pool": "s", "quality": 3}]}', r"stages\.0\.quality"),
-        ('{"id": "1", "stages": [{"pool": "s", "scores": {"x": 1001}}]}', r"stages\.0\.scores\.x"),
+        ('{"id": "1", "stages": [{"pool": "s", "quality": 3}]}', r"stages\[0\]\.quality"),
+        ('{"id": "1", "stages": [{"pool": "s", "scores": {"x": 1001}}]}', r"stages\[0\]\.scores\.x"),
         ('{"id": "1", "propensity": 0, "stages": [{"pool": "s"}]}', "propensity"),
         ("{not json", "is not JSON"),
         ('{"id": "1", "stages": [{"pool": "s"}]}\n' * 2, "'1' is in lines 1 and 2"),

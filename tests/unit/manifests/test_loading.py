@@ -57,7 +57,7 @@ def test_documents_of_files_and_folders_are_read_once_and_hidden_ones_left_out(t
 def test_an_empty_folder_is_a_fault_alone_and_a_warning_beside_manifests(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "pool.yaml").write_text(POOL)
-    said = [f"{tmp_path / 'empty'}:1: this folder has no *.yaml or *.yml file"]
+    said = [f"{tmp_path / 'empty'}: this folder has no *.yaml or *.yml file: add a manifest, or name another folder"]
     alone = load([tmp_path / "empty"], registry=Registry([]))
     assert ([str(each) for each in alone.problems], alone.warnings) == (said, ())
     beside = load([tmp_path / "pool.yaml", tmp_path / "empty"], registry=Registry([]))
@@ -114,8 +114,8 @@ def test_python_names_of_fields_are_unknown(tmp_path: Path) -> None:
         ("a: [1, 2\nb: 3\n", "faulty.yaml:2: not YAML"),
         ("a: \x00\n", "faulty.yaml:1: not YAML"),
         ("a: 1\n\tb: 2\n", "faulty.yaml:2: not YAML"),
-        ("", "faulty.yaml:1: the file is empty"),
-        ("# only words\n---\n", "faulty.yaml:1: the file is empty"),
+        ("", "faulty.yaml: the file is empty"),
+        ("# only words\n---\n", "faulty.yaml: the file is empty"),
         ("- a\n- b\n", "faulty.yaml:1: must be a mapping"),
         ("a: &x\n  b: *x\n", "faulty.yaml:1: a.b: an alias refers to itself: remove it"),
         ("a: {b: 1,\n  b: 2}\n", "faulty.yaml:2: a.b: occurs twice, first in line 1"),
@@ -191,10 +191,12 @@ def test_what_this_installation_lacks_is_a_warning(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, a=pool, b=router)
     assert not loaded.problems
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
-        "a.yaml:6: spec.model.uri: no source file:// is installed; installed: none",
+        "a.yaml:6: spec.model.uri: no source file:// is installed;"
+        " installed: none: use one of these, or install the package that has it",
         "a.yaml:10: spec.engine.args.max-model-len:"
         " must not be set here: remove it, and set spec.engine.maxModelLength instead",
-        "b.yaml:9: spec.strategy.direct.poolRef.name: there is no ModelPool 'missing' in these files",
+        "b.yaml:9: spec.strategy.direct.poolRef.name: there is no ModelPool 'missing' in these files:"
+        " add its manifest, or correct the name",
     ]
 
 

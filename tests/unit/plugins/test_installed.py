@@ -46,7 +46,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "config", "path", "reason", "message"),
     [
-        ("units", {"system": 7}, ("spec", "config", "system"), "InvalidPluginConfig", "valid string"),
+        ("units", {"system": 7}, ("spec", "config", "system"), "InvalidPluginConfig", "must be a string; got 7"),
         ("units", {}, ("spec", "config", "system"), "InvalidPluginConfig", "required"),
         ("no-hook", {}, ("spec", "type"), "UnknownPlugin", "method `on_request` is missing"),
         ("absent", {}, ("spec", "type"), "UnknownPlugin", "no-hook, units"),
