@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from pilotfish.base.backoff import backoff_seconds
 from pilotfish.base.errors import PilotfishError
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class WorkQueue(Generic[KeyT]):
                 self.add_after(key, after)
             return
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(self._first_delay * 2 ** min(failures - 1, 30), self._longest_delay)
+        delay = backoff_seconds(failures, first=self._first_delay, most=self._longest_delay)
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, keeps no secret
         if isinstance(error, PilotfishError):
             logger.warning("%s: %s; retrying in %.1f s", key, error, delay)

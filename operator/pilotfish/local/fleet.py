@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol
 import aiohttp
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.base.backoff import backoff_seconds
 from pilotfish.base.errors import EngineFailed, PilotfishError, RuntimeFailure, Unavailable
 from pilotfish.base.keys import Key
 from pilotfish.engine.health import Judgement, Verdict, judge
@@ -256,7 +257,7 @@ class Fleet:
             member.tries = 0
             self._set(key, member, PoolState.LOADING, Phase.WAITING, "its files have changed")
             return
-        seconds = min(FIRST_RETRY_SECONDS * 2 ** (member.tries - 1), MOST_RETRY_SECONDS)
+        seconds = backoff_seconds(member.tries, first=FIRST_RETRY_SECONDS, most=MOST_RETRY_SECONDS)
         again = f"try {member.tries + 1} in {seconds:.0f} s: {reason}"
         self._set(key, member, PoolState.LOADING, Phase.RETRYING, again)
         await asyncio.sleep(seconds)

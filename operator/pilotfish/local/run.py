@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
+from pilotfish.base.backoff import backoff_seconds
 from pilotfish.base.errors import EngineFailed, RuntimeFailure
 from pilotfish.concurrency import first_done
 from pilotfish.engine.ray_head import RayHead
@@ -106,7 +107,7 @@ class LocalRun:
             began = time.monotonic()
             reason = await self._one_ray(again=tries > 0)
             tries = 1 if time.monotonic() - began > STEADY_SECONDS else tries + 1
-            seconds = min(FIRST_RETRY_SECONDS * 2 ** (tries - 1), MOST_RETRY_SECONDS)
+            seconds = backoff_seconds(tries, first=FIRST_RETRY_SECONDS, most=MOST_RETRY_SECONDS)
             self._on_ray(f"{reason}; it is started again in {seconds:.0f} s")
             self._fleet.interrupt(reason)
             await self._head.stop()
