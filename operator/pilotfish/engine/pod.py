@@ -61,6 +61,7 @@ class PoolPod:
         self._settings = settings
         self._ray = RayHead(environ, settings.serves.accelerators, listen=settings.host, port=settings.port)
         self._answered = False
+        self._deployed = False
 
     @property
     def ready(self) -> bool:
@@ -68,24 +69,29 @@ class PoolPod:
         return self._answered
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until `stopping`, then drain. Raises RuntimeFailure with the engine's error."""
+        """Serve until `stopping`, then drain what was deployed. Raises RuntimeFailure with the engine's error."""
         health = await self._serve_health()
         try:
-            await self._ray.start()
-            await _patiently(lambda: self._ray.deploy([self._settings.application]), DEPLOY_TRIES)
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as http:
-                await self._until_stopped(http, stopping)
-                await self._drain(http)
+                await first_done(stopping.wait(), self._serve(http))
+                if self._deployed:
+                    await self._drain(http)
         finally:
             self._answered = False
             await self._ray.stop()
             await health.cleanup()
 
-    async def _until_stopped(self, http: aiohttp.ClientSession, stopping: asyncio.Event) -> None:
-        await first_done(stopping.wait(), self._fail_with_ray(), self._follow(http))
+    async def _serve(self, http: aiohttp.ClientSession) -> None:
+        await self._ray.start()
+        await first_done(self._fail_with_ray(), self._deploy_and_follow(http))
 
     async def _fail_with_ray(self) -> NoReturn:
         raise RuntimeFailure(await self._ray.ended())
+
+    async def _deploy_and_follow(self, http: aiohttp.ClientSession) -> None:
+        await _patiently(lambda: self._ray.deploy([self._settings.application]), DEPLOY_TRIES)
+        self._deployed = True
+        await self._follow(http)
 
     async def _follow(self, http: aiohttp.ClientSession) -> None:
         """Keep `ready` equal to the engine's state. Raises RuntimeFailure if the engine does not start."""
