@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pilotfish.base.errors import EngineFailed
@@ -24,7 +24,7 @@ async def explain(logs: Path, message: str, replicas: tuple[Replica, ...]) -> En
     """The failure with its reason in one line. `logs` is the folder of Ray's session.
 
     The engine's own log is read if Serve's message refers to it. An engine without an exception in any log was
-    killed from outside.
+    killed from outside. Logs that cannot be read are left out, because Ray's folder may be removed meanwhile.
     """
     cause = cause_in(message)
     reason = cause.reason if cause else reason_from_message(message)
@@ -43,22 +43,24 @@ async def explain(logs: Path, message: str, replicas: tuple[Replica, ...]) -> En
 def _from_logs(logs: Path, replicas: tuple[Replica, ...]) -> Cause | None:
     for replica in replicas:
         for path in _logs_of(logs, replica):
-            with path.open(errors="replace") as lines:
-                cause = cause_from_log(lines)
-            if cause:
-                return cause
+            with suppress(OSError), path.open(errors="replace") as lines:
+                if cause := cause_from_log(lines):
+                    return cause
     return None
 
 
 def _tails(logs: Path, replicas: tuple[Replica, ...]) -> list[str]:
     tails = []
     for path in (path for replica in replicas for path in _logs_of(logs, replica)):
-        with path.open(errors="replace") as lines:
+        with suppress(OSError), path.open(errors="replace") as lines:
             tails.append(f"--- last {TAIL_LINES} lines of {path.name}\n{''.join(deque(lines, TAIL_LINES))}")
     return tails
 
 
-def _logs_of(logs: Path, replica: Replica) -> Iterator[Path]:
+def _logs_of(logs: Path, replica: Replica) -> list[Path]:
+    found: list[Path] = []
     if replica.worker_id:
         for suffix in ("err", "out"):
-            yield from sorted(logs.glob(f"worker-{replica.worker_id}-*.{suffix}"))
+            with suppress(OSError):
+                found += sorted(logs.glob(f"worker-{replica.worker_id}-*.{suffix}"))
+    return found
