@@ -5,6 +5,7 @@ does not accept a resource that has one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
 from pilotfish.api.common import FieldPath
@@ -66,11 +67,11 @@ def _adaptation(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Faul
         yield Fault(("spec", "type"), message, Reason.UNKNOWN_PLUGIN)
         return
     try:
-        installed.adaptation(plugin.spec.type).from_settings(Settings(config=plugin.spec.config))
+        found = installed.adaptation(plugin.spec.type)
     except PluginError as error:
         yield Fault(("spec", "type"), str(error), Reason.UNKNOWN_PLUGIN)
-    except ConfigError as error:
-        yield Fault(("spec", *error.field.split(".")), error.message, Reason.INVALID_PLUGIN_CONFIG)
+        return
+    yield from _config(("spec",), found, plugin.spec.config)
 
 
 def _judges_whole(scorer: str, installed: Installed) -> bool:
@@ -94,12 +95,22 @@ def _scorer(path: FieldPath, scorer: Scorer, installed: Installed) -> Iterator[F
         return
     try:
         found = installed.scorer(scorer.name)
-        if scorer.artifact is None:
-            found.from_settings(Settings(config=scorer.config))
     except PluginError as error:
         yield Fault((*path, "name"), str(error), Reason.UNKNOWN_PLUGIN)
+        return
+    if scorer.artifact is None:
+        yield from _config(path, found, scorer.config)
+
+
+def _config(path: FieldPath, plugin: Any, config: Mapping[str, Any]) -> Iterator[Fault]:
+    """A config that the plugin rejects, or with which its `from_settings` fails."""
+    try:
+        plugin.from_settings(Settings(config=config))
     except ConfigError as error:
         yield Fault((*path, *error.field.split(".")), error.message, Reason.INVALID_PLUGIN_CONFIG)
+    except Exception as error:  # noqa: BLE001 - from_settings is a plugin's code and may raise anything
+        message = f"from_settings raised {type(error).__name__}: {error}: correct the config, or the plugin"
+        yield Fault((*path, "config"), message, Reason.INVALID_PLUGIN_CONFIG)
 
 
 def _not_installed(what: str, name: str, installed: Sequence[str]) -> str:
