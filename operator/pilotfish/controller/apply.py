@@ -36,7 +36,7 @@ class Applier:
     async def _apply(self, manifest: Manifest, seen: Manifest | None) -> None:
         key = Key.of(manifest)
         resource = self._mirror.kinds.types[key.kind]
-        live = seen or self._mirror.written(key) or await self._client.find(resource, key.namespace, key.name)
+        live = seen or self._mirror.unseen(key) or await self._client.find(resource, key.namespace, key.name)
         if live is not None:
             self._check_ours(manifest, live)
         if needs_apply(manifest, live):
@@ -44,7 +44,7 @@ class Applier:
             alone = without_strangers(made, manifest)
             if alone != made:
                 made = slim(await self._client.merge(resource, alone))
-            self._mirror.wrote(key, made)
+            self._mirror.applied(key, made)
 
     def _check_ours(self, manifest: Manifest, live: Manifest) -> None:
         """An object with the same name that does not belong to the resource is not changed."""

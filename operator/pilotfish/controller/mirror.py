@@ -53,7 +53,8 @@ class Mirror:
     _claimants: Mapping[str, Iterable[Key]] = field(default_factory=dict)
     _children: Mapping[Key, Iterable[Manifest]] = field(default_factory=dict)
     _pods: Mapping[Key, Iterable[Manifest]] = field(default_factory=dict)
-    _written: dict[Key, CachedObject | Manifest] = field(default_factory=dict)
+    _reported: dict[Key, CachedObject] = field(default_factory=dict)
+    _applied: dict[Key, Manifest] = field(default_factory=dict)
 
     def bind(self, indices: Mapping[str, kopf.Index[Any, Any]]) -> None:
         """Read from these from now on."""
@@ -71,13 +72,10 @@ class Mirror:
     def find(self, key: Key) -> CachedObject | None:
         """The resource, None if there is none."""
         seen = _first(self._objects.get(key))
-        written = self._written.get(key)
-        if seen is None:
-            self._written.pop(key, None)
-            return None
-        if isinstance(written, CachedObject) and written.version > seen.version:
-            return written
-        self._written.pop(key, None)
+        reported = self._reported.get(key)
+        if seen is not None and reported is not None and reported.version > seen.version:
+            return reported
+        self._reported.pop(key, None)
         return seen
 
     def referrers(self, key: Key, kind: str | None = None) -> tuple[Key, ...]:
@@ -105,24 +103,31 @@ class Mirror:
         theirs = (*self._children.values(), *self._pods.values())
         return ours | {each["metadata"]["uid"] for store in theirs for each in store}
 
-    def wrote(self, key: Key, what: CachedObject | Manifest) -> None:
-        """Remember the response to a write of ours until the watch brings the object."""
-        self._written[key] = what
+    def reported(self, key: Key, resource: CachedObject) -> None:
+        """Remember the response to a write of a status until the watch brings the resource."""
+        self._reported[key] = resource
 
     def forget(self, key: Key) -> None:
-        """Forget a deleted object."""
-        self._written.pop(key, None)
+        """Forget a deleted resource."""
+        self._reported.pop(key, None)
 
-    def written(self, key: Key) -> Manifest | None:
-        """A child that was written and that the watch has not brought yet."""
-        found = self._written.get(key)
-        return found if isinstance(found, Mapping) else None
+    def applied(self, key: Key, child: Manifest) -> None:
+        """Remember the response to a write of a child until the watch brings it."""
+        self._applied[key] = child
+
+    def forget_child(self, key: Key) -> None:
+        """Forget a deleted child."""
+        self._applied.pop(key, None)
+
+    def unseen(self, key: Key) -> Manifest | None:
+        """A child that was applied and that the watch has not brought yet."""
+        return self._applied.get(key)
 
     def _newer(self, key: Key, seen: Manifest) -> Manifest:
-        written = self.written(key)
-        if written is not None and version(written) > version(seen):
-            return written
-        self._written.pop(key, None)
+        applied = self._applied.get(key)
+        if applied is not None and version(applied) > version(seen):
+            return applied
+        self._applied.pop(key, None)
         return seen
 
 

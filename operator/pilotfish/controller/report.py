@@ -39,7 +39,7 @@ class Reporter:
         except NotFound:
             logger.info("%s: deleted while its status was being written", key)
             return
-        self._mirror.wrote(key, self._mirror.parse(made))
+        self._mirror.reported(key, self._mirror.parse(made))
         await self._record_turns(key, seen, before, status)
 
     async def _record_turns(

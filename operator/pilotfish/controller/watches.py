@@ -52,7 +52,7 @@ def _watch(registry: kopf.OperatorRegistry, mirror: Mirror, enqueue: Enqueue) ->
 
     async def on_child(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf's name
         if type == "DELETED":
-            mirror.forget(Key.of(body))
+            mirror.forget_child(Key.of(body))
         if owner := kinds.owner(body):
             await enqueue(owner[0])
 

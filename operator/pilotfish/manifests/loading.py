@@ -177,7 +177,7 @@ def _warnings(reading: _Reading, there: frozenset[Key], registry: Registry) -> I
 def _spec_faults(resource: Resource, there: frozenset[Key], registry: Registry) -> Iterator[Fault]:
     kind, installed = KINDS[resource.kind], InstalledPlugins(registry)
     yield from kind.check(resource, installed)
-    for reference in kind.references(resource):
+    for reference in KINDS.references(resource):
         if reference.key not in there:
             missing = f"there is no {reference.key.kind} {reference.key.name!r} in these files"
             yield Fault(reference.path, f"{missing}: add its manifest, or correct the name")

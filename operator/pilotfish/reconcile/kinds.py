@@ -36,8 +36,8 @@ class KindTable:
         return validation.parse(value, self._models)
 
     def references(self, resource: Resource) -> tuple[Reference, ...]:
-        """What the resource refers to."""
-        return tuple(self[resource.kind].references(resource))
+        """What the resource refers to, by kinds of the table: objects of others, such as Secrets, are not watched."""
+        return tuple(each for each in self[resource.kind].references(resource) if each.key.kind in self)
 
     def claims(self, resource: Resource) -> tuple[str, ...]:
         """Names that the resource claims."""

@@ -6,7 +6,8 @@ from resource_builders import a_plugin, a_policy, a_pool, a_router
 from pilotfish.base.keys import Key
 from pilotfish.controller.dependents import Dependents
 from pilotfish.controller.mirror import Mirror
-from pilotfish.reconcile.kinds import KINDS
+from pilotfish.reconcile.kind import Kind, Reference, observe_basics
+from pilotfish.reconcile.kinds import KINDS, KindTable
 
 POLICY, PLUGIN = Key("AutoscalingPolicy", "team", "follow-load"), Key("AdaptationPlugin", "team", "handbook")
 RIVAL = Key("ModelRouter", "team", "b")
@@ -67,3 +68,10 @@ def test_a_resource_that_goes_concerns_those_that_name_it_and_those_it_named():
     pool = FOLLOWING.to_manifest()
     assert set(cluster.see(pool, gone=True)) == {Key.of(pool), Key.of(PLUGGED.to_manifest()), POLICY}
     assert POLICY not in cluster.see(a_pool().to_manifest())
+
+
+def test_a_reference_to_a_kind_outside_the_table_concerns_nobody_else():
+    secret = Reference(RIVAL.beside("Secret", "key"), ("spec", "pools"))
+    unused = Kind(type(PLAIN), observe_basics, decide=lambda *_: None, references=lambda _: [secret])
+    body = PLAIN.to_manifest()
+    assert Dependents(Mirror(KindTable([unused]))).of(body, gone=False) == (Key.of(body),)
