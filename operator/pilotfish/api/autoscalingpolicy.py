@@ -26,7 +26,7 @@ class Signal(Model):
     """A measurement of a pool, and the value that each replica should have."""
 
     type: SignalType
-    """What is measured. Only OngoingRequests is in effect yet; the others are accepted and ignored.
+    """What is measured. So far, only OngoingRequests is in effect; the others are accepted and ignored.
     - OngoingRequests: the number of requests in progress.
     - QueuedRequests: the number of requests that wait in the engine.
     - KVCacheUsagePercent: the part of the KV cache in use, in percent.

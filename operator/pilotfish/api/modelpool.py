@@ -82,7 +82,7 @@ class Power(Model):
     """The electric power of one replica, from which the energy of a request is estimated."""
 
     idle_watts: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-    """The power of a replica without requests, in watts. Recorded, not used yet."""
+    """The power of a replica without requests, in watts. Accepted, but not used yet."""
     active_watts: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
     """The power of a replica that processes requests, in watts. A request's energy is this power for the time that the
     request took, shared among the requests that the pool processed at the same time.

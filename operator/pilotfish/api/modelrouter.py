@@ -90,8 +90,8 @@ class ModelRouterSpec(Model):
     strategy: Strategy
     """How the pool that answers a request is chosen."""
     plugins: Annotated[tuple[PluginUse, ...], ordered_list(maximum=16)] = ()
-    """The AdaptationPlugins to apply to requests and answers, in order, at most 16. A plugin that is not installed
-    is skipped with failurePolicy Ignore. With failurePolicy Fail the router then rejects every request.
+    """The AdaptationPlugins to apply to requests and answers, in order, at most 16. If a plugin is not
+    installed, the router answers without it (failurePolicy Ignore) or rejects every request (failurePolicy Fail).
     """
     fallback: Annotated[tuple[Fallback, ...], ordered_list(maximum=4)] = ()
     """The pools that answer, in order, if every pool of the strategy failed, at most 4."""
@@ -100,7 +100,10 @@ class ModelRouterSpec(Model):
     strategy with two pools, within the bounds that `pilotfish calibrate` wrote into the scorer's artifact.
     """
     exploration: Exploration | None = None
-    """A share of requests to escalate for the log. Only with strategy type Cascade or Predictive. Off if unset."""
+    """Escalation of a random share of requests that the strategy would not escalate, so that the gateway's log has
+    answers of larger pools for them too. `pilotfish replay --off-policy` needs such a log. Only with strategy type
+    Cascade or Predictive. Off if unset.
+    """
     limits: Limits | None = None
     """Limits on requests and tokens per minute. Unlimited if unset."""
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 600

@@ -112,7 +112,9 @@ class ModelRouterStatus(Status):
     served_model_names: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], ordered_list(maximum=16)] = ()
     """The names that clients may send in `model` to reach this router."""
     escalated_permille: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
-    """The share of the requests of the last minute with requests that went further than the first pool, in permille."""
+    """The share of requests that were escalated from the first pool, in permille, in the most recent minute that had
+    requests.
+    """
     objective: ObjectiveStatus | None = None
     """The state of `spec.objective`. Absent if the spec has none."""
 

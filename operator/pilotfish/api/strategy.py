@@ -57,7 +57,9 @@ class Scorer(Model):
     """A scorer, which estimates how likely it is that an answer, or the answer to a prompt, is good enough."""
 
     name: EntryPointName
-    """The name of an installed scorer, such as logprob or linear. `pilotfish plugins` lists them."""
+    """The name of an installed scorer. `pilotfish plugins` lists them. Type Predictive needs one that scores prompts,
+    such as linear; type Cascade needs one that scores answers, such as logprob.
+    """
     config: Opaque = {}
     """The settings of the scorer. The scorer defines and checks them."""
     pool_refs: Annotated[tuple[RolePoolRef, ...], *list_map("role", maximum=8)] = ()
@@ -74,8 +76,8 @@ class Accept(Model):
     threshold_permille: Permille
     """The minimum score, in permille, of an accepted answer. `pilotfish calibrate` finds it from recorded requests."""
     decide_within_tokens: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """The number of tokens of the answer on which the decision is made at the latest; the answer is streamed to the
-    client from then on. If unset, the decision may take all of the answer. Only with streaming EarlyExit.
+    """The maximum number of tokens after which the answer is accepted or rejected. An accepted answer is streamed to
+    the client from then on. If unset, the decision may need the whole answer. Only with streaming EarlyExit.
     """
 
 
@@ -189,8 +191,8 @@ class Predictive(Model):
     scorer: Scorer
     """The scorer that rates the prompt. A high score means that a cheap pool is likely to answer well."""
     candidates: Annotated[tuple[Candidate, ...], ordered_list(minimum=2, maximum=8)]
-    """The pools, from the cheapest to the best, 2 to 8. The first one whose threshold the score reaches answers; the
-    last one answers if there is none. The candidates after it follow if it fails.
+    """The pools, from the cheapest to the best, 2 to 8. The first one whose threshold the score reaches answers. If
+    there is none, the last one answers. If the chosen candidate fails, the candidates after it are tried in order.
     """
 
 
