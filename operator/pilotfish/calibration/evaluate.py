@@ -50,11 +50,15 @@ class RecordedVectors:
 
     async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **_: Any) -> Mapping[str, Any]:
         """Raises ConfigError: a log has no answers to new questions."""
-        raise ConfigError("log", f"a scorer asks the pool of role {role!r}, whose answers are not in the log")
+        raise ConfigError(
+            "log", f"a scorer asks the pool of role {role!r}, and a log has no answers for it: use another scorer"
+        )
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
         """Raises ConfigError: a log has no answers to new questions."""
-        raise ConfigError("log", f"a scorer asks the pool of role {role!r}, whose answers are not in the log")
+        raise ConfigError(
+            "log", f"a scorer asks the pool of role {role!r}, and a log has no answers for it: use another scorer"
+        )
 
 
 def evaluate(
@@ -69,7 +73,11 @@ def evaluate(
     check_sample(entries, pools)
     kept = [entry for entry in entries if _complete(entry, pools)]
     if not kept:
-        raise ConfigError("log", f"has no request with a quality from each of the pools {', '.join(pools)}")
+        raise ConfigError(
+            "log",
+            f"has no request with a quality from each of the pools {', '.join(pools)}: record it with"
+            " `pilotfish record`, from prompts that have a `check`",
+        )
     scores = score_all(kept, router, registry, artifacts)
     stages = [[_of(entry, pool) for pool in pools] for entry in kept]
     table = Table(

@@ -92,7 +92,7 @@ def read_log(path: Path) -> list[Entry]:
             raise ConfigError(str(path), f"{twice}; {fix}")
         entries[entry.id], lines[entry.id] = entry, number
     if not entries:
-        raise ConfigError(str(path), "has no request")
+        raise ConfigError(str(path), "has no request: record some with `pilotfish record`")
     return list(entries.values())
 
 
@@ -106,7 +106,9 @@ def _rows(path: Path) -> Iterator[tuple[int, object]]:
                 if line.strip():
                     yield number, orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise ConfigError(str(path), f"line {number} is not JSON: {error}") from error
+        raise ConfigError(
+            str(path), f"line {number} is not JSON: {error}; a log has one JSON object in each line"
+        ) from error
     except (OSError, EOFError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}") from error
 

@@ -83,7 +83,11 @@ def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
     rows = [[entry.stage(pool) for pool in pools] for entry in entries]
     kept = [row for row in rows if all(stage is not None and stage.quality is not None for stage in row)]
     if not kept:
-        raise ConfigError("log", f"has no request with a quality from each of the pools {', '.join(pools)}")
+        raise ConfigError(
+            "log",
+            f"has no request with a quality from each of the pools {', '.join(pools)}: record it with"
+            " `pilotfish record`, from prompts that have a `check`",
+        )
 
     def each(name: str) -> Floats:
         return np.array([[getattr(stage, name) or 0.0 for stage in row] for row in kept], np.float64)
@@ -139,7 +143,7 @@ def estimate(
     usable = [entry for entry in fresh if entry.propensity is not None and _quality(entry) is not None]
     if len(usable) < FEWEST_EXAMPLES:
         raise ConfigError(
-            "log", f"{len(usable)} requests have action, propensity and quality; {FEWEST_EXAMPLES} are needed"
+            "log", f"{len(usable)} requests have action, propensity and quality, but {FEWEST_EXAMPLES} are needed"
         )
     pools, rows = router.strategy_pools, np.arange(len(usable))
     scores, chances = _chances(usable, router, registry, artifacts)

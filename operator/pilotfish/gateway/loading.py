@@ -38,7 +38,9 @@ class PluginLoader:
         address = artifact_address(scorer)
         artifact = view.artifacts.get(address) if address else None
         if address and artifact is None:
-            raise ConfigError(f"scorer {scorer.name}", f"its artifact {address} does not exist")
+            raise ConfigError(
+                f"scorer {scorer.name}", f"its artifact {address} does not exist: create it, or correct `artifact`"
+            )
         digest = hashlib.sha256(artifact).hexdigest() if artifact else ""
         return self._kept(
             _key("scorer", scorer, digest),

@@ -28,11 +28,13 @@ def read_artifact(settings: Settings, kind: str) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(settings.artifact)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST_ARTIFACT_BYTES:
-            raise ConfigError("artifact", f"unpacks to {size} bytes; the limit is {LARGEST_ARTIFACT_BYTES}")
+            raise ConfigError(
+                "artifact", f"unpacks to {size} bytes, more than {LARGEST_ARTIFACT_BYTES}: calibrate again"
+            )
         with np.load(io.BytesIO(settings.artifact), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
-        raise ConfigError("artifact", f"is not an npz file of scorer {kind!r}: {error}") from error
+        raise ConfigError("artifact", f"is not an npz file of scorer {kind!r}: calibrate again ({error})") from error
     found = str(arrays.pop("kind", np.array("none")))
     if found != kind:
         raise ConfigError("artifact", f"is for scorer {found!r}, not for {kind!r}: run `pilotfish calibrate`")
@@ -65,4 +67,4 @@ def require(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int |
             raise ConfigError("artifact", f"has no array {name!r}: calibrate again")
         found = arrays[name].shape
         if len(found) != len(shape) or any(want not in (None, have) for have, want in zip(found, shape, strict=True)):
-            raise ConfigError("artifact", f"array {name!r} has shape {found}, not {shape}")
+            raise ConfigError("artifact", f"array {name!r} has shape {found}, not {shape}: calibrate again")

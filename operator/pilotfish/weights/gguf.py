@@ -27,6 +27,7 @@ TIED_WITHIN = 0.15
 """Two matrices are one when they differ by no more than this, relative to their norm: the noise of quantising to four
 bits or more is below it, matrices that were trained apart are far above it."""
 
+_INSTEAD = "use the safetensors files of the model"
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>")
 """Tokens that end the answer of a chat model, if its chat template or its metadata uses them."""
 
@@ -188,7 +189,7 @@ def _tensors(file: GgufFile, model: PreTrainedModel) -> list[shards.Tensor]:
     )
     if missing:
         raise WeightsError(
-            f"{file.path}: has no tensor for {', '.join(sorted(missing)[:5])}: this GGUF file is not supported"
+            f"{file.path}: has no tensor for {', '.join(sorted(missing)[:5])}, so it is not supported: {_INSTEAD}"
         )
     return tensors
 
@@ -199,14 +200,14 @@ def _tensor(
     if _is_left_alone(source.shape, gguf_name, processor):
         if source.shape != shape:
             raise WeightsError(
-                f"{source.path}: tensor {gguf_name} has shape {source.shape}, but the model needs {shape}"
+                f"{source.path}: tensor {gguf_name} has shape {source.shape}, but the model needs {shape}: {_INSTEAD}"
             )
         return shards.Tensor(name, shape, lambda: (_bfloat16(piece) for piece in source.pieces()))
 
     def changed() -> Iterator[memoryview]:
         values, kept, _ = processor.process(weights=source.whole(), name=gguf_name)
         if kept != gguf_name or values.shape != shape:
-            raise WeightsError(f"{source.path}: tensor {gguf_name} has a layout that is not supported")
+            raise WeightsError(f"{source.path}: tensor {gguf_name} has a layout that is not supported: {_INSTEAD}")
         yield _bfloat16(values)
 
     return shards.Tensor(name, shape, changed)

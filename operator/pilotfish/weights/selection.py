@@ -30,7 +30,7 @@ def wanted(uri: str, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
     if quantised:
         names = ", ".join(file.path for file in quantised[:8])
         raise WeightsError(f"{uri}: has several models: add the name of one file to the address ({names})")
-    raise WeightsError(f"{uri}: has no weights: no *.safetensors, *.bin or *.gguf file was found")
+    raise WeightsError(f"{uri}: has no weights: no *.safetensors, *.bin or *.gguf file was found: correct the address")
 
 
 def is_model(names: Iterable[str]) -> bool:
