@@ -4,6 +4,8 @@
 
 All in one run, in turn: an engine that answers at once and whole or in 64 chunks 5 ms apart, then direct, vllm-router,
 and the gateway with limits on and traces at 1% and at 100%; with `--bare`, the pass-throughs of bare_proxies.py, too.
+One row is a cascade whose first answer is accepted at its first token: every chunk is parsed, and log-probabilities are
+removed. It has the pool stream, also for a whole answer, which then takes as long as the stream.
 Every body is checked. CPU is reported as a ratio to vllm-router's, the median over rounds; latency as milliseconds over
 going direct, one request at a time. What is printed are the tables of docs/performance.md.
 """
@@ -18,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -118,11 +120,15 @@ async def serve_gateway(port: int, engine: int) -> None:
     limits = {"requestsPerMinute": 10_000_000, "tokensPerMinute": 10_000_000_000}
     strategy = {"type": "Direct", "direct": {"poolRef": {"name": "small"}}}
     router = made("ModelRouter", "assistant", {"strategy": strategy, "limits": limits})
+    accept = {"scorer": {"name": "logprob"}, "thresholdPermille": 0}
+    stages = [{"poolRef": {"name": "small"}, "accept": accept}, {"poolRef": {"name": "small"}}]
+    cascade = {"type": "Cascade", "cascade": {"stages": stages}}
+    judged = made("ModelRouter", "judged", {"strategy": cascade, "limits": limits})
     tracing = Tracing.from_environment(os.environ, "gateway")
     server = GatewayServer(GatewaySettings(port=port), Registry.installed(), tracing)
     await server.start()
     view = PoolView(pool, PoolState.READY, (Endpoint(f"http://127.0.0.1:{engine}/v1"),))
-    server.apply(snapshot([view], [RouterView(router)]))
+    server.apply(snapshot([view], [RouterView(router), RouterView(judged)]))
     await asyncio.Event().wait()
 
 
@@ -264,6 +270,8 @@ async def main(rounds: int, requests: int, *, bare: bool) -> None:
             command = (*me, "--gateway", "PORT", str(engine))
             name = f"gateway, traces {share}"
             targets.append(started(name, "assistant", *command, **otlp, OTEL_TRACES_SAMPLER_ARG=ratio))
+            if share == "1%":
+                targets.append(replace(targets[-1], name=f"{name}, a cascade that accepts", model="judged"))
         if bare:
             proxies = str(Path(__file__).parent / "bare_proxies.py")
             targets += [
