@@ -57,6 +57,10 @@ class PluginError(PilotfishError):
 class WeightsError(PilotfishError):
     """Weights cannot be found, read, verified or converted."""
 
+    def __init__(self, message: str, *, transient: bool | None = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
 
 class MachineError(PilotfishError):
     """The machine does not meet a requirement."""

@@ -34,7 +34,8 @@ def copy(source: Source, resolved: Resolved, files: Sequence[RemoteFile], folder
         if size != file.size:
             partial.unlink()
             raise WeightsError(
-                f"{resolved.location.uri}: {file.path} has {size} bytes instead of {file.size}: try again"
+                f"{resolved.location.uri}: {file.path} has {size} bytes instead of {file.size}: try again",
+                transient=None,
             )
         sync(partial)
         partial.rename(target)

@@ -1,13 +1,17 @@
 """`hf://`, `s3://` and `gs://`, through fsspec's file systems."""
 
+import errno
 import hashlib
 import json
 import re
+import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 import fsspec
 
 from pilotfish.base.errors import WeightsError
@@ -16,7 +20,13 @@ from pilotfish.plugin_api.sources import Access, Location, RemoteFile, Resolved
 CHUNK_BYTES = 16 * 1024 * 1024
 """Bytes of one request to a store."""
 
+_TRY_LATER = frozenset({408, 425, 429})
+"""HTTP statuses below 500 after which another try may succeed."""
+_NETWORK_ERRNOS = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH})
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
+
+
+_AIOHTTP_NETWORK_ERRORS = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 
 
 class RemoteSource(ABC):
@@ -37,6 +47,10 @@ class RemoteSource(ABC):
     @abstractmethod
     def foreign_errors(self) -> tuple[type[Exception], ...]:
         """What the file system's library raises besides OSError."""
+
+    @abstractmethod
+    def network_errors(self) -> tuple[type[Exception], ...]:
+        """What the file system's library raises when the connection fails, besides Python's own errors."""
 
     def files(self, resolved: Resolved) -> Sequence[RemoteFile]:
         """The file, or all files below the prefix."""
@@ -73,7 +87,8 @@ class RemoteSource(ABC):
         try:
             yield
         except self._errors() as error:
-            raise WeightsError(f"{location.uri}: cannot be read: {type(error).__name__}: {error}") from error
+            message = f"{location.uri}: cannot be read: {type(error).__name__}: {error}"
+            raise WeightsError(message, transient=is_transient(error, self.network_errors())) from error
 
 
 class ObjectStoreSource(RemoteSource):
@@ -127,7 +142,14 @@ class S3Source(ObjectStoreSource):
         """Botocore's errors that s3fs does not translate."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an optional dependency
 
-        return (BotoCoreError, ClientError)
+        return (BotoCoreError, ClientError, aiohttp.ClientError)
+
+    def network_errors(self) -> tuple[type[Exception], ...]:
+        """Botocore's errors of the connection and of aiohttp below it."""
+        from botocore import exceptions  # noqa: PLC0415 - an optional dependency
+
+        connection = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
+        return (*connection, *_AIOHTTP_NETWORK_ERRORS)
 
 
 class GoogleStorageSource(ObjectStoreSource):
@@ -144,7 +166,15 @@ class GoogleStorageSource(ObjectStoreSource):
         from gcsfs.retry import HttpError  # noqa: PLC0415 - an optional dependency
         from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
-        return (HttpError, GoogleAuthError)
+        return (HttpError, GoogleAuthError, aiohttp.ClientError)
+
+    def network_errors(self) -> tuple[type[Exception], ...]:
+        """Errors of the connection, of Google's authentication too. Gcsfs reports a status of 502 as a ProxyError."""
+        import requests  # noqa: PLC0415 - comes with gcsfs
+        from google.auth.exceptions import TransportError  # noqa: PLC0415 - an optional dependency
+
+        failed = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+        return (*failed, TransportError, *_AIOHTTP_NETWORK_ERRORS)
 
 
 class HuggingFaceSource(RemoteSource):
@@ -174,9 +204,15 @@ class HuggingFaceSource(RemoteSource):
 
     def foreign_errors(self) -> tuple[type[Exception], ...]:
         """Errors of the hub's HTTP client."""
-        from httpx import HTTPError  # noqa: PLC0415 - comes with huggingface_hub
+        from httpx2 import HTTPError  # noqa: PLC0415 - comes with huggingface_hub
 
         return (HTTPError,)
+
+    def network_errors(self) -> tuple[type[Exception], ...]:
+        """Timeouts and failed connections of the hub's HTTP client."""
+        from httpx2 import TransportError  # noqa: PLC0415 - comes with huggingface_hub
+
+        return (TransportError,)
 
     @staticmethod
     def _repository(location: Location) -> str:
@@ -184,6 +220,46 @@ class HuggingFaceSource(RemoteSource):
         if len(parts) < 2 or not all(parts[:2]):
             raise WeightsError(f"{location.uri}: must name a repository, as in hf://org/model")
         return "/".join(parts[:2])
+
+
+def is_transient(error: BaseException, network_errors: tuple[type[Exception], ...]) -> bool:
+    """Whether another try may succeed: the network or the server failed, in `error` or in what caused it."""
+    network: tuple[type[BaseException], ...] = (
+        ConnectionError,
+        TimeoutError,
+        socket.gaierror,
+        ssl.SSLEOFError,
+        *network_errors,
+    )
+    chain = list(_chain(error))
+    if any(isinstance(link, ssl.SSLCertVerificationError) for link in chain):
+        return False
+    return any(
+        isinstance(link, network)
+        or (isinstance(link, OSError) and link.errno in _NETWORK_ERRNOS)
+        or (status := _status(link)) >= 500
+        or status in _TRY_LATER
+        for link in chain
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error of one of the libraries has, 0 if it has none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    elif response is not None:
+        status = getattr(response, "status_code", None)
+    else:
+        status = getattr(error, "status", None) or getattr(error, "code", None)
+    return int(status) if str(status).isdecimal() else 0
 
 
 def below(path: str, root: str) -> str:

@@ -1,16 +1,34 @@
 """Sources over file systems: what is found, read from any offset, and refused."""
 
+import asyncio
+import errno
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import fsspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from gcsfs.retry import HttpError
+from requests.exceptions import ProxyError
+from s3fs.errors import translate_boto_error
 
 from pilotfish.base.errors import WeightsError
+from pilotfish.engine.ports import free_ports
 from pilotfish.plugin_api.sources import Access, Location
 from pilotfish.plugins.builtin.sources.local import FileSource, VolumeSource
-from pilotfish.plugins.builtin.sources.remote import HuggingFaceSource, ObjectStoreSource, below
+from pilotfish.plugins.builtin.sources.remote import (
+    GoogleStorageSource,
+    HuggingFaceSource,
+    ObjectStoreSource,
+    S3Source,
+    below,
+    is_transient,
+)
 
 
 class MemoryStore(ObjectStoreSource):
@@ -22,6 +40,9 @@ class MemoryStore(ObjectStoreSource):
         return credential
 
     def foreign_errors(self) -> tuple[type[Exception], ...]:
+        return ()
+
+    def network_errors(self) -> tuple[type[Exception], ...]:
         return ()
 
 
@@ -64,6 +85,64 @@ def test_faults_of_a_store_name_the_address(store: Any) -> None:
             MemoryStore().resolve(location, access)
         assert str(caught.value).startswith(location.uri)
         assert "hunter2" not in str(caught.value)
+
+
+def hub_fault(monkeypatch: pytest.MonkeyPatch, url: str) -> WeightsError:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    with pytest.raises(WeightsError, match=r"^hf://org/model: cannot be read: ") as caught:
+        HuggingFaceSource().resolve(Location("hf://org/model"), Access())
+    return caught.value
+
+
+@pytest.mark.parametrize(("status", "transient"), [(404, False), (401, False), (429, True), (500, True), (503, True)])
+async def test_a_fault_of_the_hub_is_transient_and_a_refusal_is_not(
+    monkeypatch: pytest.MonkeyPatch, status: int, transient: bool
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        fault = await asyncio.to_thread(hub_fault, monkeypatch, url)
+    assert fault.transient is transient
+
+
+def test_a_hub_that_cannot_be_connected_to_is_a_transient_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub_fault(monkeypatch, f"http://127.0.0.1:{free_ports(1)[0]}").transient is True
+
+
+def answered(status: int) -> Exception:
+    response = {"Error": {"Code": str(status), "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return translate_boto_error(ClientError(response, "GetObject"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (answered(503), True),
+        (answered(403), False),
+        (EndpointConnectionError(endpoint_url="http://s3"), True),
+        (NoCredentialsError(), False),
+        (HttpError({"code": "503"}), True),
+        (HttpError({"code": 403}), False),
+        (ProxyError(), True),
+        (aiohttp.ServerDisconnectedError(), True),
+        (OSError(errno.ENETUNREACH, "unreachable"), True),
+        (OSError(errno.ENOSPC, "no space"), False),
+        (TimeoutError(), True),
+    ],
+)
+def test_faults_of_the_network_of_object_stores_are_transient(error: Exception, transient: bool) -> None:
+    errors = (*S3Source().network_errors(), *GoogleStorageSource().network_errors())
+    assert is_transient(error, errors) is transient
+
+
+def test_a_certificate_that_is_refused_is_no_transient_fault() -> None:
+    error = aiohttp.ClientConnectionError()
+    error.__cause__ = ssl.SSLCertVerificationError()
+    assert is_transient(error, (aiohttp.ClientConnectionError,)) is False
 
 
 def test_a_commit_needs_no_question_and_pins_the_path() -> None:
