@@ -75,6 +75,10 @@ class ModelPoolStatus(Status):
     """The label selector of the pool's pods, as a string. Read by the scale subresource."""
     runtime: Literal["RayService", "Deployment", "External"] | None = None
     """The kind of object that runs the replicas, or External for a pool with `spec.external`."""
+    ray_cluster: Annotated[str, Field(max_length=253)] | None = None
+    """The Ray cluster that has answered and to which requests go. Absent for a pool without a RayService, and while no
+    replica of its RayService answers.
+    """
     revision: Annotated[str, Field(max_length=64)] | None = None
     """A hash of what the replicas run. It changes when a change of the spec replaces the replicas."""
     resolved_revision: Annotated[str, Field(max_length=253)] | None = None

@@ -8,6 +8,7 @@ PilotfishError
 ├── MachineError         the machine does not meet a requirement
 ├── RuntimeFailure       Ray or an engine does not start, or stopped
 │   ├── Unavailable      Ray, Serve or an engine does not answer now
+│   │   └── NoAnswer     nothing was received from it, for example in time
 │   └── EngineFailed     an engine ended while it started
 └── RequestError         a request cannot be answered; has an HTTP status
     ├── BadRequest                400
@@ -80,6 +81,10 @@ class Unavailable(RuntimeFailure):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+class NoAnswer(Unavailable):
+    """Nothing was received: no connection, or no complete answer in time. An overloaded engine looks like this too."""
 
 
 class EngineFailed(RuntimeFailure):

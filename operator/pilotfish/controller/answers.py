@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pilotfish.api import ModelPool
 from pilotfish.api.modelpool import Task
-from pilotfish.base.errors import RuntimeFailure
+from pilotfish.base.errors import NoAnswer, RuntimeFailure
 from pilotfish.base.keys import Key
 from pilotfish.reconcile.outcome import Manifest, Proof
 from pilotfish.reconcile.rayservice_status import RayServiceStatus
@@ -21,7 +21,7 @@ class AskOnce(Protocol):
     """Asks a model server for one small answer."""
 
     async def __call__(self, base_url: str, *, task: Task, model: str) -> None:
-        """Return when there is an answer. Raises RuntimeFailure with the server's error if there is none."""
+        """Return when there is an answer. Raises NoAnswer if none comes, RuntimeFailure with the server's error."""
 
 
 class Answers:
@@ -35,6 +35,8 @@ class Answers:
         """Whether the pool's RayService has answered, asked now if its engines are up and have not been asked.
 
         A Ray cluster that requests were switched to is asked again; one whose engines are replaced in place is not.
+        An operator that has just started asks all, and the pool's status names the cluster that has answered before:
+        no answer in time does not take that back, because an engine with much work is late. An error does.
         """
         key, service = pool.key, RayServiceStatus.of(children, pods, pool.spec.nodes)
         ray, workers = service.active_ray, service.serving_workers
@@ -45,6 +47,8 @@ class Answers:
             # The Service's address may not be routed yet, and a lost connection to it would be kept.
             try:
                 await self._ask(_url(workers[0]), task=pool.spec.task, model=served_model(pool))
+            except NoAnswer as failure:
+                return Proof(answered=pool.status is not None and pool.status.ray_cluster == ray, message=str(failure))
             except RuntimeFailure as failure:
                 return Proof(answered=False, message=str(failure))
             self._proven[key] = ray

@@ -35,7 +35,7 @@ class ExternalCheck:
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether a RayService has answered since its engines started, and its error if not."""
+    """Whether a RayService has answered since its engines started, and why the last request was not answered."""
 
     answered: bool
     message: str = ""

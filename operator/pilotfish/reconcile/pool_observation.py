@@ -84,6 +84,11 @@ class PoolObservation:
         known = (self.pool.status.ready_replicas if self.pool.status else None) or 0
         return self.rayservice.replicas(max(0, known - self.on_deployment.ready), self.seen.proof)
 
+    @property
+    def answered_ray(self) -> str | None:
+        """The Ray cluster that requests go to, None where it has not answered or no replica of it is ready."""
+        return self.rayservice.active_ray if self.on_ray.ready else None
+
     def child(self, kind: str | None) -> Manifest | None:
         """The pool's object of a kind."""
         return next((child for key, child in self.seen.children.items() if key.kind == kind), None)

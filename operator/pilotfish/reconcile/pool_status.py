@@ -96,6 +96,7 @@ def deployed_status(conditions: ConditionSet, progress: PoolProgress, context: C
         desired_replicas=plan.desired,
         selector=",".join(f"{key}={value}" for key, value in labels.selector(pool).items()),
         runtime=plan.runtime,
+        ray_cluster=progress.observation.answered_ray,
         revision=plan.revision,
         resolved_revision=weights,
         url=_url(pool, progress.answering_runtime),

@@ -61,7 +61,7 @@ class Peers:
         return ExternalCheck(reachable=True, message=f"{base_url} lists {model!r}")
 
     async def ask_answer(self, base_url: str, *, task: Task, model: str) -> None:
-        """Ask for one small answer. Raises RuntimeFailure with the server's message if none comes."""
+        """Ask for one small answer. Raises NoAnswer if none comes, RuntimeFailure with the server's error."""
         await probe(self._open, base_url, task, model)
 
     async def in_flight(self, gateways: Iterable[str]) -> Mapping[Key, float]:

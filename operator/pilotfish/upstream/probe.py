@@ -7,7 +7,7 @@ import aiohttp
 import orjson
 
 from pilotfish.api.modelpool import Task
-from pilotfish.base.errors import RuntimeFailure, Unavailable
+from pilotfish.base.errors import NoAnswer, RuntimeFailure, Unavailable
 
 _PATHS = {Task.GENERATE: "/chat/completions", Task.EMBED: "/embeddings", Task.SCORE: "/score"}
 
@@ -27,7 +27,7 @@ async def probe(
 ) -> None:
     """Ask once and return when an answer came.
 
-    Raises Unavailable when none comes or the server fails, RuntimeFailure when it refuses the request.
+    Raises NoAnswer when none comes, Unavailable when the server fails, RuntimeFailure when it refuses the request.
     """
     url = base_url.rstrip("/") + _PATHS[task]
     body = probe_body(task, model)
@@ -51,4 +51,4 @@ async def _post(
         ) as answer:
             return answer.status, await answer.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unavailable(f"the probe of {url} got no answer: {error or type(error).__name__}") from error
+        raise NoAnswer(f"the probe of {url} got no answer: {error or type(error).__name__}") from error

@@ -408,8 +408,13 @@ def test_a_rayservice_is_ready_once_it_has_answered():
     assert says(silent, "Ready") == ("False", "Loading")
     assert condition(silent, "Ready")["message"] == "answered 500"
     assert silent.requeue_after
+    assert "rayCluster" not in silent.status
     assert says(proven, "Ready") == ("True", "Answering")
     assert proven.requeue_after is None
+    assert proven.status["rayCluster"] == "one"
+    late = decide(a_pool(), replace(seen, proof=Proof(answered=True, message="late")), KUBERAY)
+    assert late.status == proven.status
+    assert late.requeue_after
 
 
 @pytest.mark.parametrize(("engine", "ready"), [("UPSCALING", 1), ("UPDATING", 1), ("HEALTHY", 2), ("DOWNSCALING", 2)])
