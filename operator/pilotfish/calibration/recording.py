@@ -46,7 +46,9 @@ class Prompt(Row):
 
 
 def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
-    """Prompts and their checks. Raises ConfigError with the line for one that does not fit, or two of one id."""
+    """Prompts and their checks. Raises ConfigError for an invalid line, two prompts with one id, and a
+    file without prompts.
+    """
     found: dict[str, tuple[Prompt, Check | None]] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path}:{number}"
@@ -64,6 +66,8 @@ def read_prompts(path: Path) -> list[tuple[Prompt, Check | None]]:
         if prompt.id in found:
             raise ConfigError(where, f"id {prompt.id!r} is used twice: give each prompt its own id")
         found[prompt.id] = prompt, parse_check(prompt.check, where) if prompt.check is not None else None
+    if not found:
+        raise ConfigError(str(path), "has no prompt: write one JSON object with id and prompt in each line")
     return list(found.values())
 
 
@@ -312,7 +316,9 @@ async def record(
                 except RequestError as error:
                     outcome.failed[prompt.id] = str(error)
                 except aiohttp.ClientConnectionError as error:
-                    raise ModelUnavailable(f"{recorder.gateway.url} does not answer: {error}") from error
+                    raise ModelUnavailable(
+                        f"the gateway at {recorder.gateway.url} does not answer: {error}: start it, or correct --url"
+                    ) from error
                 else:
                     file.write(line_of(entry))
                     file.flush()

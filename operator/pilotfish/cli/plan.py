@@ -10,7 +10,7 @@ from pilotfish.cli.display import pool_name
 from pilotfish.cli.local_options import Paths, load_or_exit, where
 from pilotfish.local.run import wanted_of
 from pilotfish.local.sizes import sizes_of
-from pilotfish.reconcile.local_plan import GIB, LocalPlan, PoolPlan, Wanted
+from pilotfish.reconcile.local_plan import GIB, RAY_BYTES, LocalPlan, PoolPlan, Wanted
 from pilotfish.reconcile.local_plan import plan as make_plan
 
 
@@ -24,7 +24,7 @@ def plan(paths: Paths) -> None:
     routers = [resource for resource in loaded.resources if isinstance(resource, ModelRouter)]
     if routers:
         console.print(_routers(routers, wanted))
-    memory = f"{planned.memory_bytes / GIB:.1f} GiB of memory"
+    memory = f"{planned.memory_bytes / GIB:.1f} GiB of memory ({RAY_BYTES / GIB:.0f} GiB of it for Ray and the gateway)"
     console.print(f"needs about {memory}, {planned.gpus} GPUs; this machine has {os.cpu_count()} cores")
 
 

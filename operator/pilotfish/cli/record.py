@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 def record(
     prompts: Annotated[
-        Path, typer.Argument(help="JSONL file of prompts: id, prompt, and optionally a check.", exists=True)
+        Path,
+        typer.Argument(help="JSONL file of prompts: id, prompt, and optionally a check.", exists=True, dir_okay=False),
     ],
     manifests: Manifests,
     router: Annotated[list[str] | None, typer.Option(help="Use only this router. Can be repeated.")] = None,

@@ -34,7 +34,9 @@ class Certificate:
         try:
             self.context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
         except OSError as error:
-            raise MachineError(f"{self._folder} has no usable tls.crt and tls.key: {error}") from error
+            raise MachineError(
+                f"{self._folder} has no usable tls.crt and tls.key: set --certificates to their folder ({error})"
+            ) from error
 
     async def follow(self) -> None:
         """Load the files whenever they change, until cancelled. After an invalid pair the last one stays in use."""

@@ -129,7 +129,9 @@ def _shared_memory(engines: int) -> Finding:
 
 def _memory(needed: int) -> Finding:
     memory = psutil.virtual_memory()
-    text = f"memory: {_size(memory.available)} of {_size(memory.total)} available, about {_size(needed)} needed"
+    text = f"memory: {_size(memory.available)} of {_size(memory.total)} available"
+    if needed:
+        text += f", about {_size(needed)} needed"
     if needed > memory.total:
         return Finding(Level.FAULT, text, "run fewer or smaller pools, or set replicas to 0 in some")
     if needed > memory.available:

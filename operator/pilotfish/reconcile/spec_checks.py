@@ -114,8 +114,8 @@ def _config(path: FieldPath, plugin: Any, config: Mapping[str, Any]) -> Iterator
 
 
 def _not_installed(what: str, name: str, installed: Sequence[str]) -> str:
-    have = ", ".join(installed) or "none"
-    return f"no {what} {name} is installed; installed: {have}: use one of these, or install the package that has it"
+    others = f"use one of {', '.join(installed)}, or " if installed else ""
+    return f"no {what} {name} is installed: {others}install the package that has it"
 
 
 def task_faults(router: ModelRouter, pools: Mapping[str, ModelPool]) -> Sequence[Fault]:

@@ -191,8 +191,7 @@ def test_what_this_installation_lacks_is_a_warning(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, a=pool, b=router)
     assert not loaded.problems
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
-        "a.yaml:6: spec.model.uri: no source file:// is installed;"
-        " installed: none: use one of these, or install the package that has it",
+        "a.yaml:6: spec.model.uri: no source file:// is installed: install the package that has it",
         "a.yaml:10: spec.engine.args.max-model-len:"
         " must not be set here: remove it, and set spec.engine.maxModelLength instead",
         "b.yaml:9: spec.strategy.direct.poolRef.name: there is no ModelPool 'missing' in these files:"
