@@ -215,9 +215,10 @@ class ModelPool(Resource):
 
     rules: ClassVar = (
         Rule(
-            message="the name of a ModelPool must have at most 40 characters, because the operator appends to it",
-            cel="size(self.metadata.name) <= 40",
-            holds=lambda pool: len(pool.metadata.name) <= 40,
+            message="the name of a ModelPool must have at most 40 characters and no '.', because it is part"
+            " of the name of a Service",
+            cel="size(self.metadata.name) <= 40 && !self.metadata.name.contains('.')",
+            holds=lambda pool: len(pool.metadata.name) <= 40 and "." not in pool.metadata.name,
             field=("metadata", "name"),
         ),
     )

@@ -103,6 +103,7 @@ BAD = [
         "needs runtime RayService",
     ),
     (pool() | {"metadata": {"name": "a" * 41}}, "metadata.name", "at most 40 characters"),
+    (pool() | {"metadata": {"name": "a.b"}}, "metadata.name", "no '.'"),
     (pool() | {"metadata": {"name": "Upper"}}, "metadata.name", "lower-case"),
     (pool(pod={"env": [{"name": "A"}]}), "spec.pod.env[0]", "exactly one of value, secretKeyRef"),
     (pool(pod={"hostNetwork": True}), "spec.pod.hostNetwork", "unknown field"),
