@@ -49,7 +49,7 @@ async def test_an_explanation_is_no_request_but_costs_what_it_costs(house: House
     await house.serve([cascade(extra=objective)], POOLS)
     told = (await house.ask(path="/pilotfish/v1/explain")).json
     assert house.gateway
-    totals = house.gateway.objectives.figures().routers[Key("ModelRouter", "default", "assistant")].totals
+    totals = house.gateway.objectives.usage().routers[Key("ModelRouter", "default", "assistant")].totals
     small, large = (float(stage["cost"]["amount"]) for stage in told["stages"])
     assert (totals.requests, totals.escalated) == (0, 0)
     assert (totals.small_spend, totals.large_spend) == (small, large)

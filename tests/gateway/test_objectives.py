@@ -14,7 +14,7 @@ from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.gateway_report import RouterReport
-from pilotfish.routing.figures import GatewayFigures
+from pilotfish.routing.gateway_usage import GatewayUsage
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
 from pilotfish.routing.threshold_control import Scores, ThresholdBounds, ThresholdRange
 from pilotfish.settings import GatewaySettings
@@ -56,15 +56,15 @@ class Fleet:
     addresses: list[str] = field(default_factory=list)
     asked: int = 0
 
-    async def hear(self) -> Sequence[GatewayFigures]:
-        return await self.peers.figures(self.addresses)
+    async def hear(self) -> Sequence[GatewayUsage]:
+        return await self.peers.usage(self.addresses)
 
     async def add(self) -> GatewayServer:
         gateway = GatewayServer(
             GatewaySettings(port=0, drain_seconds=1),
             Registry.installed(),
             Tracing(),
-            hear=self.hear,
+            ask_gateways=self.hear,
             clock=lambda: self.now,
         )
         self.gateways.append(gateway)
@@ -96,7 +96,7 @@ class Fleet:
         spent = [await self.ask(at) for at, count in enumerate(requests) for _ in range(count)]
         self.now += PERIOD_SECONDS
         for gateway in self.gateways:
-            await gateway.objectives.look()
+            await gateway.objectives.step()
         return sum(spent)
 
     async def told(self, at: int = 0) -> dict:

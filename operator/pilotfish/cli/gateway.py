@@ -18,7 +18,7 @@ from pilotfish.kube.client import KubeClient
 from pilotfish.kube.credentials import find_credentials
 from pilotfish.kube.snapshots import ClusterSnapshots
 from pilotfish.plugins.registry import Registry
-from pilotfish.routing.figures import GatewayFigures
+from pilotfish.routing.gateway_usage import GatewayUsage
 from pilotfish.settings import ClusterGatewaySettings
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.upstream.peers import Peers, resolved
@@ -47,11 +47,11 @@ async def _serve(settings: ClusterGatewaySettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with Peers(PERIOD_SECONDS) as peers:
 
-        async def hear() -> Sequence[GatewayFigures]:
-            return await peers.figures(await resolved(settings.peers)) if settings.peers else ()
+        async def ask_gateways() -> Sequence[GatewayUsage]:
+            return await peers.usage(await resolved(settings.peers)) if settings.peers else ()
 
         tracing = Tracing.from_environment(os.environ, "pilotfish-gateway")
-        server = GatewayServer(settings.gateway, Registry.installed(), tracing, hear=hear)
+        server = GatewayServer(settings.gateway, Registry.installed(), tracing, ask_gateways=ask_gateways)
         await _until_stopped(settings, server, stopping)
 
 

@@ -38,7 +38,7 @@ from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.kinds import KINDS, KindTable
 from pilotfish.reconcile.outcome import Context
 from pilotfish.render.context import RenderContext
-from pilotfish.routing.figures import GatewayFigures
+from pilotfish.routing.gateway_usage import GatewayUsage
 from pilotfish.settings import OperatorSettings, log_level
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.upstream.peers import Peers
@@ -93,10 +93,10 @@ def _assemble(
     async def gateways() -> Sequence[str]:
         return await addresses(client, settings.namespace, settings.gateway_service, "http")
 
-    async def figures() -> Sequence[GatewayFigures]:
-        return await peers.figures(await gateways())
+    async def usage() -> Sequence[GatewayUsage]:
+        return await peers.usage(await gateways())
 
-    reports = GatewayReports(figures, monotonic)
+    reports = GatewayReports(usage, monotonic)
     reconciler = _reconciler(settings, client, peers, mirror, load, reports, kuberay)
 
     async def in_flight() -> Mapping[Key, float]:

@@ -8,23 +8,23 @@ from pilotfish.base.clock import Clock
 from pilotfish.base.errors import PilotfishError
 from pilotfish.base.keys import Key
 from pilotfish.reconcile.gateway_report import RouterReport, router_reports
-from pilotfish.routing.figures import GatewayFigures, Ledger
+from pilotfish.routing.gateway_usage import GatewayUsage, UsageDeltas
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 60.0
 
-AskFigures = Callable[[], Awaitable[Sequence[GatewayFigures]]]
+AskGateways = Callable[[], Awaitable[Sequence[GatewayUsage]]]
 """What every gateway reports. Raises PilotfishError where the gateways cannot be found."""
 
 
 class GatewayReports:
     """What is known of each router; replaced as a whole each time the gateways are asked."""
 
-    def __init__(self, ask: AskFigures, clock: Clock) -> None:
+    def __init__(self, ask: AskGateways, clock: Clock) -> None:
         self._ask, self._clock = ask, clock
         self._started = clock()
-        self._ledger = Ledger()
+        self._deltas = UsageDeltas()
         self._routers: dict[Key, RouterReport] | None = None
 
     def of(self, key: Key) -> RouterReport | None:
@@ -46,7 +46,7 @@ class GatewayReports:
     async def look(self) -> list[Key]:
         """Ask once; the routers whose reports changed. Raises PilotfishError."""
         heard = [figures for figures in await self._ask() if figures.instance]
-        new = self._ledger.take(heard, seconds=self._clock() - self._started)
+        new = self._deltas.take(heard, seconds=self._clock() - self._started)
         before = self._routers or {}
         reports = {key: found.after(before.get(key)) for key, found in router_reports(new, heard).items()}
         self._routers = reports

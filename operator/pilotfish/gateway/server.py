@@ -25,7 +25,7 @@ from pilotfish.base.errors import (
 from pilotfish.base.keys import Key
 from pilotfish.gateway import report
 from pilotfish.gateway.exchange import Exchange
-from pilotfish.gateway.objectives import Hear, Objectives, nobody
+from pilotfish.gateway.objectives import AskGateways, Objectives, no_gateways
 from pilotfish.gateway.pipeline import Pipeline
 from pilotfish.gateway.pool_calls import Pools
 from pilotfish.gateway.request_log import RequestLog
@@ -62,7 +62,7 @@ class GatewayServer:
         registry: Registry,
         tracing: Tracing,
         *,
-        hear: Hear = nobody,
+        ask_gateways: AskGateways = no_gateways,
         clock: Clock = monotonic,
         uniform: Uniform = random.random,
     ) -> None:
@@ -76,7 +76,7 @@ class GatewayServer:
             RequestLog(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
         )
         table = RouteTable(registry)
-        self.objectives = Objectives(table, clock, hear)
+        self.objectives = Objectives(table, clock, ask_gateways)
         """Thresholds that move while serving."""
         self._following: asyncio.Task[None] | None = None
         self._pipeline = Pipeline(table, self._pools, self.objectives, uniform, self._request_log)
@@ -240,7 +240,7 @@ class GatewayServer:
             raise _too_late(route) from error
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
-        listed = [self._told(name, route) for name, route in sorted(self._pipeline.table.routes.items())]
+        listed = [self._listed(name, route) for name, route in sorted(self._pipeline.table.routes.items())]
         return _json({"object": "list", "data": listed})
 
     async def _model(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -248,9 +248,9 @@ class GatewayServer:
         route = self._pipeline.table.routes.get(name)
         if route is None:
             raise self._pipeline.no_such_model(name)
-        return _json(self._told(name, route))
+        return _json(self._listed(name, route))
 
-    def _told(self, name: str, route: Route) -> dict[str, Any]:
+    def _listed(self, name: str, route: Route) -> dict[str, Any]:
         status = self.objectives.status(Key("ModelRouter", route.namespace, route.name)) if route.router else None
         snapshot = self._pipeline.table.snapshot
         reason = route.reason(snapshot)
@@ -285,7 +285,7 @@ class GatewayServer:
 
     async def _load(self, request: web.BaseRequest) -> web.StreamResponse:
         pools = {key.path: count for key, count in self._pools.in_flight.items()}
-        return _json({"pools": pools, **self.objectives.figures().model_dump(mode="json", exclude_none=True)})
+        return _json({"pools": pools, **self.objectives.usage().model_dump(mode="json", exclude_none=True)})
 
 
 class NoSuchPath(RequestError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.gateway.records import RequestRecord, StageRecord
-from pilotfish.routing.figures import Totals
+from pilotfish.routing.gateway_usage import Totals
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.keys import Key
-from pilotfish.routing.figures import GatewayFigures, Totals
+from pilotfish.routing.gateway_usage import GatewayUsage, Totals
 from pilotfish.routing.objective_status import RouterObjective, router_objective
 from pilotfish.routing.threshold_control import ObjectiveReason
 
@@ -30,7 +30,7 @@ class RouterReport:
         return replace(self, escalated_permille=before.escalated_permille)
 
 
-def router_reports(new: Mapping[Key, Totals], heard: Iterable[GatewayFigures]) -> dict[Key, RouterReport]:
+def router_reports(new: Mapping[Key, Totals], heard: Iterable[GatewayUsage]) -> dict[Key, RouterReport]:
     """A report of each router. `new` are the requests since the last time, at all gateways.
 
     The objective is that of the gateway that has run for the longest.

@@ -11,7 +11,7 @@ from pilotfish.api.status import ObjectiveStatus
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.artifacts import read_artifact
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.routing.figures import Totals
+from pilotfish.routing.gateway_usage import Totals
 from pilotfish.routing.threshold_control import (
     ControlState,
     Measurement,

@@ -18,7 +18,7 @@ from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import ModelUnavailable
 from pilotfish.base.keys import Key
 from pilotfish.reconcile.outcome import ExternalCheck
-from pilotfish.routing.figures import GatewayFigures
+from pilotfish.routing.gateway_usage import GatewayUsage
 from pilotfish.upstream.probe import probe
 
 _SECONDS = 20.0
@@ -80,14 +80,14 @@ class Peers:
                 raise ModelUnavailable(f"gateway {gateway} reports a load that cannot be read: {error}") from error
         return total
 
-    async def figures(self, gateways: Iterable[str]) -> Sequence[GatewayFigures]:
+    async def usage(self, gateways: Iterable[str]) -> Sequence[GatewayUsage]:
         """What each gateway (`host:port`) reports of its routers; gateways that do not answer are left out."""
-        asked = (self._figures(gateway) for gateway in gateways)
+        asked = (self._usage(gateway) for gateway in gateways)
         return [found for found in await asyncio.gather(*asked) if found]
 
-    async def _figures(self, gateway: str) -> GatewayFigures | None:
+    async def _usage(self, gateway: str) -> GatewayUsage | None:
         try:
-            return GatewayFigures.model_validate(await self._load(gateway))
+            return GatewayUsage.model_validate(await self._load(gateway))
         except (ModelUnavailable, ValidationError) as error:
             logger.info("gateway %s does not report its counters: %s", gateway, error)
             return None

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pilotfish.gateway.records import Cost, RequestRecord, StageRecord
 from pilotfish.gateway.usage_counters import UsageCounters
-from pilotfish.routing.figures import Totals
+from pilotfish.routing.gateway_usage import Totals
 
 
 def record(*stages: tuple[str, str, str], calls: tuple[tuple[str, str], ...] = ()) -> RequestRecord:

@@ -9,7 +9,7 @@ from resource_builders import CASCADE, a_router
 
 from pilotfish.api.modelpool import Pricing
 from pilotfish.plugin_api.artifacts import write_artifact
-from pilotfish.routing.figures import Totals
+from pilotfish.routing.gateway_usage import Totals
 from pilotfish.routing.objective_status import moved, router_objective, threshold_of
 from pilotfish.routing.threshold_control import NEVER, ObjectiveReason, Scores, ThresholdBounds, ThresholdRange
 

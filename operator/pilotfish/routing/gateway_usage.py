@@ -56,7 +56,7 @@ class Totals(_Told):
         return Totals.model_construct(**{name: max(0, value - getattr(before, name)) for name, value in self})
 
 
-class RouterFigures(_Told):
+class RouterUsage(_Told):
     """One router at one gateway. `debt` and `share` are its belief, `objective` an ObjectiveStatus as JSON."""
 
     totals: Totals = Totals()
@@ -70,21 +70,21 @@ class RouterFigures(_Told):
         return None if self.debt is None or self.share is None else PeerState(self.debt, self.share)
 
 
-class GatewayFigures(_Told):
+class GatewayUsage(_Told):
     """One gateway: who it is, for how many seconds it has run, and its routers."""
 
     instance: str = ""
     seconds: Amount = 0.0
-    routers: Mapping[RouterKey, RouterFigures] = {}
+    routers: Mapping[RouterKey, RouterUsage] = {}
 
 
 @dataclass
-class Ledger:
+class UsageDeltas:
     """Turns the counters of several gateways into what happened since they were last asked."""
 
-    _known: dict[str, Mapping[Key, RouterFigures]] = field(default_factory=dict)
+    _known: dict[str, Mapping[Key, RouterUsage]] = field(default_factory=dict)
 
-    def take(self, heard: Iterable[GatewayFigures], *, seconds: float) -> dict[Key, Totals]:
+    def take(self, heard: Iterable[GatewayUsage], *, seconds: float) -> dict[Key, Totals]:
         """What is new at these gateways, by router. `seconds`: for how long the reader has run.
 
         A gateway heard for the first time counts from its start if it is younger than the reader; of an older one
@@ -96,7 +96,7 @@ class Ledger:
             if before is None and gateway.seconds > seconds:
                 before = gateway.routers
             for key, router in gateway.routers.items():
-                earlier = (before or {}).get(key, RouterFigures()).totals
+                earlier = (before or {}).get(key, RouterUsage()).totals
                 new[key] = new.get(key, Totals()).plus(router.totals.since(earlier))
             self._known[gateway.instance] = gateway.routers
         while len(self._known) > MOST_INSTANCES:
