@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from pilotfish.api import ModelPool
 from pilotfish.base.errors import EngineFailed, Unavailable, WeightsError
 from pilotfish.local import fleet as fleet_module
+from pilotfish.local.fetching import Files
 from pilotfish.local.fleet import Fleet
 from pilotfish.reconcile.engine_reason import is_transient
 from pilotfish.reconcile.local_plan import Wanted
@@ -109,10 +111,12 @@ class Harness:
         self.unreadable: set[str] = set()
         self.prepared: list[str] = []
         self.files = asyncio.Event()
+        self.waited_on: list[Files] = []
         self.fleet = Fleet(
             serve,
             prepare=self._prepare,
             explain=self._explain,
+            files=self._files,
             files_changed=self._files_changed,
             on_event=lambda event: None,
             on_change=serve.changes.tell,
@@ -128,7 +132,11 @@ class Harness:
         reason = message.splitlines()[-1].removeprefix("RuntimeError: ")
         return EngineFailed(reason, transient=is_transient(reason), details=message)
 
-    async def _files_changed(self, manifest):
+    async def _files(self, manifest):
+        return {Path(manifest.name): (self.prepared.count(manifest.name),)}
+
+    async def _files_changed(self, manifest, before):
+        self.waited_on.append(before)
         await self.files.wait()
         self.files.clear()
 
@@ -219,6 +227,7 @@ async def test_a_failed_pool_is_tried_again_when_its_files_or_its_manifest_chang
     await harness.apply(pool(), pool("other"))
     await harness.until("small", PoolState.FAILED)
     await harness.until("other", PoolState.FAILED)
+    assert {Path("small"): (0,)} in harness.waited_on  # a change while it was prepared would count
     harness.unreadable.clear()
     harness.files.set()
     await harness.until("small", PoolState.READY)

@@ -1,8 +1,9 @@
 """Fetches the weights and secrets of a pool without blocking the event loop."""
 
 import asyncio
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ _PHASES = {
     progress.Phase.VERIFYING: Phase.VERIFYING,
     progress.Phase.CONVERTING: Phase.CONVERTING,
 }
+
+
+Files = Mapping[Path, tuple[int, ...]]
+"""Files and folders of this machine by path, each with a stamp: what changes when the file does."""
 
 
 class _NotWanted(Exception):
@@ -88,15 +93,19 @@ class Fetcher:
             await asyncio.gather(running, return_exceptions=True)
             raise
 
-    async def files_changed(self, pool: ModelPool) -> None:
-        """Wait until a local file of the pool was added, removed, or changed in content or mode.
+    async def files(self, pool: ModelPool) -> Files:
+        """The local files of the pool, at all depths, with what changes when one does."""
+        return await asyncio.to_thread(_stamps, tuple(self._local_paths(pool)))
+
+    async def files_changed(self, pool: ModelPool, before: Files) -> None:
+        """Wait until a local file of the pool is added, removed, or other than `before` in content or mode.
 
         It polls, because file watchers do not report changes of the mode.
         """
-        paths = tuple(self._local_paths(pool))
-        before = await asyncio.to_thread(_stamps, paths)
-        while await asyncio.to_thread(_stamps, paths) == before:  # noqa: ASYNC110 - there is nothing to wait for
+        while True:
             await asyncio.sleep(FILES_POLL_SECONDS)
+            if await self.files(pool) != before:
+                return
 
     def _local_paths(self, pool: ModelPool) -> Iterator[Path]:
         speculative = pool.engine.speculative
@@ -118,14 +127,15 @@ class Fetcher:
         }
 
 
-def _stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
-    """What changes when a file does, of each path that exists and of what is directly in it where it is a folder."""
+def _stamps(paths: Sequence[Path]) -> Files:
+    """Stamps of the paths that exist, and of all that is below them."""
+    below = (
+        Path(folder, name) for path in paths for folder, folders, files in os.walk(path) for name in (*folders, *files)
+    )
     stamps = {}
-    for path in paths:
+    for path in (*paths, *below):
         with suppress(OSError):
             stamps[path] = _stamp(path)
-            for file in path.iterdir() if path.is_dir() else ():
-                stamps[file] = _stamp(file)
     return stamps
 
 

@@ -14,6 +14,7 @@ from pilotfish.base.errors import EngineFailed, PilotfishError, RuntimeFailure, 
 from pilotfish.base.keys import Key
 from pilotfish.engine.health import Judgement, Verdict, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
+from pilotfish.local.fetching import Files
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
 from pilotfish.render.serve_application import EngineContext, engine_deployment, serve_application, served_model
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView
@@ -69,14 +70,18 @@ class Member:
     """That failed since the engine last answered."""
     failure: str = ""
     """Why the last of them did."""
+    files: Files = field(default_factory=dict, repr=False)
+    """Those of the pool before the last try."""
 
 
 Prepare = Callable[[ModelPool, AutoscalingPolicy | None], Awaitable[EngineContext]]
 """Fetches a pool's weights and resolves its secrets."""
 Explain = Callable[[str, tuple[Replica, ...]], Awaitable[EngineFailed]]
 """Why an engine failed, from Serve's message and the logs of replicas."""
-FilesChanged = Callable[[ModelPool], Awaitable[None]]
-"""Returns once files of this machine that a pool names are others than now."""
+ListFiles = Callable[[ModelPool], Awaitable[Files]]
+"""The files of this machine that a pool names."""
+FilesChanged = Callable[[ModelPool, Files], Awaitable[None]]
+"""Returns once those files are others than these."""
 
 
 class Fleet:
@@ -88,6 +93,7 @@ class Fleet:
         *,
         prepare: Prepare,
         explain: Explain,
+        files: ListFiles,
         files_changed: FilesChanged,
         on_event: OnEvent,
         on_change: Callable[[], None],
@@ -97,6 +103,7 @@ class Fleet:
         self._engines = engines
         self._prepare = prepare
         self._explain = explain
+        self._files = files
         self._files_changed = files_changed
         self._on_event = on_event
         self._on_change = on_change
@@ -232,6 +239,7 @@ class Fleet:
         async with self._coming_up:
             async with self._fetching:
                 member.context = None
+                member.files = await self._files(member.pool)
                 member.context = await self._prepare(member.pool, member.policy)
             async with self._starting:
                 member.application = serve_application(member.pool, member.context)
@@ -253,7 +261,7 @@ class Fleet:
             await self._redeploy()
         if lasting:
             self._set(key, member, PoolState.FAILED, Phase.FAILED, reason)
-            await self._files_changed(member.pool)
+            await self._files_changed(member.pool, member.files)
             member.tries = 0
             self._set(key, member, PoolState.LOADING, Phase.WAITING, "its files have changed")
             return

@@ -80,6 +80,7 @@ class LocalRun:
             self,
             prepare=fetcher.prepare,
             explain=self._explain,
+            files=fetcher.files,
             files_changed=fetcher.files_changed,
             on_event=on_event,
             on_change=self._publish,
