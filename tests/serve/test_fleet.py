@@ -17,7 +17,7 @@ from pilotfish.local.fleet import Fleet
 from pilotfish.reconcile.engine_reason import is_transient
 from pilotfish.reconcile.local_plan import Wanted
 from pilotfish.render.serve_application import EngineContext, engine_deployment
-from pilotfish.routing.snapshot import PoolState
+from pilotfish.routing.snapshot import Endpoint, PoolState
 from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 
 FAILED_ONCE = "The deployment failed to start 1 times in a row. Error:\nRuntimeError: {}"
@@ -77,6 +77,8 @@ class StandInServe:
             return web.Response(status=500, text="the proxy has no replica")
         self.answers[request.match_info["name"]] += 1
         return web.json_response({"choices": []})
+
+    async def up(self): ...
 
     async def deploy(self, applications):
         if self.deploy_faults:
@@ -141,7 +143,7 @@ class Harness:
         self.files.clear()
 
     async def apply(self, *pools):
-        return await self.fleet.apply(Wanted.of(pools, []), lambda external: None)
+        return await self.fleet.apply(Wanted.of(pools, []), lambda external: Endpoint(external.spec.external.base_url))
 
     def state(self, name):
         return next((view.state for view in self.fleet.views if view.pool.name == name), None)
@@ -267,3 +269,29 @@ async def test_a_new_ray_gets_every_pool_again(harness, serve):
     await harness.fleet.begin_again()
     await harness.until("small", PoolState.READY)
     assert sorted(serve.deployed) == ["small"]
+
+
+async def test_an_engine_ends_when_its_pool_becomes_external(harness, serve):
+    await harness.apply(pool(), pool("second"))
+    await harness.until("second", PoolState.READY)
+    await harness.until("small", PoolState.READY)
+    await harness.apply(
+        pool(model=None, replicas=None, external={"baseURL": "http://e/v1", "model": "m"}), pool("second")
+    )
+    assert sorted(serve.deployed) == ["second"]
+    harness.fleet.interrupt("Ray stopped")
+    assert harness.state("small") is PoolState.READY
+
+
+async def test_pools_that_change_while_a_new_ray_begins_are_looked_after_once(harness, serve):
+    serve.fate = {"small": "starts", "second": "starts"}
+    await harness.apply(pool(), pool("second"))
+    await serve.changes.until(lambda: serve.deployed)
+    changed = [pool(tier="Large", engine={"maxModelLength": 256}), pool("third")]
+    await asyncio.gather(harness.fleet.begin_again(), harness.apply(*changed), harness.fleet.begin_again())
+    cares = sorted(task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("tend "))
+    assert [name.rpartition("/")[2] for name in cares] == ["small", "third"], cares
+    serve.fate = {}
+    await harness.until("small", PoolState.READY)
+    await harness.until("third", PoolState.READY)
+    assert sorted(serve.deployed) == ["small", "third"]

@@ -39,12 +39,18 @@ MOST_COMING_UP = 1000
 UNKNOWN_LOOKS = 30
 """Reads in a row in which Serve may not know a deployed application."""
 
+_WITHOUT_ENGINE = frozenset({Action.REMOVE, Action.REST, Action.REACH})
+
 
 class Engines(Protocol):
     """The Ray that engines run on."""
 
+    async def up(self) -> None:
+        """Return once Ray is up, which starts with the first call."""
+        ...
+
     async def deploy(self, applications: list[Mapping[str, object]]) -> None:
-        """Deploy these applications."""
+        """Deploy these applications. Raises Unavailable at once while Ray is down."""
         ...
 
     async def applications(self) -> dict[str, Application]:
@@ -114,6 +120,7 @@ class Fleet:
         # On few cores the conversion of one pool's weights would starve the start of another's engine.
         self._coming_up = asyncio.Semaphore(1 if cores <= CORES_PER_START else MOST_COMING_UP)
         self._deploying = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._states: dict[str, Application] = {}
         self._looked = asyncio.Condition()
         self._looks = 0
@@ -128,20 +135,23 @@ class Fleet:
 
         Returns when everything has been started. Events report the progress.
         """
-        todo = plan(wanted, self._wanted)
-        todo = LocalPlan(tuple(self._again_if_failed(step) for step in todo.pools))
-        self._wanted = wanted
-        for step in todo.pools:
-            if step.action in {Action.REMOVE, Action.RESTART, Action.RESCALE, Action.REST, Action.REACH}:
-                await self._leave(step.key)
-        gone = [self._members.pop(step.key) for step in todo.pools if step.action is Action.REMOVE]
-        for step in todo.pools:
-            if step.pool is not None:
-                self._take(step, step.pool, reach)
-            else:
-                self._on_event(PoolEvent(step.key, Phase.REMOVED))
-        self._on_change()
-        if any(member.application for member in gone) or any(step.action is Action.REST for step in todo.pools):
+        async with self._changing:
+            todo = plan(wanted, self._wanted)
+            todo = LocalPlan(tuple(self._again_if_failed(step) for step in todo.pools))
+            self._wanted = wanted
+            for step in todo.pools:
+                if step.action is not Action.KEEP:
+                    await self._leave(step.key)
+            without = [step.key for step in todo.pools if step.action in _WITHOUT_ENGINE]
+            withdrawn = [key for key in without if self._withdraw(key)]
+            for step in todo.pools:
+                if step.pool is not None:
+                    self._take(step, step.pool, reach)
+                else:
+                    del self._members[step.key]
+                    self._on_event(PoolEvent(step.key, Phase.REMOVED))
+            self._on_change()
+        if withdrawn:
             await self._redeploy()
         return todo
 
@@ -190,10 +200,12 @@ class Fleet:
 
     async def begin_again(self) -> None:
         """Start every pool with an engine again, because its Ray was replaced."""
-        for key, member in self._members.items():
-            if member.task is not None:
+        async with self._changing:
+            again = [(key, member) for key, member in self._members.items() if member.task is not None]
+            for key, member in again:
                 await self._leave(key)
                 member.application = None
+            for key, member in again:
                 member.task = asyncio.create_task(self._tend(key, member), name=f"tend {key}")
 
     def interrupt(self, reason: str) -> None:
@@ -211,12 +223,19 @@ class Fleet:
             member.view = PoolView(pool, PoolState.READY, (reach(pool),))
             self._on_event(PoolEvent(step.key, Phase.READY, "external"))
         elif step.action is Action.REST:
-            member.application = None
             self._set(step.key, member, PoolState.SCALED_TO_ZERO, Phase.AT_ZERO, "the manifest wants no replica")
         elif step.action in {Action.START, Action.RESTART, Action.RESCALE}:
             if step.action is not Action.RESCALE:
                 self._set(step.key, member, PoolState.LOADING, Phase.WAITING, "its engine is not up yet")
             member.task = asyncio.create_task(self._tend(step.key, member), name=f"tend {step.key}")
+
+    def _withdraw(self, key: Key) -> bool:
+        """Want no application of a pool any more. Returns whether it had one."""
+        member = self._members.get(key)
+        if member is None or member.application is None:
+            return False
+        member.application = None
+        return True
 
     async def _leave(self, key: Key) -> None:
         member = self._members.get(key)
@@ -245,6 +264,7 @@ class Fleet:
                 member.application = serve_application(member.pool, member.context)
                 if member.view.state is not PoolState.READY:
                     self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is loading")
+                await self._engines.up()
                 await self._deploy()
                 await self._until_ready(key, member)
         await self._follow(key, member)
@@ -332,7 +352,10 @@ class Fleet:
             await self._engines.deploy([m.application for m in self._members.values() if m.application])
 
     async def _redeploy(self) -> None:
-        """Delete applications that are no longer wanted. If that fails, the next deployment of any pool does it."""
+        """Delete applications that are no longer wanted. If that fails, the next deployment of any pool does it.
+
+        A Ray that is down has none, and the next one begins without any.
+        """
         try:
             await self._deploy()
         except RuntimeFailure as error:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
 from pilotfish.base.backoff import backoff_seconds
-from pilotfish.base.errors import EngineFailed, RuntimeFailure
+from pilotfish.base.errors import EngineFailed, RuntimeFailure, Unavailable
 from pilotfish.concurrency import first_done
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
@@ -32,7 +32,7 @@ FIRST_RETRY_SECONDS = 2.0
 """Seconds before Ray is started again, doubled before each later try."""
 MOST_RETRY_SECONDS = 60.0
 STEADY_SECONDS = 600.0
-"""A Ray that lived as long owes nothing to the tries before it."""
+"""A Ray that was up for longer resets the delay between tries."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,8 @@ class LocalRun:
         await first_done(self._ray_wanted.wait(), self._fleet.watch())
         tries = 0
         while True:
-            began = time.monotonic()
-            reason = await self._one_ray(again=tries > 0)
-            tries = 1 if time.monotonic() - began > STEADY_SECONDS else tries + 1
+            reason, up_seconds = await self._one_ray(again=tries > 0)
+            tries = 1 if up_seconds > STEADY_SECONDS else tries + 1
             seconds = backoff_seconds(tries, first=FIRST_RETRY_SECONDS, most=MOST_RETRY_SECONDS)
             self._on_ray(f"{reason}; it is started again in {seconds:.0f} s")
             self._fleet.interrupt(reason)
@@ -115,24 +114,26 @@ class LocalRun:
             self._head = self._new_head()
             await asyncio.sleep(seconds)
 
-    async def _one_ray(self, *, again: bool) -> str:
-        """Start Ray, bring all pools up on it, and watch both until it is gone: why, in one line."""
+    async def _one_ray(self, *, again: bool) -> tuple[str, float]:
+        """Start Ray, bring all pools up on it, and watch both until it is gone: why, and seconds that it was up."""
         self._on_ray("starting Ray")
         try:
             await self._head.start()
         except RuntimeFailure as failure:
             logger.warning("%s\n%s", failure, failure.details)
-            return str(failure)
+            return str(failure), 0.0
+        began = time.monotonic()
         self._ray_up.set()
         self._on_ray("Ray started")
         try:
             if again:
                 await self._fleet.begin_again()
-            return await first_done(self._head.ended(), self._fleet.watch())
+            reason = await first_done(self._head.ended(), self._fleet.watch())
         except RuntimeFailure as failure:
-            return str(failure)
+            reason = str(failure)
         finally:
             self._ray_up.clear()
+        return reason, time.monotonic() - began
 
     async def stop(self) -> None:
         """Stop everything that the run has started."""
@@ -141,13 +142,15 @@ class LocalRun:
 
     # what the fleet needs of a Ray: that of the moment
 
-    async def deploy(self, applications: list[Mapping[str, object]]) -> None:
-        """Make these Serve's applications, once Ray is up."""
-        if applications:
-            self._ray_wanted.set()
-        elif not self._ray_wanted.is_set():
-            return
+    async def up(self) -> None:
+        """Return once Ray is up, which is started if it was not wanted before."""
+        self._ray_wanted.set()
         await self._ray_up.wait()
+
+    async def deploy(self, applications: list[Mapping[str, object]]) -> None:
+        """Make these Serve's applications. Raises Unavailable while Ray is down."""
+        if not self._ray_up.is_set():
+            raise Unavailable("Ray is down")
         await self._head.deploy(applications)
 
     async def applications(self) -> dict[str, Application]:
