@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from pilotfish.base.keys import Key
-from pilotfish.testing.stand_in_engine import Fault, Script
+from pilotfish.testing.stand_in_engine import EngineFault, Script
 
 from .conftest import House, cascade, pool, router
 
@@ -24,8 +24,8 @@ def judged_twice(extra: str = ""):
     return router("assistant", strategy, extra)
 
 
-@pytest.mark.parametrize("fault", [None, Fault.GARBAGE])
-async def test_what_the_scorers_of_all_stages_asked_is_told_and_paid(house: House, fault: Fault | None) -> None:
+@pytest.mark.parametrize("fault", [None, EngineFault.GARBAGE])
+async def test_what_the_scorers_of_all_stages_asked_is_told_and_paid(house: House, fault: EngineFault | None) -> None:
     house.say(medium=Script([("Perth", -0.1)]), judge=Script([("No", -0.1)], fault=fault))
     await house.serve([judged_twice()], POOLS)
     told = (await house.ask()).json["pilotfish"]

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from pilotfish.routing.snapshot import PoolState
 from pilotfish.telemetry.tracing import Tracing
-from pilotfish.testing.stand_in_engine import Fault, Script
+from pilotfish.testing.stand_in_engine import EngineFault, Script
 
 from .conftest import LARGE, SURE, UNSURE, House, cascade, pool, router, slow
 
@@ -141,7 +141,7 @@ async def test_bad_bodies_get_a_clear_error(house: House, raw: bytes, status: in
 
 async def test_the_openai_client_understands_the_errors(house: House) -> None:
     house.settings = replace(house.settings, api_keys=frozenset({"secret"}))
-    house.say(small=replace(SURE, fault=Fault.REFUSES, status=400))
+    house.say(small=replace(SURE, fault=EngineFault.REFUSES, status=400))
     await house.serve([router("plain", DIRECT)])
     ask = {"messages": [{"role": "user", "content": "hi"}]}
     async with openai.AsyncOpenAI(base_url=house.url + "/v1", api_key="wrong", max_retries=0) as client:
@@ -155,15 +155,15 @@ async def test_the_openai_client_understands_the_errors(house: House) -> None:
             await client.chat.completions.create(model="plain", **ask)
 
 
-@pytest.mark.parametrize("fault", [Fault.GARBAGE, Fault.HALF, Fault.NOTHING])
-async def test_an_upstream_that_answers_nonsense_is_a_502(house: House, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [EngineFault.GARBAGE, EngineFault.HALF, EngineFault.NOTHING])
+async def test_an_upstream_that_answers_nonsense_is_a_502(house: House, fault: EngineFault) -> None:
     house.say(small=replace(SURE, fault=fault))
     await house.serve([router("plain", DIRECT)])
     assert (await house.ask("plain")).status == 502
 
 
-@pytest.mark.parametrize("fault", [Fault.GARBAGE, Fault.HALF, Fault.NOTHING, Fault.ERROR_EVENT])
-async def test_a_stream_that_breaks_is_never_taken_for_a_whole_one(house: House, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [EngineFault.GARBAGE, EngineFault.HALF, EngineFault.NOTHING, EngineFault.ERROR_EVENT])
+async def test_a_stream_that_breaks_is_never_taken_for_a_whole_one(house: House, fault: EngineFault) -> None:
     house.say(small=Script([("word ", -1.0)] * 5, seconds=0.01, fault=fault, after=3))
     await house.serve([router("plain", DIRECT)])
     answer = await house.ask("plain", stream=True)

@@ -7,7 +7,7 @@ import openai
 import orjson
 import pytest
 
-from pilotfish.testing.stand_in_engine import Fault, Happened, Script
+from pilotfish.testing.stand_in_engine import EngineFault, Happened, Script
 
 from .conftest import LARGE, SURE, UNSURE, House, cascade, pool, slow
 
@@ -190,10 +190,10 @@ async def test_plain_completions_cascade_too(house: House) -> None:
     assert "".join(choice["text"] for chunk in streamed.chunks for choice in chunk["choices"]) == "Canberra."
 
 
-@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize("fault", list(EngineFault))
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_failing_small_model_is_never_noticed_before_the_commit_point(
-    house: House, fault: Fault, stream: bool
+    house: House, fault: EngineFault, stream: bool
 ) -> None:
     house.settings = replace(house.settings, idle_timeout_seconds=0.3)
     house.say(small=Script([("sure ", -0.01)] * 6, fault=fault, after=3))
@@ -206,7 +206,7 @@ async def test_a_failing_small_model_is_never_noticed_before_the_commit_point(
 
 
 async def test_after_the_commit_point_the_stream_ends_with_an_error_event(house: House) -> None:
-    house.say(small=Script([("sure ", -0.01)] * 9, seconds=0.01, fault=Fault.HALF, after=7))
+    house.say(small=Script([("sure ", -0.01)] * 9, seconds=0.01, fault=EngineFault.HALF, after=7))
     await house.serve([cascade(within=3)])
     answer = await house.ask(stream=True)
     assert answer.status == 200
@@ -223,7 +223,9 @@ async def test_after_the_commit_point_the_stream_ends_with_an_error_event(house:
 
 
 async def test_fallback_answers_when_no_stage_can(house: House) -> None:
-    house.say(small=replace(SURE, fault=Fault.REFUSES), large=replace(LARGE, fault=Fault.REFUSES), spare=SURE)
+    house.say(
+        small=replace(SURE, fault=EngineFault.REFUSES), large=replace(LARGE, fault=EngineFault.REFUSES), spare=SURE
+    )
     await house.serve(
         [cascade(extra=", fallback: [{poolRef: {name: spare}}]")],
         [pool("small"), pool("large", "Large"), pool("spare")],
@@ -233,7 +235,9 @@ async def test_fallback_answers_when_no_stage_can(house: House) -> None:
 
 
 async def test_the_last_error_is_told_when_nothing_answers(house: House) -> None:
-    house.say(small=replace(SURE, fault=Fault.REFUSES), large=replace(LARGE, fault=Fault.REFUSES, status=429))
+    house.say(
+        small=replace(SURE, fault=EngineFault.REFUSES), large=replace(LARGE, fault=EngineFault.REFUSES, status=429)
+    )
     await house.serve([cascade()])
     answer = await house.ask()
     assert (answer.status, answer.headers["Retry-After"]) == (429, "7")

@@ -9,7 +9,7 @@ import pytest
 
 from pilotfish.calibration.log import Entry, read_log
 from pilotfish.routing.snapshot import PoolState
-from pilotfish.testing.stand_in_engine import Fault, Script
+from pilotfish.testing.stand_in_engine import EngineFault, Script
 
 from .conftest import ADDRESS, ARTIFACT, SURE, UNSURE, House, cascade, pool, predictive, router
 
@@ -60,7 +60,7 @@ async def test_a_weighted_router_s_odds_are_the_shares_of_the_pools_that_answer(
 
 
 async def test_who_answers_for_a_pool_that_failed_was_not_drawn(house: House, log: Path) -> None:
-    house.say(small=replace(SURE, fault=Fault.REFUSES))
+    house.say(small=replace(SURE, fault=EngineFault.REFUSES))
     pools = "[{poolRef: {name: small}, weight: 9}, {poolRef: {name: large}, weight: 1}]"
     strategy = f"{{type: Weighted, weighted: {{pools: {pools}}}}}, fallback: [{{poolRef: {{name: large}}}}]"
     await house.serve([router("assistant", strategy)], [pool("small"), pool("large", "Large")])

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pilotfish.api import ModelPool
-from pilotfish.local.machine import Finding, Level, Needs
+from pilotfish.local.machine import Level, MachineCheck, Needs
 from pilotfish.manifests import Loaded, load, load_apart
 from pilotfish.reconcile.local_plan import LocalPlan
 from pilotfish.settings import models_cache
@@ -84,7 +84,7 @@ def needs_of(plan: LocalPlan, *, host: str, port: int, cache: Path) -> Needs:
     return Needs(engines, plan.memory_bytes if engines else 0, plan.gpus, host, port, cache)
 
 
-def print_findings(findings: Sequence[Finding], console: Console, *, only_bad: bool = False) -> bool:
+def print_findings(findings: Sequence[MachineCheck], console: Console, *, only_bad: bool = False) -> bool:
     """Print findings with their fixes. Returns whether one is a fault."""
     table = Table.grid(padding=(0, 2))
     for finding in findings:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 
 
-class Verdict(StrEnum):
+class EngineHealth(StrEnum):
     """The state of an application's engine."""
 
     STARTING = "starting"
@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 class Judgement:
     """The state of an engine; for a failed one Serve's message and the replicas whose logs have details."""
 
-    verdict: Verdict
+    verdict: EngineHealth
     message: str = ""
     replicas: tuple[Replica, ...] = ()
     final: bool = False
@@ -30,18 +30,18 @@ class Judgement:
 def judge(application: Application | None, engine: str) -> Judgement:
     """The state of an application, from the deployment of its engine. None: Serve does not know it yet."""
     if application is None:
-        return Judgement(Verdict.STARTING)
+        return Judgement(EngineHealth.STARTING)
     deployment = application.deployments.get(engine)
     if application.status == "DEPLOY_FAILED":
         message = deployment.message if deployment and deployment.message else application.message
-        return Judgement(Verdict.BROKEN, message, _suspects(deployment), final=True)
+        return Judgement(EngineHealth.BROKEN, message, _suspects(deployment), final=True)
     if deployment is None:
-        return Judgement(Verdict.STARTING)
+        return Judgement(EngineHealth.STARTING)
     if deployment.status == "UNHEALTHY" or _has_failed_once(deployment):
-        return Judgement(Verdict.BROKEN, deployment.message, _suspects(deployment))
+        return Judgement(EngineHealth.BROKEN, deployment.message, _suspects(deployment))
     if deployment.running and application.status == "RUNNING":
-        return Judgement(Verdict.RUNNING, running=deployment.running)
-    return Judgement(Verdict.STARTING, deployment.message, running=deployment.running)
+        return Judgement(EngineHealth.RUNNING, running=deployment.running)
+    return Judgement(EngineHealth.STARTING, deployment.message, running=deployment.running)
 
 
 def _has_failed_once(deployment: Deployment) -> bool:

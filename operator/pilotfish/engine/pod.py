@@ -16,7 +16,7 @@ from aiohttp import web
 from pilotfish.api.modelpool import Task
 from pilotfish.base.errors import RuntimeFailure, Unavailable
 from pilotfish.concurrency import first_done
-from pilotfish.engine.health import Verdict, judge
+from pilotfish.engine.health import EngineHealth, judge
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
 from pilotfish.render.serve_application import ServeApplication
@@ -99,7 +99,7 @@ class PoolPod:
         while True:
             known = await _patiently(self._ray.applications, PATIENCE)
             judgement = judge(known.get(self._settings.application["name"]), self._engine)
-            if judgement.verdict is Verdict.RUNNING:
+            if judgement.verdict is EngineHealth.RUNNING:
                 if not self._answered:
                     await self._ask(http)
                     self._answered = ever = True
@@ -108,7 +108,7 @@ class PoolPod:
                 if self._answered:
                     logger.warning("not ready: %s", judgement.message or judgement.verdict)
                 self._answered = False
-                if judgement.verdict is Verdict.BROKEN and (judgement.final or not ever):
+                if judgement.verdict is EngineHealth.BROKEN and (judgement.final or not ever):
                     raise await explain(self._ray.logs, judgement.message, judgement.replicas)
             await asyncio.sleep(POLL_SECONDS)
 

@@ -8,7 +8,7 @@ from pilotfish.base.errors import RequestError
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.judges import Judge
 from pilotfish.gateway.report import details, stage_object
-from pilotfish.gateway.stages import Stage
+from pilotfish.gateway.stages import StageRun
 from pilotfish.plugin_api.scorers import Explaining
 from pilotfish.routing.cascade import Verdict
 from pilotfish.routing.plan import Plan
@@ -72,7 +72,7 @@ def _prediction(exchange: Exchange) -> dict[str, Any]:
 
 async def _stage(exchange: Exchange, pool: str, judge: Judge | None) -> dict[str, Any]:
     try:
-        with Stage.begin(exchange, pool, judge) as stage:
+        with StageRun.begin(exchange, pool, judge) as stage:
             answer = await stage.explained()
     except RequestError:
         return stage_object(exchange.record.stages[-1])

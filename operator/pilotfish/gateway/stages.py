@@ -32,7 +32,7 @@ class Taken:
     """
 
     answer: AnswerReader
-    stage: "Stage | None" = None
+    stage: "StageRun | None" = None
 
     def close(self, error: BaseException | None = None) -> None:
         """Stop what still runs at a pool, and complete the record."""
@@ -69,7 +69,7 @@ async def run(exchange: Exchange, plan: Plan, uniform: Uniform) -> Taken:
 async def _visit(
     exchange: Exchange, pool: str, judge: Judge | None, streaming: Streaming, uniform: Uniform
 ) -> Taken | None:
-    stage = Stage.begin(exchange, pool, judge)
+    stage = StageRun.begin(exchange, pool, judge)
     try:
         answer = await stage.run(streaming, uniform)
     except BaseException as error:
@@ -81,7 +81,7 @@ async def _visit(
     return Taken(answer, stage)
 
 
-class Stage:
+class StageRun:
     """One pool that is being asked. To be closed, by hand or as a context."""
 
     def __init__(self, exchange: Exchange, judge: Judge | None, record: StageRecord, call: PoolCall) -> None:

@@ -12,7 +12,7 @@ from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.base.backoff import backoff_seconds
 from pilotfish.base.errors import EngineFailed, PilotfishError, RuntimeFailure, Unavailable
 from pilotfish.base.keys import Key
-from pilotfish.engine.health import Judgement, Verdict, judge
+from pilotfish.engine.health import EngineHealth, Judgement, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.fetching import Files
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
@@ -293,9 +293,9 @@ class Fleet:
     async def _until_ready(self, key: Key, member: Member) -> None:
         """Return once the engine has answered. Raises RuntimeFailure when it failed."""
         async for judgement in self._judgements(member):
-            if judgement.verdict is Verdict.BROKEN:
+            if judgement.verdict is EngineHealth.BROKEN:
                 raise await self._explain(judgement.message, judgement.replicas)
-            if judgement.verdict is Verdict.RUNNING:
+            if judgement.verdict is EngineHealth.RUNNING:
                 await self._warm(key, member)
                 return
 
@@ -304,16 +304,16 @@ class Fleet:
         explained = ""
         async for judgement in self._judgements(member):
             ready = member.view.state is PoolState.READY
-            if judgement.verdict is Verdict.RUNNING and not ready:
+            if judgement.verdict is EngineHealth.RUNNING and not ready:
                 await self._warm(key, member)
-            elif judgement.verdict is Verdict.BROKEN and judgement.message != explained:
+            elif judgement.verdict is EngineHealth.BROKEN and judgement.message != explained:
                 explained = judgement.message
                 failure = await self._explain(judgement.message, judgement.replicas)
                 if judgement.final:
                     raise failure
                 logger.warning("%s: %s\n%s", member.pool.name, failure, failure.details)
                 self._set(key, member, PoolState.LOADING, Phase.LOADING, f"its engine is starting again: {failure}")
-            elif judgement.verdict is Verdict.STARTING and ready and not judgement.running:
+            elif judgement.verdict is EngineHealth.STARTING and ready and not judgement.running:
                 self._set(key, member, PoolState.LOADING, Phase.LOADING, "its engine is starting again")
         raise AssertionError("judgements do not end")
 

@@ -34,7 +34,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class MachineCheck:
     """The result of one check. `fix` is what to do if it failed."""
 
     level: Level
@@ -54,12 +54,12 @@ class Needs:
     cache: Path = Path()
 
 
-def examine(needs: Needs) -> tuple[Finding, ...]:
+def examine(needs: Needs) -> tuple[MachineCheck, ...]:
     """Run all checks for `needs`."""
     return tuple(_findings(needs))
 
 
-def _findings(needs: Needs) -> Iterator[Finding]:
+def _findings(needs: Needs) -> Iterator[MachineCheck]:
     yield _python()
     yield _port(needs)
     if needs.engines:
@@ -73,25 +73,25 @@ def _findings(needs: Needs) -> Iterator[Finding]:
         yield _gpus(needs.gpus)
 
 
-def _python() -> Finding:
+def _python() -> MachineCheck:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] == PYTHON:
-        return Finding(Level.FINE, f"Python {found}")
+        return MachineCheck(Level.FINE, f"Python {found}")
     wanted = ".".join(map(str, PYTHON))
-    return Finding(
+    return MachineCheck(
         Level.FAULT, f"Python {wanted} is needed, but this is Python {found}", f"make env PYTHON=python{wanted}"
     )
 
 
-def _engine() -> Finding:
+def _engine() -> MachineCheck:
     missing = [name for name in ("ray", "vllm") if importlib.util.find_spec(name) is None]
     if missing:
-        return Finding(
+        return MachineCheck(
             Level.FAULT,
             f"no engine is installed: {' and '.join(missing)} missing",
             "make env (CPU), or pip install 'pilotfish[gpu]' (GPU)",
         )
-    return Finding(Level.FINE, f"ray {version('ray')}, {_vllm()}")
+    return MachineCheck(Level.FINE, f"ray {version('ray')}, {_vllm()}")
 
 
 def _vllm() -> str:
@@ -103,43 +103,43 @@ def _vllm() -> str:
     return "vllm"
 
 
-def _numa() -> Finding:
+def _numa() -> MachineCheck:
     try:
         ctypes.CDLL("libnuma.so.1")
     except OSError:
-        return Finding(
+        return MachineCheck(
             Level.FAULT,
             "libnuma.so.1 is missing: engines on CPUs cannot start without it",
             "apt-get install libnuma1 (Debian, Ubuntu) or dnf install numactl-libs (Fedora)",
         )
-    return Finding(Level.FINE, "libnuma.so.1")
+    return MachineCheck(Level.FINE, "libnuma.so.1")
 
 
-def _shared_memory(engines: int) -> Finding:
+def _shared_memory(engines: int) -> MachineCheck:
     if not SHARED_MEMORY.is_dir():
-        return Finding(Level.FAULT, f"{SHARED_MEMORY} does not exist", f"mount -t tmpfs tmpfs {SHARED_MEMORY}")
+        return MachineCheck(Level.FAULT, f"{SHARED_MEMORY} does not exist", f"mount -t tmpfs tmpfs {SHARED_MEMORY}")
     free, needed = shutil.disk_usage(SHARED_MEMORY).free, engines * SHARED_BYTES_PER_ENGINE
     text = f"{SHARED_MEMORY} has {_size(free)} free, {_size(needed)} needed"
     if free < needed:
-        return Finding(
+        return MachineCheck(
             Level.FAULT, text, f"mount -o remount,size={_size(needed * 2)} {SHARED_MEMORY}; docker: --shm-size"
         )
-    return Finding(Level.FINE, text)
+    return MachineCheck(Level.FINE, text)
 
 
-def _memory(needed: int) -> Finding:
+def _memory(needed: int) -> MachineCheck:
     memory = psutil.virtual_memory()
     text = f"memory: {_size(memory.available)} of {_size(memory.total)} available"
     if needed:
         text += f", about {_size(needed)} needed"
     if needed > memory.total:
-        return Finding(Level.FAULT, text, "run fewer or smaller pools, or set replicas to 0 in some")
+        return MachineCheck(Level.FAULT, text, "run fewer or smaller pools, or set replicas to 0 in some")
     if needed > memory.available:
-        return Finding(Level.WARNING, text, "stop other programs, or engines may be killed")
-    return Finding(Level.FINE, text)
+        return MachineCheck(Level.WARNING, text, "stop other programs, or engines may be killed")
+    return MachineCheck(Level.FINE, text)
 
 
-def _disks(cache: Path) -> Iterator[Finding]:
+def _disks(cache: Path) -> Iterator[MachineCheck]:
     for name, folder in (("model cache", _existing(cache)), ("temporary folder", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         if free < DISK_BYTES:
@@ -148,26 +148,30 @@ def _disks(cache: Path) -> Iterator[Finding]:
                 if name == "model cache"
                 else "free disk space, or set TMPDIR"
             )
-            yield Finding(Level.FAULT, f"{name}: {_size(free)} free below {folder}, {_size(DISK_BYTES)} needed", fix)
+            yield MachineCheck(
+                Level.FAULT, f"{name}: {_size(free)} free below {folder}, {_size(DISK_BYTES)} needed", fix
+            )
         else:
-            yield Finding(Level.FINE, f"{name}: {_size(free)} free below {folder}")
+            yield MachineCheck(Level.FINE, f"{name}: {_size(free)} free below {folder}")
 
 
-def _port(needs: Needs) -> Finding:
+def _port(needs: Needs) -> MachineCheck:
     if needs.port == 0 or is_free(needs.host, needs.port):
-        return Finding(Level.FINE, f"port {needs.port or 'of any number'}")
-    return Finding(
+        return MachineCheck(Level.FINE, f"port {needs.port or 'of any number'}")
+    return MachineCheck(
         Level.FAULT,
         f"port {needs.port} of {needs.host} is in use",
         f"--port {needs.port + 1}, or stop the process that uses it (`pilotfish status` lists runs of `pilotfish up`)",
     )
 
 
-def _gpus(needed: int) -> Finding:
+def _gpus(needed: int) -> MachineCheck:
     found = count_gpus()
     if found < needed:
-        return Finding(Level.FAULT, f"GPUs: {found} found, {needed} needed", "remove `accelerator` to run on the CPU")
-    return Finding(Level.FINE, f"GPUs: {found} found, {needed} needed")
+        return MachineCheck(
+            Level.FAULT, f"GPUs: {found} found, {needed} needed", "remove `accelerator` to run on the CPU"
+        )
+    return MachineCheck(Level.FINE, f"GPUs: {found} found, {needed} needed")
 
 
 def count_gpus() -> int:

@@ -33,7 +33,7 @@ class Child:
     purpose: str
 
 
-class Installed(Protocol):
+class PluginCatalog(Protocol):
     """The installed plugins."""
 
     @property
@@ -98,7 +98,7 @@ def _none(_: Any) -> tuple[Any, ...]:
     return ()
 
 
-def _no_faults(_: Any, __: Installed) -> tuple[Fault, ...]:
+def _no_faults(_: Any, __: PluginCatalog) -> tuple[Fault, ...]:
     return ()
 
 
@@ -112,9 +112,9 @@ class Kind(Generic[AnyResource, AnyObserved]):
     references: Callable[[AnyResource], Iterable[Reference]] = _none
     claims: Callable[[AnyResource], Iterable[str]] = _none
     """Names that only one resource can have, the oldest one. Resources that claim the same name affect each other."""
-    check: Callable[[AnyResource, Installed], Iterable[Fault]] = _no_faults
+    check: Callable[[AnyResource, PluginCatalog], Iterable[Fault]] = _no_faults
     """Faults that depend on the installed plugins. A resource with one is not accepted."""
-    remark: Callable[[AnyResource, Installed], Iterable[Fault]] = _no_faults
+    remark: Callable[[AnyResource, PluginCatalog], Iterable[Fault]] = _no_faults
     """Warnings for settings that are accepted but have less effect than expected."""
     children: tuple[Child, ...] = ()
     pod_label: str | None = None

@@ -11,7 +11,7 @@ from pilotfish.api import GROUP, AdaptationPlugin, AutoscalingPolicy, ModelPool,
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
 from pilotfish.reconcile import plugin, policy, pool, router, spec_checks
-from pilotfish.reconcile.kind import Child, Installed, Kind, Reference
+from pilotfish.reconcile.kind import Child, Kind, PluginCatalog, Reference
 from pilotfish.render.labels import POOL_LABEL
 from pilotfish.render.resources import DEPLOYMENTS, NETWORK_POLICIES, RAY_SERVICES, SERVICES, ResourceType
 
@@ -43,7 +43,7 @@ class KindTable:
         """Names that the resource claims."""
         return tuple(self[resource.kind].claims(resource))
 
-    def check(self, resource: Resource, installed: Installed) -> tuple[Fault, ...]:
+    def check(self, resource: Resource, installed: PluginCatalog) -> tuple[Fault, ...]:
         """Faults of the spec that a schema cannot check. References are not checked."""
         return tuple(self[resource.kind].check(resource, installed))
 

@@ -9,7 +9,7 @@ from pilotfish.api.reasons import Reason
 from pilotfish.reconcile import pods
 from pilotfish.reconcile.outcome import Manifest, ObservedPool
 from pilotfish.reconcile.rayservice_status import RayServiceStatus, is_rays
-from pilotfish.reconcile.scaling import Decision
+from pilotfish.reconcile.scaling import ScalingDecision
 from pilotfish.render.context import RenderContext
 
 _RUNTIMES = frozenset({Runtime.RAY_SERVICE, Runtime.DEPLOYMENT})
@@ -23,7 +23,7 @@ class Plan:
     manifests: tuple[Manifest, ...] = ()
     revision: str | None = None
     desired: int = 0
-    decision: Decision | None = None
+    decision: ScalingDecision | None = None
 
 
 @dataclass(frozen=True)

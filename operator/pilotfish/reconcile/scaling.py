@@ -46,7 +46,7 @@ class ScalingMemory:
 
 
 @dataclass(frozen=True)
-class Decision:
+class ScalingDecision:
     """The replicas that should run now, those that the load needs, the memory, and the remaining seconds of delay."""
 
     replicas: int
@@ -76,7 +76,7 @@ def not_in_force(spec: AutoscalingPolicySpec) -> tuple[str, ...]:
     return (*signals, *(f"spec.{name}" for name, value in others.items() if value))
 
 
-def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: float) -> Decision:
+def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: float) -> ScalingDecision:
     """How many replicas should run, given that `current` do.
 
     The bounds apply immediately. Within them a change waits for its delay. `now` is in the samples' seconds.
@@ -88,11 +88,11 @@ def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: 
     memory = memory.at(now, spec.behavior.look_back_seconds)
     recent = [load for _, load in memory.samples]
     if per_replica is None or not recent:
-        return Decision(within, within, replace(memory, above_since=None, below_since=None))
+        return ScalingDecision(within, within, replace(memory, above_since=None, below_since=None))
     mean = sum(recent) / len(recent)
     wanted = min(max(math.ceil(mean / per_replica), limits.minimum), limits.maximum)
     if wanted == within:
-        return Decision(within, wanted, replace(memory, above_since=None, below_since=None))
+        return ScalingDecision(within, wanted, replace(memory, above_since=None, below_since=None))
     if wanted > within:
         since = now if memory.above_since is None else memory.above_since
         waited, delay = now - since, spec.behavior.upscale_delay_seconds
@@ -102,5 +102,5 @@ def decide(policy: AutoscalingPolicy, memory: ScalingMemory, current: int, now: 
         waited, delay = now - since, spec.behavior.downscale_delay_seconds
         remembered = replace(memory, above_since=None, below_since=since)
     if waited < delay:
-        return Decision(within, wanted, remembered, again_after=delay - waited)
-    return Decision(wanted, wanted, replace(memory, above_since=None, below_since=None))
+        return ScalingDecision(within, wanted, remembered, again_after=delay - waited)
+    return ScalingDecision(wanted, wanted, replace(memory, above_since=None, below_since=None))

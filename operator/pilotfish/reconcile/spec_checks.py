@@ -16,23 +16,23 @@ from pilotfish.api.strategy import Scorer, Streaming
 from pilotfish.api.validation import Fault
 from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.reconcile.kind import Installed
+from pilotfish.reconcile.kind import PluginCatalog
 
 
-def check_pool(pool: ModelPool, installed: Installed) -> Iterator[Fault]:
+def check_pool(pool: ModelPool, installed: PluginCatalog) -> Iterator[Fault]:
     """Sources that are not installed, and engine arguments that a field sets."""
     for path, source in pool.sources():
         yield from _scheme((*path, "uri"), source.uri, installed)
     yield from engine_arg_faults(pool)
 
 
-def check_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
+def check_router(router: ModelRouter, installed: PluginCatalog) -> Iterator[Fault]:
     """Scorers that are not installed, or that refuse their config."""
     for path, scorer in router.scorer_uses():
         yield from _scorer(path, scorer, installed)
 
 
-def remark_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
+def remark_router(router: ModelRouter, installed: PluginCatalog) -> Iterator[Fault]:
     """Settings of EarlyExit that have no effect, because a scorer needs whole answers."""
     cascade = router.spec.strategy.cascade
     if cascade is None or cascade.streaming is not Streaming.EARLY_EXIT:
@@ -53,7 +53,7 @@ def remark_router(router: ModelRouter, installed: Installed) -> Iterator[Fault]:
         )
 
 
-def check_plugin(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Fault]:
+def check_plugin(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator[Fault]:
     """A type or a source that is not installed, and a config that the plugin refuses."""
     yield from _adaptation(plugin, installed)
     for index, source in enumerate(plugin.spec.sources):
@@ -61,7 +61,7 @@ def check_plugin(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Fau
             yield from _scheme(("spec", "sources", index, "uri"), source.uri, installed)
 
 
-def _adaptation(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Fault]:
+def _adaptation(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator[Fault]:
     if plugin.spec.type not in installed.adaptations:
         message = _not_installed("plugin", plugin.spec.type, installed.adaptations)
         yield Fault(("spec", "type"), message, Reason.UNKNOWN_PLUGIN)
@@ -74,7 +74,7 @@ def _adaptation(plugin: AdaptationPlugin, installed: Installed) -> Iterator[Faul
     yield from _config(("spec",), found, plugin.spec.config)
 
 
-def _judges_whole(scorer: str, installed: Installed) -> bool:
+def _judges_whole(scorer: str, installed: PluginCatalog) -> bool:
     """False for a scorer that cannot be loaded: another check reports it."""
     try:
         return hasattr(installed.scorer(scorer), "judge")
@@ -82,13 +82,13 @@ def _judges_whole(scorer: str, installed: Installed) -> bool:
         return False
 
 
-def _scheme(path: FieldPath, uri: str, installed: Installed) -> Iterator[Fault]:
+def _scheme(path: FieldPath, uri: str, installed: PluginCatalog) -> Iterator[Fault]:
     scheme = uri.partition("://")[0]
     if scheme not in installed.sources:
         yield Fault(path, _not_installed("source", f"{scheme}://", installed.sources), Reason.UNKNOWN_SOURCE)
 
 
-def _scorer(path: FieldPath, scorer: Scorer, installed: Installed) -> Iterator[Fault]:
+def _scorer(path: FieldPath, scorer: Scorer, installed: PluginCatalog) -> Iterator[Fault]:
     if scorer.name not in installed.scorers:
         message = _not_installed("scorer", scorer.name, installed.scorers)
         yield Fault((*path, "name"), message, Reason.UNKNOWN_PLUGIN)

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 
-class Fault(StrEnum):
+class EngineFault(StrEnum):
     """The fault of an answer."""
 
     GARBAGE = "Garbage"
@@ -31,7 +31,7 @@ class Script:
 
     tokens: Sequence[tuple[str, float]]
     seconds: float = 0.0
-    fault: Fault | None = None
+    fault: EngineFault | None = None
     after: int = 0
     status: int = 500
     finish_reason: str = "stop"
@@ -101,7 +101,7 @@ class StandInEngine:
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         script = self.scripts[body["model"]]
-        if script.fault is Fault.REFUSES:
+        if script.fault is EngineFault.REFUSES:
             error = {"error": {"message": "the stand-in refuses", "type": "stand_in", "code": script.status}}
             return web.json_response(error, status=script.status, headers={"Retry-After": "7"})
         speech = _Speech(body, script, chat=request.path.endswith("/chat/completions"))
@@ -122,12 +122,12 @@ class StandInEngine:
             await self._speak(speech, index)
         raw = orjson.dumps(speech.whole())
         match speech.script.fault:
-            case Fault.GARBAGE:
+            case EngineFault.GARBAGE:
                 return web.Response(body=b"<html>not an answer</html>")
-            case Fault.NOTHING | Fault.HALF | Fault.ERROR_EVENT:
+            case EngineFault.NOTHING | EngineFault.HALF | EngineFault.ERROR_EVENT:
                 response = web.StreamResponse(headers={"Content-Length": str(len(raw))})
                 await response.prepare(request)
-                if speech.script.fault is Fault.HALF:
+                if speech.script.fault is EngineFault.HALF:
                     await response.write(raw[: len(raw) // 2])
                 _cut(request)
                 return response
@@ -154,22 +154,22 @@ class StandInEngine:
 
     async def _speak(self, speech: "_Speech", index: int) -> None:
         await asyncio.sleep(speech.script.seconds)
-        if speech.script.fault is Fault.STALLS and index == speech.script.after:
+        if speech.script.fault is EngineFault.STALLS and index == speech.script.after:
             await asyncio.Event().wait()
         speech.said = index + 1
         await self._note(Happened("token", speech.model, index + 1))
 
     async def _fail(self, request: web.Request, response: web.StreamResponse, speech: "_Speech") -> web.StreamResponse:
         match speech.script.fault:
-            case Fault.GARBAGE:
+            case EngineFault.GARBAGE:
                 await response.write(b"data: {not json\n\n")
-            case Fault.HALF:
+            case EngineFault.HALF:
                 await response.write(b'data: {"choices": [{"ind')
                 _cut(request)
                 return response
-            case Fault.ERROR_EVENT:
+            case EngineFault.ERROR_EVENT:
                 await _send(response, {"error": {"message": "the engine died", "code": 500}})
-            case Fault.STALLS:
+            case EngineFault.STALLS:
                 await self._speak(speech, speech.script.after)
         await response.write_eof()
         return response

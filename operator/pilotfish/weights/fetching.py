@@ -15,7 +15,7 @@ from pilotfish.weights.convert import convert, is_gguf
 from pilotfish.weights.copying import copy, verify
 from pilotfish.weights.progress import Phase, Progress, Report, ignore
 from pilotfish.weights.selection import is_model, wanted
-from pilotfish.weights.store import Entry
+from pilotfish.weights.store import StoredWeights
 
 CONVERTER_VERSION = "1"
 """Part of every cache key: raise it when converted models come out otherwise."""
@@ -99,7 +99,7 @@ class _Work:
             "sha256": self.source.sha256,
             "converter": CONVERTER_VERSION,
         }
-        entry = Entry.of(self.cache, self.source.uri, identity)
+        entry = StoredWeights.of(self.cache, self.source.uri, identity)
         if entry.model.is_dir():
             return entry.model
         with entry.locked(self.report) as lock:
@@ -108,7 +108,7 @@ class _Work:
                 self._make(resolved, entry, lock, identity)
         return entry.model
 
-    def _make(self, resolved: Resolved, entry: Entry, lock: int, identity: Mapping[str, str | None]) -> None:
+    def _make(self, resolved: Resolved, entry: StoredWeights, lock: int, identity: Mapping[str, str | None]) -> None:
         folder = entry.work / "source"
         folder.mkdir(parents=True, exist_ok=True)
         files = wanted(self.source.uri, self.plugin.files(resolved))

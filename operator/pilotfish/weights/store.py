@@ -28,14 +28,14 @@ _LOCK_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredWeights:
     """A model's place in the cache."""
 
     cache: Path
     name: str
 
     @classmethod
-    def of(cls, cache: Path, uri: str, identity: dict[str, str | None]) -> "Entry":
+    def of(cls, cache: Path, uri: str, identity: dict[str, str | None]) -> "StoredWeights":
         """The entry that `identity` (JSON values) identifies, with a readable name from the address."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", uri.partition("://")[2])[-64:].strip("-.")

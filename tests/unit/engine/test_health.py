@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotfish.engine.health import Verdict, judge
+from pilotfish.engine.health import EngineHealth, judge
 from pilotfish.upstream.ray_serve import Application, Deployment, Replica
 
 ENGINE = "PoolServer:small"
@@ -18,17 +18,17 @@ def application(status, deployment_status="UPDATING", message="", states=(), dea
 @pytest.mark.parametrize(
     ("seen", "verdict", "final"),
     [
-        (None, Verdict.STARTING, False),
-        (Application("a", "DEPLOYING", "", {}), Verdict.STARTING, False),
-        (application("DEPLOYING", states=["STARTING"]), Verdict.STARTING, False),
-        (application("DEPLOYING", states=["RUNNING"]), Verdict.STARTING, False),
-        (application("RUNNING", "HEALTHY", states=["RUNNING"]), Verdict.RUNNING, False),
-        (application("DEPLOYING", message=FAILED_ONCE, states=["STARTING"]), Verdict.BROKEN, False),
+        (None, EngineHealth.STARTING, False),
+        (Application("a", "DEPLOYING", "", {}), EngineHealth.STARTING, False),
+        (application("DEPLOYING", states=["STARTING"]), EngineHealth.STARTING, False),
+        (application("DEPLOYING", states=["RUNNING"]), EngineHealth.STARTING, False),
+        (application("RUNNING", "HEALTHY", states=["RUNNING"]), EngineHealth.RUNNING, False),
+        (application("DEPLOYING", message=FAILED_ONCE, states=["STARTING"]), EngineHealth.BROKEN, False),
         # The replica of before, which an edit made obsolete, is no failure of the new one.
-        (application("DEPLOYING", states=["STARTING"], dead=1), Verdict.STARTING, False),
-        (application("UNHEALTHY", "UNHEALTHY"), Verdict.BROKEN, False),
-        (application("DEPLOY_FAILED", "UNHEALTHY", "why"), Verdict.BROKEN, True),
-        (Application("a", "DEPLOY_FAILED", "no builder", {}), Verdict.BROKEN, True),
+        (application("DEPLOYING", states=["STARTING"], dead=1), EngineHealth.STARTING, False),
+        (application("UNHEALTHY", "UNHEALTHY"), EngineHealth.BROKEN, False),
+        (application("DEPLOY_FAILED", "UNHEALTHY", "why"), EngineHealth.BROKEN, True),
+        (Application("a", "DEPLOY_FAILED", "no builder", {}), EngineHealth.BROKEN, True),
     ],
 )
 def test_verdicts(seen, verdict, final):

@@ -21,7 +21,7 @@ from pilotfish.plugins.extension_points import SOURCES
 from pilotfish.plugins.registry import Installed, Registry
 from pilotfish.weights import Phase, Progress, ensure, revision_of
 from pilotfish.weights.selection import wanted
-from pilotfish.weights.store import Entry, need_room
+from pilotfish.weights.store import StoredWeights, need_room
 
 MODEL = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40, "tokenizer.json": b"{}"}
 
@@ -209,11 +209,11 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path: P
 
 @given(st.text(max_size=300), st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.none(), max_size=3))
 def test_any_address_has_a_place_of_its_own_in_the_cache(uri: str, identity: dict[str, str | None]) -> None:
-    entry = Entry.of(Path("/cache"), f"x://{uri}", identity)
+    entry = StoredWeights.of(Path("/cache"), f"x://{uri}", identity)
     assert entry.model.parent == Path("/cache")
     assert len(entry.name) < 100
     assert entry.name[0] not in ".-"
-    assert Entry.of(Path("/cache"), f"x://{uri}", identity | {"more": "x"}) != entry
+    assert StoredWeights.of(Path("/cache"), f"x://{uri}", identity | {"more": "x"}) != entry
 
 
 @pytest.mark.parametrize(
