@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pilotfish.api.strategy import Scorer
 from pilotfish.calibration.log import Entry, read_log
+from pilotfish.calibration.scores import holds
+from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.routing.snapshot import PoolState
 from pilotfish.testing.stand_in_engine import EngineFault, Script
 
@@ -57,6 +60,29 @@ async def test_a_weighted_router_s_odds_are_the_shares_of_the_pools_that_answer(
         await house.ask()
     found = {(row.action, row.propensity) for row in await rows(house, log)}
     assert found == {("small", 0.25), ("large", 0.75)}
+
+
+@pytest.mark.parametrize("scale", ["", "scale: odds", "scale: probability"])
+async def test_a_score_is_of_the_scale_that_it_was_made_on(house: House, log: Path, scale: str) -> None:
+    await house.serve([cascade(scorer=f"{{name: logprob, config: {{{scale}}}}}", streaming="Hold")])
+    await house.ask()
+    (row,) = await rows(house, log)
+    held = {
+        name: holds(row.stages[0], Scorer(name="logprob", config={"scale": name})) for name in ("odds", "probability")
+    }
+    assert held == {"odds": "probability" not in scale, "probability": "probability" in scale}
+
+
+async def test_a_score_on_the_scale_of_an_artifact_is_not_taken_for_the_default_s(house: House, log: Path) -> None:
+    """An artifact without a scale was made on `probability`."""
+    artifact = write_artifact("logprob", {})
+    await house.serve(
+        [cascade(scorer=f"{{name: logprob, {ARTIFACT}}}", streaming="Hold")], artifacts={ADDRESS: artifact}
+    )
+    await house.ask()
+    (row,) = await rows(house, log)
+    scorers = [Scorer(name="logprob", config=config) for config in ({}, {"scale": "probability"})]
+    assert [holds(row.stages[0], scorer) for scorer in scorers] == [False, True]
 
 
 async def test_who_answers_for_a_pool_that_failed_was_not_drawn(house: House, log: Path) -> None:

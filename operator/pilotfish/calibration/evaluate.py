@@ -12,13 +12,14 @@ from pilotfish.api.strategy import Accept, Scorer, Streaming
 from pilotfish.base.arrays import Integers
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.log import Entry, Stage
-from pilotfish.calibration.scores import asked_of, holds, lacking
+from pilotfish.calibration.scores import OF_ANOTHER, asked_of, holds, is_of_another, lacking
 from pilotfish.calibration.statistics.table import Judging, Table
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
 from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.plugins.registry import Registry
+from pilotfish.plugins.score_digests import in_force
 
 AnyScorer = AnswerScorer | JudgeScorer | PromptScorer
 
@@ -147,8 +148,8 @@ def judged_tokens(accept: Accept, *, early: bool) -> int | None:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What judges one stage: the scorer, its manifest, the scorers whose scores a log holds for it, and how many tokens
-    of an answer are judged (None: all).
+    """What judges one stage: the scorer, its manifest with the scale in force, the scorers whose scores a log holds for
+    it, and how many tokens of an answer are judged (None: all).
     """
 
     scorer: AnyScorer
@@ -158,9 +159,9 @@ class _Judged:
 
     @classmethod
     def of(cls, accept: Accept, registry: Registry, artifact: bytes | None, *, early: bool) -> "_Judged":
-        named = accept.scorer
-        scorer = make_scorer(named, registry, artifact)
-        return cls(scorer, named, asked_of(named, artifact), judged_tokens(accept, early=early))
+        scorer = make_scorer(accept.scorer, registry, artifact)
+        named = in_force(accept.scorer, scorer)
+        return cls(scorer, named, asked_of(named), judged_tokens(accept, early=early))
 
     def scores(self, entries: Sequence[Entry], pool: str) -> list[int]:
         return [
@@ -178,7 +179,10 @@ def _answer_score(request: str, stage: Stage, judged: _Judged) -> int:
         return scorer.recorded(stage.scores).permille
     if holds(stage, named):
         return stage.scores[named.name]
-    lacks = "logprobs" if isinstance(scorer, AnswerScorer) else lacking(stage, asked)
+    if isinstance(scorer, AnswerScorer):
+        lacks = f"logprobs{OF_ANOTHER if is_of_another(stage, named) else ''}"
+    else:
+        lacks = lacking(stage, asked)
     raise ConfigError(
         "log",
         f"request {request!r} lacks {lacks} of pool {stage.pool!r}: record it with `pilotfish record`"

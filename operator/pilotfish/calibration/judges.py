@@ -9,9 +9,10 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import AnyScorer, make_scorer
 from pilotfish.calibration.learning import trainable
 from pilotfish.calibration.log import Stage
-from pilotfish.calibration.scores import asked_of, digest_of, holds
+from pilotfish.calibration.scores import asked_of, holds
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer
 from pilotfish.plugins.registry import Registry
+from pilotfish.plugins.score_digests import digest_of
 
 
 @dataclass(frozen=True)

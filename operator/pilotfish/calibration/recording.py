@@ -22,8 +22,8 @@ from pilotfish.calibration.checks import Check, parse_check
 from pilotfish.calibration.judges import Judge
 from pilotfish.calibration.log import Entry, Row, Stage, line_of
 from pilotfish.calibration.resuming import log_so_far
-from pilotfish.calibration.scores import digest_of
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Question, TokenLogprobs, question_text
+from pilotfish.plugins.score_digests import digest_of
 
 ALTERNATIVES = 5
 """Likeliest tokens recorded at each place."""

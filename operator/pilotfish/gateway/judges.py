@@ -17,6 +17,7 @@ from pilotfish.gateway.wire.upstream import Chunk, Piece, choice_text
 from pilotfish.plugin_api.boundaries import boundaries_of
 from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer
+from pilotfish.plugins.score_digests import digest_of, in_force
 from pilotfish.routing.cascade import AcceptancePolicy, Decision, StageJudge, judge_whole
 
 ModelsFor = Callable[[Mapping[str, str]], Models]
@@ -29,6 +30,10 @@ class Judge(Protocol):
     @property
     def accept(self) -> Accept:
         """Scorer and threshold, from the manifest."""
+
+    @property
+    def digest(self) -> str:
+        """Labels the scores in the request log."""
 
     @property
     def incremental(self) -> bool:
@@ -48,11 +53,12 @@ class Judge(Protocol):
 
 def judge_of(accept: Accept, pool: str, scorer: object) -> Judge:
     """The judge of a stage at `pool`. Raises ConfigError for a scorer that does not score answers."""
+    digest = digest_of(in_force(accept.scorer, scorer))
     if isinstance(scorer, AnswerScorer):
-        return TokenJudge(accept, scorer)
+        return TokenJudge(accept, scorer, digest)
     if isinstance(scorer, JudgeScorer):
         roles = {"self": pool, **{ref.role: ref.name for ref in accept.scorer.pool_refs}}
-        return WholeJudge(accept, scorer, roles)
+        return WholeJudge(accept, scorer, roles, digest)
     raise ConfigError(
         f"scorer {accept.scorer.name}", "it scores prompts, not answers: use it in a strategy of type Predictive"
     )
@@ -64,6 +70,7 @@ class TokenJudge:
 
     accept: Accept
     scorer: AnswerScorer
+    digest: str
     incremental = True
 
     def at(self, accept: Accept) -> Self:
@@ -124,6 +131,7 @@ class WholeJudge:
     accept: Accept
     scorer: JudgeScorer
     roles: Mapping[str, str]
+    digest: str
     incremental = False
 
     def at(self, accept: Accept) -> Self:

@@ -23,10 +23,13 @@ class Cost:
 
 @dataclass(slots=True)
 class StageRecord:
-    """One call to a pool, filled in while it runs. `scorer` names the scorer that judged the answer."""
+    """One call to a pool, filled in while it runs. `scorer` names the scorer that judged the answer, `digest` labels
+    its scores.
+    """
 
     pool: str
     scorer: str | None = None
+    digest: str | None = None
     decision: Decision = TAKEN
     usage: Usage = UNKNOWN_USAGE
     seconds: float = 0.0

@@ -100,10 +100,12 @@ def _row(question: Question, record: RequestRecord) -> dict[str, Any]:
 
 def _stage(record: StageRecord) -> dict[str, Any]:
     decision, scorer = record.decision, record.scorer
+    scored = scorer is not None and decision.final and decision.score is not None
     known = {
         "pool": record.pool,
         "answer": record.answer,
-        "scores": {scorer: decision.score} if scorer and decision.final and decision.score is not None else None,
+        "scores": {scorer: decision.score} if scored else None,
+        "score_configs": {scorer: record.digest} if scored else None,
         "cost": float(record.cost.amount) if record.cost else None,
         "seconds": record.seconds,
         "input_tokens": record.usage.prompt_tokens,

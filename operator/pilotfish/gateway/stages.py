@@ -94,7 +94,7 @@ class StageRun:
     @classmethod
     def begin(cls, exchange: Exchange, pool: str, judge: Judge | None = None) -> Self:
         """A stage, begun and recorded. Raises ModelUnavailable where the pool cannot answer."""
-        record = StageRecord(pool, judge.accept.scorer.name if judge else None)
+        record = StageRecord(pool, judge.accept.scorer.name, judge.digest) if judge else StageRecord(pool)
         exchange.record.stages.append(record)
         return cls(exchange, judge, record, exchange.caller.begin(record, exchange.request.task.operation))
 

@@ -14,14 +14,17 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import score_all
 from pilotfish.calibration.judges import judges_of
 from pilotfish.calibration.learning import train
-from pilotfish.calibration.log import write_jsonl
+from pilotfish.calibration.log import Stage, write_jsonl
 from pilotfish.calibration.replay import estimate, replay
-from pilotfish.calibration.scores import asked_of, digest_of
+from pilotfish.calibration.scores import asked_of, holds
 from pilotfish.cli.main import application
 from pilotfish.plugin_api.artifacts import write_artifact
+from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.builtin.scorers.combined import CombinedScorer
 from pilotfish.plugins.builtin.scorers.heads import LogisticHead
 from pilotfish.plugins.builtin.scorers.logprob import scale_arrays
 from pilotfish.plugins.registry import Registry
+from pilotfish.plugins.score_digests import digest_of, in_force
 from pilotfish.reconcile.kinds import parse_resource
 
 REGISTRY = Registry.installed()
@@ -137,9 +140,10 @@ def test_combined_is_learned_and_replayed_from_scores_of_its_members_own_config(
     router = router_of(f"{{poolRef: {{name: small}}, accept: {{scorer: {COMBINED}, thresholdPermille: 500}}}}")
     (scorer,) = router.scorers
     judged = digest_of(scorer.model_copy(update={"name": "self-check", "config": {"samples": 3}}))
+    tokens = digest_of(Scorer(name="logprob", config={"statistic": "minimum"}))
 
     def recorded(digest):
-        update = {"score_configs": {"self-check": digest}, "score_costs": {"self-check": 0.5}}
+        update = {"score_configs": {"self-check": digest, "logprob": tokens}, "score_costs": {"self-check": 0.5}}
         return [
             entry.model_copy(
                 update={
@@ -206,20 +210,69 @@ def test_a_router_is_shown_before_and_after_its_calibration(tmp_path, log, route
     assert [shown.stdout.count(str(path)) for path in paths] == [1, 1]
 
 
+def raw_digest(config):
+    """As versions before the default scale `odds` wrote it."""
+    identity = orjson.dumps({"config": config, "pools": {}}, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(identity, digest_size=8).hexdigest()
+
+
 def test_scores_recorded_on_the_scale_of_another_default_are_not_mixed_up():
     """A digest without a scale is of the time when `probability` was the default."""
     digests = {
         str(config): digest_of(Scorer(name="logprob", config=config))
         for config in ({}, {"scale": "odds"}, {"scale": "probability"})
     }
-    before = hashlib.blake2b(orjson.dumps({"config": {}, "pools": {}}), digest_size=8).hexdigest()
+    before = raw_digest({})
     assert digests["{}"] == digests["{'scale': 'odds'}"] != digests["{'scale': 'probability'}"] == before
-    config = {"members": [{"name": "logprob"}, {"name": "verifier"}]}
+    named = Scorer(name="combined", config={"members": [{"name": "logprob"}, {"name": "verifier"}]})
     head = LogisticHead(("0-logprob", "1-verifier"), (1.0, 1.0), 0.0)
-    old, new = (write_artifact("combined", {**head.to_arrays(), **arrays}) for arrays in ({}, scale_arrays()))
-    named = Scorer(name="combined", config=config)
-    assert [digest_of(asked_of(named, artifact)[0]) for artifact in (old, new, None)] == [
-        before,
-        digests["{}"],
-        digests["{}"],
+    old, new = (
+        in_force(named, CombinedScorer.from_settings(Settings(named.config, write_artifact("combined", arrays))))
+        for arrays in (head.to_arrays(), {**head.to_arrays(), **scale_arrays()})
+    )
+    assert [digest_of(asked_of(scorer)[0]) for scorer in (old, new, named)] == [before, digests["{}"], digests["{}"]]
+    assert digest_of(old) != digest_of(new) == digest_of(named)
+
+
+@pytest.mark.parametrize(
+    ("config", "held", "refused"),
+    [
+        ({}, [{"scale": "odds"}], [None, {}, {"scale": "probability"}]),
+        ({"scale": "probability"}, [None, {}, {"scale": "probability"}], [{"scale": "odds"}]),
+        (
+            {"statistic": "combination"},
+            [None, {"statistic": "combination"}, {"statistic": "combination", "scale": "odds"}],
+            [{}, {"scale": "odds"}],
+        ),
+    ],
+)
+def test_a_recorded_score_counts_for_every_config_that_means_the_same(config, held, refused):
+    """Digests as former versions wrote them. None: no digest, as former gateways wrote scores of `probability`."""
+    scorer = Scorer(name="logprob", config=config)
+
+    def stage(recorded):
+        configs = {} if recorded is None else {"logprob": raw_digest(recorded)}
+        return Stage(pool="small", scores={"logprob": 998}, score_configs=configs)
+
+    assert [recorded for recorded in held + refused if holds(stage(recorded), scorer)] == held
+
+
+def test_scores_of_a_former_gateway_are_not_calibrated_as_odds(log, routers):
+    """Its rows have no digest. The scale was `probability`."""
+    rows = [
+        entry.model_copy(
+            update={
+                "stages": (
+                    entry.stages[0].model_copy(update={"logprobs": None, "scores": {"logprob": 998}}),
+                    entry.stages[1],
+                )
+            }
+        )
+        for entry in log
     ]
+    router = routers["assistant"]
+    assert set(score_all(rows, router, REGISTRY, {})[:, 0]) == {998}
+    document = router.to_manifest()
+    del document["spec"]["strategy"]["cascade"]["stages"][0]["accept"]["scorer"]["config"]["scale"]
+    with pytest.raises(ConfigError, match=r"lacks logprobs \(the recorded score has another config"):
+        score_all(rows, type(router).model_validate(document), REGISTRY, {})

@@ -9,6 +9,7 @@ from pilotfish.calibration.replay import replay
 from pilotfish.calibration.statistics.choose import Goal, GoalType
 from pilotfish.calibration.statistics.diagnose import WarningCode
 from pilotfish.plugins.registry import Registry
+from pilotfish.plugins.score_digests import digest_of
 
 GOAL = Goal(GoalType.QUALITY_LOSS, 0.05, 0.9)
 REGISTRY = Registry.installed()
@@ -41,12 +42,18 @@ def test_answers_of_today_without_a_score_are_left_out_and_no_sample_where_verdi
     log, routers, name, shifts
 ):
     """As a gateway writes them: no tokens, and every other answer has no score."""
-    scorer = routers[name].scorers[0].name
+    scorer = routers[name].scorers[0]
     today = [
         entry.model_copy(
             update={
                 "stages": (
-                    entry.stages[0].model_copy(update={"logprobs": None, "scores": {scorer: 999} if odd else {}}),
+                    entry.stages[0].model_copy(
+                        update={
+                            "logprobs": None,
+                            "scores": {scorer.name: 999} if odd else {},
+                            "score_configs": {scorer.name: digest_of(scorer)},
+                        }
+                    ),
                 )
             }
         )

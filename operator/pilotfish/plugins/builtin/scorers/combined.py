@@ -74,7 +74,7 @@ class CombinedScorer:
         arrays = read_artifact(settings, KIND)
         head = LogisticHead.from_arrays(arrays)
         head.expect(signal_names(config))
-        members = [scaled(member, place, arrays) for place, member in enumerate(config.members)]
+        members = [_scaled(member, place, arrays) for place, member in enumerate(config.members)]
         return cls(tuple(_member(member, place) for place, member in enumerate(members)), head)
 
     async def judge(self, *, question: Question, answer: Answer, models: Models) -> Score:
@@ -99,9 +99,9 @@ def signal_names(config: Config) -> tuple[str, ...]:
     return tuple(f"{place}-{member.name}" for place, member in enumerate(config.members))
 
 
-def scaled(member: Member, place: int, arrays: Mapping[str, NDArray[Any]] | None) -> Member:
+def _scaled(member: Member, place: int, arrays: Mapping[str, NDArray[Any]]) -> Member:
     """The member with the scale of `logprob` that is in force named in its config. `arrays`: the combination's
-    artifact; None: there is none yet.
+    artifact.
     """
     if member.name != logprob.KIND:
         return member

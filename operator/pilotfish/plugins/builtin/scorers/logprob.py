@@ -234,6 +234,11 @@ class LogprobScorer:
         head.expect(SIGNAL_NAMES)
         return cls(config, head, boundaries)
 
+    @property
+    def scale(self) -> Scale:
+        """The scale in force."""
+        return self._config.scale or DEFAULT_SCALE
+
     def start(self) -> RunningScore:
         """A fresh score, for one answer."""
         if self._head is not None:
@@ -249,4 +254,4 @@ class LogprobScorer:
                 statistic = MeanMargin()
             case _:
                 statistic = MeanLikelihood()
-        return _Single(statistic, self._config.statistic, float if self._config.scale is Scale.PROBABILITY else odds)
+        return _Single(statistic, self._config.statistic, float if self.scale is Scale.PROBABILITY else odds)
