@@ -149,6 +149,12 @@ class AnswerReader:
             self._note(piece)
         return piece
 
+    def take_ahead(self) -> list[Piece]:
+        """All pieces that were read ahead, so that they can be sent at once. `next` will not return them."""
+        taken = list(self._ahead)
+        self._ahead.clear()
+        return taken
+
     async def read_ahead(self) -> Piece | None:
         """The next piece that was not read before, None at the end. `next` will return it too."""
         if self._ended:

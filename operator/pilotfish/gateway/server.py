@@ -322,6 +322,10 @@ class Sender:
         """Send a stream, or prepare a whole answer that the server sends."""
         encoder, headers = encoder_for(exchange.request), report.headers(exchange.record)
         stream = None
+        ready = b"".join(map(encoder.add, taken.answer.take_ahead()))
+        if ready:
+            stream = await self._commit(headers)
+            await stream.write(ready)
         while piece := await taken.answer.next():
             if ready := encoder.add(piece):
                 stream = stream or await self._commit(headers)
