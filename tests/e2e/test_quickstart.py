@@ -34,11 +34,11 @@ def test_the_small_model_answers_and_the_large_one_takes_over(cluster):
     assert large["headers"]["x-pilotfish-escalated"] == "true"
 
 
-def test_at_zero_a_pool_runs_nothing_and_stays_ready(cluster):
+def test_at_zero_a_pool_runs_nothing_and_is_not_ready(cluster):
     cluster.kubectl("scale", "mp/large", "--replicas=0")
     cluster.kubectl("wait", "--for=delete", "pod", "-l", "pilotfish.dev/pool=large", "--timeout=15m")
     ready = next(c for c in cluster.get("mp", "large")["status"]["conditions"] if c["type"] == "Ready")
-    assert (ready["status"], ready["reason"]) == ("True", "ScaledToZero")
+    assert (ready["status"], ready["reason"]) == ("False", "ScaledToZero")
 
 
 def test_a_router_changes_and_no_engine_restarts(cluster):
