@@ -64,7 +64,7 @@ async def test_an_adapter_is_a_model_of_its_own_on_its_pools_replicas(house: Hou
     assert (await house.ask("small:medical")).json["error"]["code"] == "model_not_found"
 
 
-async def test_a_answer_readers_by_its_own_name_and_says_why_it_cannot(house: House) -> None:
+async def test_a_pool_answers_by_its_own_name_and_says_why_it_cannot(house: House) -> None:
     house.states["large"] = (PoolState.FAILED, "No module named 'flash_attn'")
     await house.serve([cascade()])
     assert (await house.ask("small")).text == "Canberra."

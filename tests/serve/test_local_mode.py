@@ -114,7 +114,7 @@ def reason(run, model):
     return next(entry.get("reason") for entry in entries if entry["id"] == model)
 
 
-def test_a_answer_readers_once_it_is_said_to_be_ready(run):
+def test_a_pool_answers_once_it_is_said_to_be_ready(run):
     run.wait_for("small: ready")
     status, headers, body = ask(run.url, "plain", "What is the capital of Australia?", max_tokens=32)
     assert status == 200
@@ -243,4 +243,4 @@ def test_a_taken_port_is_refused_before_anything_starts(folder):
         server.kill()
         server.wait()
     assert refused.returncode == 1
-    assert f"port {port} of 127.0.0.1 is taken" in textwrap.dedent(refused.stdout)
+    assert f"port {port} of 127.0.0.1 is in use" in textwrap.dedent(refused.stdout)

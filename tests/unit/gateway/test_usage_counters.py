@@ -32,7 +32,7 @@ def test_a_request_is_slow_when_it_took_longer_than_the_objective_says() -> None
     assert counters.totals == Totals(requests=4, slow=2)
 
 
-def test_a_request_that_no_answer_readered_is_a_request() -> None:
+def test_a_request_that_no_pool_answered_is_a_request() -> None:
     counters = UsageCounters("small", currency="USD", slow_seconds=1.0)
     counters.count(record(), 2.0)
     assert counters.totals == Totals(requests=1, slow=1)

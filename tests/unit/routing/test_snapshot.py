@@ -7,7 +7,7 @@ from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, snapshot
 AT = (Endpoint("http://pool:8000/v1"),)
 
 
-def test_a_answer_readers_when_it_is_ready_or_at_zero_and_has_an_address() -> None:
+def test_a_pool_answers_when_it_is_ready_or_at_zero_and_has_an_address() -> None:
     views = [PoolView(a_pool(state.value.lower()), state, AT) for state in PoolState]
     assert snapshot(views, []).answering == {"team": {"ready", "scaledtozero"}}
     assert not snapshot([PoolView(view.pool, view.state) for view in views], []).answering
