@@ -13,6 +13,7 @@ from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.plugin_api.adaptations import (
     Answered,
     AnswerStream,
+    Channel,
     Conversation,
     OnAnswer,
     OnRequest,
@@ -85,7 +86,7 @@ class Wrong(Configured):
 class WrongAnswers(Configured):
     """Opens no stream, or one that releases nothing."""
 
-    def on_answer(self, *, conversation: Conversation, state: Any, models: Models) -> AnswerStream:
+    def on_answer(self, *, conversation: Conversation, state: Any, models: Models, channel: Channel) -> AnswerStream:
         if self.config["opens"]:
             return self  # type: ignore[return-value]
         raise KeyError("stream")
@@ -131,7 +132,7 @@ class Upper:
 class Capitals(Configured):
     """An adaptation of answers."""
 
-    def on_answer(self, *, conversation: Conversation, state: Any, models: Models) -> AnswerStream:
+    def on_answer(self, *, conversation: Conversation, state: Any, models: Models, channel: Channel) -> AnswerStream:
         return Upper(self.config)
 
 

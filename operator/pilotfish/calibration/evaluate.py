@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from pilotfish.api.strategy import Accept, Scorer, Streaming
 from pilotfish.base.arrays import Integers
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.log import Entry, Stage
+from pilotfish.calibration.offline_models import OfflineModels
 from pilotfish.calibration.scores import OF_ANOTHER, asked_of, holds, is_of_another, lacking
 from pilotfish.calibration.statistics.table import Judging, Table
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
@@ -34,7 +34,7 @@ class Evaluated:
     left_out: int
 
 
-class RecordedVectors:
+class RecordedVectors(OfflineModels):
     """The pools of a scorer, answered from a log: only the prompt's vector is available."""
 
     def __init__(self, entry: Entry) -> None:
@@ -48,18 +48,6 @@ class RecordedVectors:
                 f"request {self._entry.id!r} has no vector of the pool of role {role!r}: record it with --vectors-from",
             )
         return [self._entry.vector]
-
-    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **_: Any) -> Mapping[str, Any]:
-        """Raises ConfigError: a log has no answers to new questions."""
-        raise ConfigError(
-            "log", f"a scorer asks the pool of role {role!r}, and a log has no answers for it: use another scorer"
-        )
-
-    async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Raises ConfigError: a log has no answers to new questions."""
-        raise ConfigError(
-            "log", f"a scorer asks the pool of role {role!r}, and a log has no answers for it: use another scorer"
-        )
 
 
 def evaluate(

@@ -21,6 +21,7 @@ from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable, Pi
 from pilotfish.calibration.checks import Check, parse_check
 from pilotfish.calibration.judges import Judge
 from pilotfish.calibration.log import Entry, Row, Stage, line_of
+from pilotfish.calibration.offline_models import OfflineModels
 from pilotfish.calibration.resuming import log_so_far
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Question, TokenLogprobs, question_text
 from pilotfish.plugins.score_digests import digest_of
@@ -102,7 +103,7 @@ class Gateway:
 
 
 @dataclass
-class RecordingModels:
+class RecordingModels(OfflineModels):
     """The pools that a scorer may call, through the gateway. Adds up the cost."""
 
     gateway: Gateway
@@ -126,6 +127,10 @@ class RecordingModels:
         body = {"model": self._pool(role), "text_1": query, "text_2": list(texts)}
         answer = await self.gateway.post("/score", body)
         return [float(row["score"]) for row in sorted(answer["data"], key=lambda row: row["index"])]
+
+    def has(self, role: str) -> bool:
+        """Whether the role has a pool."""
+        return role in self.roles
 
     def _pool(self, role: str) -> str:
         if role not in self.roles:

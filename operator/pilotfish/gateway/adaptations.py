@@ -26,7 +26,9 @@ from pilotfish.plugin_api.adaptations import (
     Adaptation,
     Answered,
     AnswerStream,
+    Channel,
     Conversation,
+    Escalate,
     OnAnswer,
     OnRequest,
     Refused,
@@ -171,7 +173,10 @@ class RequestAdaptations:
 
         def opened() -> AnswerStream:
             models = self._models(adaptation)
-            return applied.plugin.on_answer(conversation=applied.conversation, state=applied.state, models=models)
+            stream = applied.plugin.on_answer(
+                conversation=applied.conversation, state=applied.state, models=models, channel=Channel()
+            )
+            return _Unhandled() if stream is None else stream
 
         return _Link(adaptation, opened, lambda notes: self._note(adaptation, notes))
 
@@ -181,6 +186,16 @@ class RequestAdaptations:
     def _note(self, adaptation: BoundAdaptation, notes: Mapping[str, Any]) -> None:
         if notes:
             self.record.details.setdefault("plugins", {}).setdefault(adaptation.name, {}).update(notes)
+
+
+class _Unhandled:
+    """The stream of a channel that an adaptation does not handle."""
+
+    async def push(self, text: str) -> Release:
+        return Release(text)
+
+    async def end(self, finish_reason: str | None) -> Release:
+        return Release("")
 
 
 class _Link:
@@ -214,7 +229,7 @@ class _Link:
         self._stream = self._stream or self._opened()
         return self._stream
 
-    async def _released(self, made: Callable[[], Awaitable[Release | Refused]]) -> str:
+    async def _released(self, made: Callable[[], Awaitable[Release | Escalate | Refused]]) -> str:
         async def released() -> str:
             result: object = await made()
             if isinstance(result, Refused):

@@ -1,9 +1,12 @@
 """What a plugin may ask of pools."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from pilotfish.base.errors import BadUpstream
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Models(Protocol):
@@ -21,6 +24,24 @@ class Models(Protocol):
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
         """The relevance of each text to the query, in order, by a pool with task Score."""
+
+    def stream(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> AsyncIterator[str]:
+        """The text of one chat completion, as it arrives. Closing the iterator ends the generation."""
+
+    async def classify(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """The probability of each label, in the model's order of labels, for each text, by a pool with task Score."""
+
+    async def count_tokens(self, role: str, text: str) -> int:
+        """The number of tokens of the text for the pool's model, without special tokens."""
+
+    def has(self, role: str) -> bool:
+        """Whether the manifest names a pool for the role."""
+
+    async def compute(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """The result of a function that takes more than a few milliseconds of CPU, computed in a thread.
+
+        Code of a plugin that does not use this delays every request of the gateway.
+        """
 
 
 def completions(response: Mapping[str, Any]) -> list[str]:

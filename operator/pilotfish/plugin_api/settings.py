@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from pydantic import ValidationError
@@ -15,10 +16,14 @@ ConfigT = TypeVar("ConfigT", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a manifest sets: `config`, unchanged, and the bytes of the artifact that it names."""
+    """What a manifest sets: `config`, unchanged, and the bytes of the artifact that it names.
+
+    `prepared` is the folder that the plugin prepared, None where it has prepared nothing.
+    """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     artifact: bytes | None = None
+    prepared: Path | None = None
 
 
 def read_config(model: type[ConfigT], settings: Settings) -> ConfigT:

@@ -1,8 +1,12 @@
 """A stand-in for the pools that a plugin asks."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _vector_of(text: str) -> Sequence[float]:
@@ -13,12 +17,15 @@ def _vector_of(text: str) -> Sequence[float]:
 class StandInModels:
     """Implements `Models`: completions with `texts`, one for each choice in turn; vectors and relevance by function.
 
+    `labels` gives the probabilities of a text's labels. A word is a token. `missing` are the roles without a pool.
     `asked` lists the roles of all calls, in order.
     """
 
     texts: Sequence[str] = ("Yes",)
     vector: Callable[[str], Sequence[float]] = _vector_of
     relevance: Callable[[str, str], float] = lambda _query, _text: 0.5
+    labels: Callable[[str], Sequence[float]] = lambda _text: (0.5, 0.5)
+    missing: frozenset[str] = frozenset()
     asked: list[str] = field(default_factory=list)
 
     async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Mapping[str, Any]:
@@ -36,6 +43,31 @@ class StandInModels:
         """The relevance of each text."""
         self.asked.append(role)
         return [self.relevance(query, text) for text in texts]
+
+    async def stream(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> AsyncIterator[str]:
+        """The first of `texts`, in two parts."""
+        self.asked.append(role)
+        half = len(self.texts[0]) // 2
+        for part in (self.texts[0][:half], self.texts[0][half:]):
+            yield part
+
+    async def classify(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """The probabilities of each text's labels."""
+        self.asked.append(role)
+        return [self.labels(text) for text in texts]
+
+    async def count_tokens(self, role: str, text: str) -> int:
+        """The number of words."""
+        self.asked.append(role)
+        return len(text.split())
+
+    def has(self, role: str) -> bool:
+        """True for every role that is not missing."""
+        return role not in self.missing
+
+    async def compute(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """The result of the function, computed in a thread."""
+        return await asyncio.to_thread(function, *arguments, **named)
 
 
 def _choice(index: int, text: str) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class Reply:
             self._response.release() if self._response.content.at_eof() else self._response.close()
 
 
+BESIDE_V1 = frozenset({"/classify", "/tokenize"})
+"""Paths that vLLM does not serve below /v1."""
+
+
 class ModelServers:
     """Keeps connections to model servers, and counts the requests in progress at each."""
 
@@ -95,7 +99,7 @@ class ModelServers:
     async def post(self, endpoints: Sequence[Endpoint], path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Call the address with the fewest requests, or the next one if no connection is possible. Close the response.
 
-        `path` is relative to the endpoint's base URL and starts with "/".
+        `path` is relative to the endpoint's base URL and starts with "/". Those of BESIDE_V1 are not below /v1.
         """
         response, endpoint = await self._connect(endpoints, path, body, headers)
         reply = Reply(self, response, endpoint.base_url)
@@ -152,7 +156,8 @@ def _constant(endpoint: Endpoint, path: str) -> tuple[URL, Mapping[str, str]]:
     headers = {"Content-Type": "application/json"}
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
-    return URL(endpoint.base_url + path), MappingProxyType(headers)
+    base = endpoint.base_url.removesuffix("/v1") if path in BESIDE_V1 else endpoint.base_url
+    return URL(base + path), MappingProxyType(headers)
 
 
 def _translated(error: Exception, where: str) -> DeadlineExceeded | BadUpstream:
