@@ -1,5 +1,6 @@
 """Every plugin distribution, built as a wheel and tested where nothing is installed but what it declares."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -57,7 +58,8 @@ def link(installed: Distribution, site: Path) -> None:
 
 
 def run(python: Path, *arguments: str, folder: Path) -> str:
-    done = subprocess.run([python, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run([python, *arguments], cwd=folder, env=wide, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -20,6 +20,6 @@ def test_types_and_layers_are_checked_in_every_distribution_of_the_workspace() -
     checked = tools["importlinter"]
     public = next(each for each in checked["contracts"] if each["name"] == "plugins use the public path")
     for source in ROOT.glob("plugins/*/src/*"):
-        assert str(source.parent.relative_to(ROOT)) in tools["mypy"]["mypy_path"]
+        assert f"$MYPY_CONFIG_FILE_DIR/{source.parent.relative_to(ROOT)}" in tools["mypy"]["mypy_path"]
         for packages in (tools["mypy"]["packages"], checked["root_packages"], public["source_modules"]):
             assert source.name in packages

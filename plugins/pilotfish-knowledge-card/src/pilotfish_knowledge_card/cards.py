@@ -1,0 +1,73 @@
+"""Cards: what experts wrote, how relevant that is to the question, and which sentences of it are kept."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from pilotfish.plugin_api.messages import estimate_tokens
+from pilotfish.plugin_api.models import completions
+
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
+_WORD = re.compile(r"[\u2e80-\uffef]|[^\W_\u2e80-\uffef]+")
+"""A word, or one character of a script without spaces between words."""
+SHORT = 3
+"""Letters of a word that is not compared, because most of these words occur in every text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the expert of one role wrote, and its relevance from 0 to 1."""
+
+    role: str
+    text: str
+    relevance: float
+
+
+def card_text(response: Mapping[str, Any]) -> str:
+    """What the expert wrote. Of a completion that reached its limit, the unfinished last sentence is left out."""
+    text = completions(response)[0].strip()
+    if response["choices"][0].get("finish_reason") != "length":
+        return text
+    return " ".join(sentences(text)[:-1])
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without empty ones."""
+    return [each.strip() for each in _BETWEEN_SENTENCES.split(text) if each.strip()]
+
+
+def words(text: str) -> frozenset[str]:
+    """The words that are compared: those longer than `SHORT` letters, numbers, and characters of other scripts."""
+    found = frozenset(_WORD.findall(text.casefold()))
+    return frozenset(word for word in found if len(word) > SHORT or not word.isascii() or word.isdigit()) or found
+
+
+def overlap(question: str, text: str) -> float:
+    """The cosine of the two sets of words, from 0 to 1."""
+    first, second = words(question), words(text)
+    return len(first & second) / sqrt(len(first) * len(second)) if first and second else 0.0
+
+
+def brief(cards: Iterable[Card], question: str, most_tokens: int) -> list[Card]:
+    """The cards in order, without sentences that repeat the question or an earlier sentence, within `most_tokens`.
+
+    A card ends before the first sentence that does not fit. Cards without a sentence are left out.
+    """
+    asked, seen, kept = words(question), set[frozenset[str]](), []
+    for card in cards:
+        chosen = []
+        for sentence in sentences(card.text):
+            used = words(sentence)
+            if used <= asked or used in seen:
+                continue
+            cost = estimate_tokens(sentence + " ")
+            if cost > most_tokens:
+                break
+            seen.add(used)
+            most_tokens -= cost
+            chosen.append(sentence)
+        if chosen:
+            kept.append(Card(card.role, " ".join(chosen), card.relevance))
+    return kept
