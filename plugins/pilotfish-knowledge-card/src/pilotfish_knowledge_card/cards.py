@@ -8,10 +8,10 @@ from typing import Any
 
 from pilotfish.plugin_api.messages import estimate_tokens
 from pilotfish.plugin_api.models import completions
+from pilotfish.plugin_api.words import words
 
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
-_WORD = re.compile(r"[\u2e80-\uffef]|[^\W_\u2e80-\uffef]+")
-"""A word, or one character of a script without spaces between words."""
+
 SHORT = 3
 """Letters of a word that is not compared, because most of these words occur in every text."""
 
@@ -38,15 +38,15 @@ def sentences(text: str) -> list[str]:
     return [each.strip() for each in _BETWEEN_SENTENCES.split(text) if each.strip()]
 
 
-def words(text: str) -> frozenset[str]:
+def compared_words(text: str) -> frozenset[str]:
     """The words that are compared: those longer than `SHORT` letters, numbers, and characters of other scripts."""
-    found = frozenset(_WORD.findall(text.casefold()))
+    found = frozenset(words(text))
     return frozenset(word for word in found if len(word) > SHORT or not word.isascii() or word.isdigit()) or found
 
 
 def overlap(question: str, text: str) -> float:
     """The cosine of the two sets of words, from 0 to 1."""
-    first, second = words(question), words(text)
+    first, second = compared_words(question), compared_words(text)
     return len(first & second) / sqrt(len(first) * len(second)) if first and second else 0.0
 
 
@@ -55,11 +55,11 @@ def brief(cards: Iterable[Card], question: str, most_tokens: int) -> list[Card]:
 
     A card ends before the first sentence that does not fit. Cards without a sentence are left out.
     """
-    asked, seen, kept = words(question), set[frozenset[str]](), []
+    asked, seen, kept = compared_words(question), set[frozenset[str]](), []
     for card in cards:
         chosen = []
         for sentence in sentences(card.text):
-            used = words(sentence)
+            used = compared_words(sentence)
             if used <= asked or used in seen:
                 continue
             cost = estimate_tokens(sentence + " ")
