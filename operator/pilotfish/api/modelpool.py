@@ -16,8 +16,10 @@ from pilotfish.api.common import (
     SecretKeyRef,
     exactly_one_of,
     list_map,
+    ordered_list,
 )
 from pilotfish.api.engine import Adapter, Engine, ModelSource
+from pilotfish.api.logits import LOGITS_RULES, LogitsUse
 from pilotfish.api.pod import Accelerator, Pod, Resources
 from pilotfish.api.resource import AGE_COLUMN, MESSAGE_COLUMN, READY_COLUMNS, Column, Definition, Resource
 from pilotfish.api.status import ModelPoolStatus
@@ -108,6 +110,7 @@ _DEPLOYED_ONLY = (
     "autoscalingPolicyRef",
     "rollout",
     "adapters",
+    "logits",
     "pod",
 )
 
@@ -148,6 +151,7 @@ class ModelPoolSpec(Model):
             holds=lambda s: s.nodes == 1 or s.runtime != Runtime.DEPLOYMENT,
             field=("nodes",),
         ),
+        *LOGITS_RULES,
     )
     tier: Tier
     """Small for a cheap, fast model, Large for an expensive, better one. `kubectl get` shows it, and `pilotfish up`
@@ -165,7 +169,7 @@ class ModelPoolSpec(Model):
     """The weights of the model that this pool runs. Exactly one of model, external must be set."""
     external: External | None = None
     """A model that another API serves. Nothing is deployed for it. Exactly one of model, external must be set. If set,
-    engine, accelerator, resources, replicas, autoscalingPolicyRef, rollout, adapters and pod must be unset.
+    engine, accelerator, resources, replicas, autoscalingPolicyRef, rollout, adapters, logits and pod must be unset.
     """
     engine: Engine | None = None
     """The settings of vLLM, the engine that runs the model. Defaults to vLLM's defaults for the model; on CPUs to an
@@ -199,6 +203,10 @@ class ModelPoolSpec(Model):
     adapters: Annotated[tuple[Adapter, ...], *list_map("name", maximum=64)] | None = None
     """The LoRA adapters that the pool serves beside its model, at most 64. Clients call an adapter as
     `<pool>:<adapter>`.
+    """
+    logits: Annotated[tuple[LogitsUse, ...], ordered_list(minimum=1, maximum=4)] | None = None
+    """The plugins that change the scores of the next token inside the engine, in order, 1 to 4. Not with speculative
+    decoding, and only with task Generate and pipelineParallelSize 1. A change restarts the engine.
     """
     pod: Pod | None = None
     """Labels, scheduling and environment of the pool's pods."""
@@ -252,7 +260,9 @@ class ModelPool(Resource):
         return self.spec.engine or Engine()
 
     def sources(self) -> tuple[tuple[FieldPath, ModelSource], ...]:
-        """Every place of weights that the pool names, with its path: the model, its draft model, its adapters."""
+        """Every place of weights that the pool names, with its path: the model, its draft model, its adapters, the
+        models of its logits plugins.
+        """
         found: list[tuple[FieldPath, ModelSource]] = []
         if self.spec.model:
             found.append((("spec", "model"), self.spec.model))
@@ -260,4 +270,7 @@ class ModelPool(Resource):
             found.append((("spec", "engine", "speculative", "draftModel"), self.engine.speculative.draft_model))
         for index, adapter in enumerate(self.spec.adapters or ()):
             found.append((("spec", "adapters", index, "model"), adapter.model))
+        for index, use in enumerate(self.spec.logits or ()):
+            for place, each in enumerate(use.models):
+                found.append((("spec", "logits", index, "models", place, "model"), each.model))
         return tuple(found)

@@ -135,7 +135,7 @@ def _reconciler(
     render = _render_context(settings)
     observer = ClusterObserver(
         mirror=mirror,
-        faults=partial(mirror.kinds.check, installed=InstalledPlugins(Registry.installed())),
+        faults=partial(mirror.kinds.check_all, installed=InstalledPlugins(Registry.installed())),
         load=load,
         reports=reports,
         external=ExternalChecks(client, peers.ask_models, monotonic),

@@ -12,6 +12,7 @@ from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.load import LoadBook
 from pilotfish.controller.mirror import Mirror
 from pilotfish.reconcile.gateway_report import RouterReport
+from pilotfish.reconcile.kind import Find
 from pilotfish.reconcile.outcome import ExternalCheck, Manifest, Observed, Outcome, Proof
 from pilotfish.reconcile.scaling import ScalingMemory
 
@@ -25,7 +26,7 @@ class ClusterObserver:
         self,
         *,
         mirror: Mirror,
-        faults: Callable[[Resource], tuple[Fault, ...]],
+        faults: Callable[[Resource, Find], tuple[Fault, ...]],
         load: LoadBook,
         reports: GatewayReports,
         external: ExternalChecks,
@@ -38,7 +39,7 @@ class ClusterObserver:
         """Faults of the spec, references that lead nowhere, and children."""
         named = dict.fromkeys(reference.key for reference in self._mirror.kinds.references(resource))
         return Observed(
-            faults=self._faults(resource),
+            faults=self._faults(resource, self._usable),
             missing=tuple(key for key in named if self._usable(key) is None),
             children=self._mirror.children(resource.key, resource.metadata.uid or ""),
         )

@@ -8,12 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool
 from pilotfish.api.engine import ModelSource
+from pilotfish.api.validation import format_path
+from pilotfish.base.errors import ConfigError
 from pilotfish.base.keys import Key
 from pilotfish.local import engine_arguments
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.secrets import Secrets
+from pilotfish.plugins.installed import InstalledPlugins
+from pilotfish.plugins.registry import Registry
+from pilotfish.reconcile.logits_checks import check_pool_plugins
+from pilotfish.render.logits import logits_settings
 from pilotfish.render.serve_application import EngineContext
 from pilotfish.weights import progress
 from pilotfish.weights.fetching import ensure
@@ -47,6 +53,8 @@ class Fetcher:
     secrets: Callable[[], Secrets] = Secrets
     """Those of the manifests as they are now."""
     traces_endpoint: str | None = None
+    plugins: Callable[[], Mapping[Key, AdaptationPlugin]] = dict
+    """Those of the manifests as they are now."""
 
     async def prepare(self, pool: ModelPool, policy: AutoscalingPolicy | None) -> EngineContext:
         """Fetch all weights of the pool, one after another. Raises WeightsError, PluginError and ConfigError."""
@@ -54,21 +62,43 @@ class Fetcher:
         model, speculative = pool.spec.model, pool.engine.speculative
         assert model is not None  # noqa: S101 - the API has it that a pool without a model is external
         engine_arguments.check(pool.engine.args)
+        plugins = self._checked_plugins(pool)
         draft = speculative.draft_model if speculative else None
         adapters = {
             adapter.name: str(await self._fetch(key, adapter.model, f"spec.adapters[{adapter.name}].model"))
             for adapter in pool.spec.adapters or ()
         }
+        beside = {
+            (number, each.role): str(
+                await self._fetch(key, each.model, f"spec.logits[{number}].models[{each.role}].model")
+            )
+            for number, use in enumerate(pool.spec.logits or ())
+            for each in use.models
+        }
         return EngineContext(
             weights=str(await self._fetch(key, model, "spec.model")),
             draft_weights=str(await self._fetch(key, draft, "spec.engine.speculative.draftModel")) if draft else None,
             adapters=adapters,
+            logits=logits_settings(pool, plugins.get, lambda number, each: beside[number, each.role]),
             policy=policy,
             route_prefix=f"/{key.path}",
             application=f"{key.namespace}.{key.name}",
             traces_endpoint=self.traces_endpoint,
             environment=self._environment(pool, key),
         )
+
+    def _checked_plugins(self, pool: ModelPool) -> Mapping[Key, AdaptationPlugin]:
+        """All plugins. Raises ConfigError for one of the pool's `spec.logits` that does not exist or does not fit."""
+        plugins = self.plugins()
+        if pool.spec.logits:
+            for index, use in enumerate(pool.spec.logits):
+                if pool.key.beside("AdaptationPlugin", use.plugin_ref.name) not in plugins:
+                    field_path = f"spec.logits[{index}].pluginRef.name"
+                    raise ConfigError(field_path, f"there is no AdaptationPlugin {use.plugin_ref.name!r}")
+            installed = InstalledPlugins(Registry.installed())
+            for fault in check_pool_plugins(pool, plugins.get, installed):
+                raise ConfigError(format_path(fault.path), fault.message)
+        return plugins
 
     async def _fetch(self, key: Key, source: ModelSource, field_path: str) -> Path:
         ref = source.credentials_secret_ref
@@ -108,10 +138,8 @@ class Fetcher:
                 return
 
     def _local_paths(self, pool: ModelPool) -> Iterator[Path]:
-        speculative = pool.engine.speculative
-        adapters = (adapter.model for adapter in pool.spec.adapters or ())
-        for source in (pool.spec.model, speculative.draft_model if speculative else None, *adapters):
-            scheme, _, rest = source.uri.partition("://") if source else ("", "", "")
+        for _, source in pool.sources():
+            scheme, _, rest = source.uri.partition("://")
             volume, _, below = rest.partition("/")
             if scheme == "file":
                 yield Path(rest)

@@ -47,9 +47,14 @@ class RunOptions:
 
 
 def wanted_of(loaded: Loaded) -> Wanted:
-    """The pools and policies among manifests."""
+    """The pools, policies and plugins among manifests."""
     pools = [resource for resource in loaded.resources if isinstance(resource, ModelPool)]
-    return Wanted.of(pools, [entry for entry in loaded.resources if isinstance(entry, AutoscalingPolicy)])
+    policies = [entry for entry in loaded.resources if isinstance(entry, AutoscalingPolicy)]
+    return Wanted.of(pools, policies, _plugins_of(loaded))
+
+
+def _plugins_of(loaded: Loaded | None) -> list[AdaptationPlugin]:
+    return [entry for entry in loaded.resources if isinstance(entry, AdaptationPlugin)] if loaded else []
 
 
 class LocalRun:
@@ -73,7 +78,8 @@ class LocalRun:
         self._loaded: Loaded | None = None
         self._secrets = Secrets()
         fetcher = Fetcher(
-            options.cache, on_event, options.volumes, lambda: self._secrets, options.traces_endpoint
+            options.cache, on_event, options.volumes, lambda: self._secrets, options.traces_endpoint,
+            plugins=lambda: {plugin.key: plugin for plugin in _plugins_of(self._loaded)},
         )  # fmt: skip
         self._head = self._new_head()
         self._fleet = Fleet(
@@ -179,8 +185,7 @@ class LocalRun:
             for entry in resources
             if isinstance(entry, ModelRouter)
         ]
-        plugins = [entry for entry in resources if isinstance(entry, AdaptationPlugin)]
-        self._on_snapshot(snapshot(self._fleet.views, routers, plugins))
+        self._on_snapshot(snapshot(self._fleet.views, routers, _plugins_of(self._loaded)))
 
 
 def _reach(pool: ModelPool, secrets: Secrets) -> Endpoint:

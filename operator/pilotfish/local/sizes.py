@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from pilotfish.api import ModelPool
+from pilotfish.api.engine import ModelSource
 from pilotfish.base.errors import PilotfishError
 from pilotfish.base.keys import Key
 from pilotfish.plugin_api.sources import Access, Location
@@ -16,7 +17,7 @@ GGUF_GROWTH = 2.8
 
 
 def sizes_of(pools: Iterable[ModelPool], registry: Registry | None = None) -> dict[Key, int]:
-    """Bytes of each pool's weights as its engine loads them; without those that are unknown."""
+    """Bytes of each pool's weights as its engine loads them, with those of logits plugins; without unknown ones."""
     registry = registry or Registry.installed()
     sizes = {}
     for pool in pools:
@@ -27,8 +28,15 @@ def sizes_of(pools: Iterable[ModelPool], registry: Registry | None = None) -> di
 
 
 def _size(pool: ModelPool, registry: Registry) -> int | None:
-    model = pool.spec.model
-    if model is None or model.uri.partition("://")[0] not in LOCAL_SCHEMES:
+    if pool.spec.model is None:
+        return None
+    beside = (each.model for use in pool.spec.logits or () for each in use.models)
+    sizes = [_source_size(source, registry) for source in (pool.spec.model, *beside)]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _source_size(model: ModelSource, registry: Registry) -> int | None:
+    if model.uri.partition("://")[0] not in LOCAL_SCHEMES:
         return None
     location = Location(model.uri, model.revision)
     try:

@@ -15,6 +15,9 @@ from pilotfish.reconcile.kinds import KINDS, parse_resource
 
 SUFFIXES = frozenset({".yaml", ".yml"})
 
+There = Mapping[Key, Resource | None]
+"""What references may go to; None for a resource whose manifest is not valid."""
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
@@ -62,7 +65,7 @@ def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
     a file, nor for a file that cannot be read: each is a Problem.
     """
     reading = _reading(paths)
-    return _loaded(reading, _names(reading), registry or Registry.installed(), beside=bool(reading.files))
+    return _loaded(reading, _resources(reading), registry or Registry.installed(), beside=bool(reading.files))
 
 
 def load_apart(paths: Sequence[Path], *, registry: Registry | None = None) -> tuple[Loaded, ...]:
@@ -70,7 +73,7 @@ def load_apart(paths: Sequence[Path], *, registry: Registry | None = None) -> tu
     empty folder is beside them all.
     """
     readings = [_reading([path]) for path in paths]
-    there = frozenset(name for reading in readings for name in _names(reading))
+    there = {key: found for reading in readings for key, found in _resources(reading).items()}
     beside = any(reading.files for reading in readings)
     return tuple(_loaded(reading, there, registry or Registry.installed(), beside=beside) for reading in readings)
 
@@ -83,7 +86,7 @@ def _reading(paths: Sequence[Path]) -> _Reading:
     return reading
 
 
-def _loaded(reading: _Reading, there: frozenset[Key], registry: Registry, *, beside: bool) -> Loaded:
+def _loaded(reading: _Reading, there: There, registry: Registry, *, beside: bool) -> Loaded:
     """`beside`: whether there are manifests beside an empty folder, which is but a warning then."""
     without = [
         Problem(folder, 0, "this folder has no *.yaml or *.yml file: add a manifest, or name another folder")
@@ -163,20 +166,21 @@ def _is_new(path: Path, document: Document, key: Key, reading: _Reading) -> bool
     return False
 
 
-def _names(reading: _Reading) -> frozenset[Key]:
+def _resources(reading: _Reading) -> There:
     """What references may go to."""
-    return frozenset(key for key in reading.seen if key.kind in KINDS)
+    valid = {resource.key: resource for resource, _, _ in reading.resources}
+    return {key: valid.get(key) for key in reading.seen if key.kind in KINDS}
 
 
-def _warnings(reading: _Reading, there: frozenset[Key], registry: Registry) -> Iterator[Problem]:
+def _warnings(reading: _Reading, there: There, registry: Registry) -> Iterator[Problem]:
     for resource, path, document in reading.resources:
         for fault in _spec_faults(resource, there, registry):
             yield Problem(path, document.line(fault.path), str(fault))
 
 
-def _spec_faults(resource: Resource, there: frozenset[Key], registry: Registry) -> Iterator[Fault]:
+def _spec_faults(resource: Resource, there: There, registry: Registry) -> Iterator[Fault]:
     kind, installed = KINDS[resource.kind], InstalledPlugins(registry)
-    yield from kind.check(resource, installed)
+    yield from KINDS.check_all(resource, there.get, installed)
     for reference in KINDS.references(resource):
         if reference.key not in there:
             missing = f"there is no {reference.key.kind} {reference.key.name!r} in these files"

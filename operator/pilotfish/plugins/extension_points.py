@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 from typing_extensions import get_protocol_members
 
 from pilotfish.plugin_api.adaptations import OnAnswer, OnRequest
+from pilotfish.plugin_api.logits import LogitsPlugin
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugin_api.sources import Source
 
@@ -100,6 +101,6 @@ SOURCES: ExtensionPoint[type[Source]] = ExtensionPoint("pilotfish.sources", (Sou
 ADAPTATIONS: ExtensionPoint[type[OnRequest] | type[OnAnswer]] = ExtensionPoint(
     "pilotfish.adaptations", (OnRequest, OnAnswer)
 )
-LOGITS: ExtensionPoint[object] = ExtensionPoint("pilotfish.logits")
+LOGITS: ExtensionPoint[type[LogitsPlugin]] = ExtensionPoint("pilotfish.logits", (LogitsPlugin,))
 
 EXTENSION_POINTS: tuple[ExtensionPoint[Any], ...] = (SCORERS, SOURCES, ADAPTATIONS, LOGITS)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pilotfish.plugins.extension_points import ADAPTATIONS, SCORERS, SOURCES
+from pilotfish.plugins.extension_points import ADAPTATIONS, LOGITS, SCORERS, SOURCES
 from pilotfish.plugins.registry import Registry
 
 
@@ -29,6 +29,11 @@ class InstalledPlugins:
         """Names of the installed adaptations."""
         return self.registry.names(ADAPTATIONS)
 
+    @property
+    def logits(self) -> Sequence[str]:
+        """Names of the installed logits plugins."""
+        return self.registry.names(LOGITS)
+
     def scorer(self, name: str) -> Any:
         """The class of a scorer. Raises PluginError."""
         return self.registry.load(SCORERS, name)
@@ -36,3 +41,7 @@ class InstalledPlugins:
     def adaptation(self, name: str) -> Any:
         """The class of an adaptation. Raises PluginError."""
         return self.registry.load(ADAPTATIONS, name)
+
+    def logits_plugin(self, name: str) -> Any:
+        """The class of a logits plugin. Raises PluginError."""
+        return self.registry.load(LOGITS, name)

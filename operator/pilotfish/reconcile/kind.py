@@ -17,6 +17,10 @@ AnyResource = TypeVar("AnyResource", bound=Resource)
 AnyObserved = TypeVar("AnyObserved", bound=Observed)
 
 
+Find = Callable[[Key], Resource | None]
+"""The resource of a key, None where there is none that can be used."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """Another object that a resource names, and the path of the name."""
@@ -48,11 +52,18 @@ class PluginCatalog(Protocol):
     def adaptations(self) -> Sequence[str]:
         """Names of the installed adaptations."""
 
+    @property
+    def logits(self) -> Sequence[str]:
+        """Names of the installed logits plugins."""
+
     def scorer(self, name: str) -> Any:
         """The class of a scorer. Raises PluginError."""
 
     def adaptation(self, name: str) -> Any:
         """The class of an adaptation. Raises PluginError."""
+
+    def logits_plugin(self, name: str) -> Any:
+        """The class of a logits plugin. Raises PluginError."""
 
 
 class Observer(Protocol):
@@ -102,6 +113,10 @@ def _no_faults(_: Any, __: PluginCatalog) -> tuple[Fault, ...]:
     return ()
 
 
+def _no_link_faults(_: Any, __: Find, ___: PluginCatalog) -> tuple[Fault, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Kind(Generic[AnyResource, AnyObserved]):
     """One kind. `observe` gathers what `decide`, which is pure, turns into an Outcome."""
@@ -114,6 +129,8 @@ class Kind(Generic[AnyResource, AnyObserved]):
     """Names that only one resource can have, the oldest one. Resources that claim the same name affect each other."""
     check: Callable[[AnyResource, PluginCatalog], Iterable[Fault]] = _no_faults
     """Faults that depend on the installed plugins. A resource with one is not accepted."""
+    check_links: Callable[[AnyResource, Find, PluginCatalog], Iterable[Fault]] = _no_link_faults
+    """Faults that depend on what the resource refers to as well. A resource with one is not accepted."""
     remark: Callable[[AnyResource, PluginCatalog], Iterable[Fault]] = _no_faults
     """Warnings for settings that are accepted but have less effect than expected."""
     children: tuple[Child, ...] = ()

@@ -10,8 +10,8 @@ from typing import Any
 from pilotfish.api import GROUP, AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource, validation
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
-from pilotfish.reconcile import plugin, policy, pool, router, spec_checks
-from pilotfish.reconcile.kind import Child, Kind, PluginCatalog, Reference
+from pilotfish.reconcile import logits_checks, plugin, policy, pool, router, spec_checks
+from pilotfish.reconcile.kind import Child, Find, Kind, PluginCatalog, Reference
 from pilotfish.render.labels import POOL_LABEL
 from pilotfish.render.resources import DEPLOYMENTS, NETWORK_POLICIES, RAY_SERVICES, SERVICES, ResourceType
 
@@ -46,6 +46,11 @@ class KindTable:
     def check(self, resource: Resource, installed: PluginCatalog) -> tuple[Fault, ...]:
         """Faults of the spec that a schema cannot check. References are not checked."""
         return tuple(self[resource.kind].check(resource, installed))
+
+    def check_all(self, resource: Resource, find: Find, installed: PluginCatalog) -> tuple[Fault, ...]:
+        """`check`, and faults between the resource and those that it refers to, where these are found."""
+        links = self[resource.kind].check_links(resource, find, installed)
+        return (*self.check(resource, installed), *links)
 
     @cached_property
     def children(self) -> tuple[ResourceType, ...]:
@@ -91,6 +96,7 @@ KINDS = KindTable(
             decide=pool.decide,
             references=pool.references,
             check=spec_checks.check_pool,
+            check_links=logits_checks.check_pool_plugins,
             children=(
                 Child(DEPLOYMENTS, "creates and updates pools"),
                 Child(RAY_SERVICES, "creates and updates pools that KubeRay runs"),
@@ -106,6 +112,7 @@ KINDS = KindTable(
             references=router.references,
             claims=lambda resource: resource.served_names,
             check=spec_checks.check_router,
+            check_links=logits_checks.check_router_plugins,
             remark=spec_checks.remark_router,
         ),
         Kind(

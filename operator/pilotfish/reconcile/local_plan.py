@@ -1,13 +1,14 @@
 """The plan of local mode: the difference between the manifests and what runs, and the memory and GPUs it needs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool
 from pilotfish.api.modelpool import Tier
 from pilotfish.base.keys import Key
+from pilotfish.render.logits import logits_settings
 from pilotfish.render.serve_application import (
     EngineContext,
     engine_processes,
@@ -79,15 +80,25 @@ class LocalPlan:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Pools and the policies that they refer to."""
+    """Pools, and the policies and plugins that they refer to."""
 
     pools: Mapping[Key, ModelPool]
     policies: Mapping[Key, AutoscalingPolicy]
+    plugins: Mapping[Key, AdaptationPlugin] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pools: Iterable[ModelPool], policies: Iterable[AutoscalingPolicy]) -> "Wanted":
+    def of(
+        cls,
+        pools: Iterable[ModelPool],
+        policies: Iterable[AutoscalingPolicy],
+        plugins: Iterable[AdaptationPlugin] = (),
+    ) -> "Wanted":
         """By namespace and name."""
-        return cls({pool.key: pool for pool in pools}, {policy.key: policy for policy in policies})
+        return cls(
+            {pool.key: pool for pool in pools},
+            {policy.key: policy for policy in policies},
+            {plugin.key: plugin for plugin in plugins},
+        )
 
     def policy_of(self, pool: ModelPool) -> AutoscalingPolicy | None:
         """The policy that the pool refers to, if it exists."""
@@ -115,14 +126,14 @@ def _plan_of(key: Key, wanted: Wanted, running: Wanted, weights_bytes: int | Non
     workers = 0 if takes_http_itself(pool) else engine_processes(pool)
     process_bytes = PROCESS_BYTES + workers * WORKER_BYTES
     memory = None if weights_bytes is None else replicas * (process_bytes + int(weights_bytes * WEIGHTS_FACTOR))
-    return PoolPlan(key, _action(pool, policy, key, running), pool, policy, replicas, gpus, memory)
+    return PoolPlan(key, _action(pool, wanted, running), pool, policy, replicas, gpus, memory)
 
 
-def _action(pool: ModelPool, policy: AutoscalingPolicy | None, key: Key, running: Wanted) -> Action:
-    before = running.pools.get(key)
+def _action(pool: ModelPool, wanted: Wanted, running: Wanted) -> Action:
+    before = running.pools.get(pool.key)
     if before is None or before.spec.external or not (before.spec.replicas or before.spec.autoscaling_policy_ref):
         return Action.START
-    old, new = _shape(before, running.policy_of(before)), _shape(pool, policy)
+    old, new = _shape(before, running), _shape(pool, wanted)
     if old == new:
         return Action.KEEP
     numbers = "deployments"
@@ -132,7 +143,7 @@ def _action(pool: ModelPool, policy: AutoscalingPolicy | None, key: Key, running
     return Action.RESCALE if same_engine else Action.RESTART
 
 
-def _shape(pool: ModelPool, policy: AutoscalingPolicy | None) -> dict[str, Any]:
+def _shape(pool: ModelPool, among: Wanted) -> dict[str, Any]:
     """The application with addresses in place of the folders of weights: equal when nothing would change."""
     engine, model = pool.engine, pool.spec.model
     draft = engine.speculative.draft_model if engine.speculative else None
@@ -140,7 +151,8 @@ def _shape(pool: ModelPool, policy: AutoscalingPolicy | None) -> dict[str, Any]:
         weights=repr(model),
         draft_weights=repr(draft) if draft else None,
         adapters={adapter.name: repr(adapter.model) for adapter in pool.spec.adapters or ()},
-        policy=policy,
+        logits=logits_settings(pool, among.plugins.get, lambda _, each: repr(each.model)),
+        policy=among.policy_of(pool),
     )
     secrets = {v.name: repr(v.secret_key_ref) for v in (pool.spec.pod.env if pool.spec.pod else ())}
     return {**serve_application(pool, context), "secrets": secrets}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotfish.api import AutoscalingPolicy
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
 from pilotfish.reconcile.scaling import ScalingMemory
@@ -61,6 +61,8 @@ class ObservedPool(Observed):
 
     pods: tuple[Manifest, ...] = ()
     policy: AutoscalingPolicy | None = None
+    plugins: tuple[AdaptationPlugin, ...] = ()
+    """Those of `spec.logits` that exist."""
     scaling: ScalingMemory | None = None
     """Requests in flight, None where no gateway reports them."""
     clock: float = 0.0

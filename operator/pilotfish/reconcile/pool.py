@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool
+from pilotfish.api.logits import LogitsModel
 from pilotfish.api.modelpool import RolloutType, Runtime
 from pilotfish.api.pod import Pod
 from pilotfish.api.reasons import Reason
@@ -17,8 +18,9 @@ from pilotfish.reconcile.pool_observation import Plan, PoolObservation, PoolProg
 from pilotfish.reconcile.rayservice_status import is_rays
 from pilotfish.render.context import RenderContext
 from pilotfish.render.deployment import deployment, service
+from pilotfish.render.logits import logits_settings
 from pilotfish.render.netpol import network_policy
-from pilotfish.render.podtemplate import DRAIN_SECONDS, adapter_path, draft_path, model_path
+from pilotfish.render.podtemplate import DRAIN_SECONDS, adapter_path, draft_path, logits_path, model_path
 from pilotfish.render.rayservice import INGRESS_RESOURCES, rayservice
 from pilotfish.render.serve_application import EngineContext, Rolling, serve_application
 
@@ -28,23 +30,29 @@ PROOF_SECONDS = 5.0
 
 
 def references(pool: ModelPool) -> Iterator[Reference]:
-    """The pool's policy."""
+    """The pool's policy and logits plugins."""
     if pool.spec.autoscaling_policy_ref:
         key = pool.key.beside("AutoscalingPolicy", pool.spec.autoscaling_policy_ref.name)
         yield Reference(key, ("spec", "autoscalingPolicyRef", "name"))
+    for index, use in enumerate(pool.spec.logits or ()):
+        key = pool.key.beside("AdaptationPlugin", use.plugin_ref.name)
+        yield Reference(key, ("spec", "logits", index, "pluginRef", "name"))
 
 
 async def observe(pool: ModelPool, observer: Observer) -> ObservedPool:
     """Read the pool's objects, pods, policy and load, and ask whether its RayService or external API answers."""
     seen = observer.observed(pool)
     pods = observer.pods(pool.key)
-    policies = (observer.find(reference.key, AutoscalingPolicy) for reference in references(pool))
+    referred = [reference.key for reference in references(pool)]
+    policies = (policy for key in referred if (policy := observer.find(key, AutoscalingPolicy)))
+    plugins = (plugin for key in referred if (plugin := observer.find(key, AdaptationPlugin)))
     return ObservedPool(
         seen.faults,
         seen.missing,
         seen.children,
         pods=pods,
         policy=next(policies, None),
+        plugins=tuple(plugins),
         scaling=observer.scaling_memory(pool.key),
         clock=observer.clock(),
         external=await observer.external_check(pool),
@@ -137,7 +145,12 @@ def _engine(observation: PoolObservation) -> EngineContext:
         draft_weights=draft_path() if speculative and speculative.draft_model else None,
         adapters={adapter.name: adapter_path(adapter.name) for adapter in pool.spec.adapters or ()},
         traces_endpoint=observation.render.traces_endpoint,
+        logits=logits_settings(pool, {plugin.key: plugin for plugin in observation.seen.plugins}.get, _logits_folder),
     )
+
+
+def _logits_folder(number: int, model: LogitsModel) -> str:
+    return logits_path(number, model.role)
 
 
 def _rayservice_plan(observation: PoolObservation) -> Plan:

@@ -62,16 +62,20 @@ def check_plugin(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator
 
 
 def _adaptation(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator[Fault]:
-    if plugin.spec.type not in installed.adaptations:
-        message = _not_installed("plugin", plugin.spec.type, installed.adaptations)
+    kind, inside = plugin.spec.type, plugin.spec.type not in installed.adaptations
+    if inside and kind not in installed.logits:
+        message = _not_installed("plugin", kind, sorted({*installed.adaptations, *installed.logits}))
         yield Fault(("spec", "type"), message, Reason.UNKNOWN_PLUGIN)
         return
+    if inside and plugin.spec.pool_refs:
+        message = f"plugin type {kind!r} works inside engines and asks no pools: remove poolRefs"
+        yield Fault(("spec", "poolRefs"), message)
     try:
-        found = installed.adaptation(plugin.spec.type)
+        found = installed.logits_plugin(kind) if inside else installed.adaptation(kind)
     except PluginError as error:
         yield Fault(("spec", "type"), str(error), Reason.UNKNOWN_PLUGIN)
         return
-    yield from _config(("spec",), found, plugin.spec.config)
+    yield from config_faults(("spec",), found, plugin.spec.config)
 
 
 def _judges_whole(scorer: str, installed: PluginCatalog) -> bool:
@@ -99,10 +103,10 @@ def _scorer(path: FieldPath, scorer: Scorer, installed: PluginCatalog) -> Iterat
         yield Fault((*path, "name"), str(error), Reason.UNKNOWN_PLUGIN)
         return
     if scorer.artifact is None:
-        yield from _config(path, found, scorer.config)
+        yield from config_faults(path, found, scorer.config)
 
 
-def _config(path: FieldPath, plugin: Any, config: Mapping[str, Any]) -> Iterator[Fault]:
+def config_faults(path: FieldPath, plugin: Any, config: Mapping[str, Any]) -> Iterator[Fault]:
     """A config that the plugin rejects, or with which its `from_settings` fails."""
     try:
         plugin.from_settings(Settings(config=config))

@@ -14,7 +14,7 @@ from pilotfish.render import labels
 from pilotfish.render.context import RenderContext
 
 MODELS = "/models"
-"""Folder of the weights in a pod: `model`, `draft`, `adapters/<name>` below it."""
+"""Folder of the weights in a pod: `model`, `draft`, `adapters/<name>`, `logits/<number>/<role>` below it."""
 VOLUMES = "/volumes"
 """Folder in which the claims of `pvc://` addresses are mounted, read-only."""
 FETCH_MODEL = "fetch-model"
@@ -50,6 +50,11 @@ def draft_path() -> str:
 def adapter_path(name: str) -> str:
     """Folder of an adapter inside the pool's pods."""
     return f"{MODELS}/adapters/{name}"
+
+
+def logits_path(number: int, role: str) -> str:
+    """Folder of a model of the pool's logits plugin `number`, counted from 0, inside the pool's pods."""
+    return f"{MODELS}/logits/{number}/{role}"
 
 
 def pod_template(
@@ -110,6 +115,9 @@ def _sources(pool: ModelPool) -> Iterator[tuple[str, ModelSource]]:
         yield draft_path(), speculative.draft_model
     for adapter in pool.spec.adapters or ():
         yield adapter_path(adapter.name), adapter.model
+    for index, use in enumerate(pool.spec.logits or ()):
+        for each in use.models:
+            yield logits_path(index, each.role), each.model
 
 
 def _claim(source: ModelSource) -> str | None:

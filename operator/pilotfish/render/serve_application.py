@@ -13,6 +13,7 @@ from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.api.autoscalingpolicy import SignalType
 from pilotfish.api.engine import Speculative, SpeculativeType
 from pilotfish.api.modelpool import Task
+from pilotfish.render.logits import LogitsSettings, logits_arguments
 
 INGRESS_DEPLOYMENT = "OpenAiIngress"
 """The deployment that serves HTTP and forwards requests to the engine's replicas."""
@@ -71,6 +72,8 @@ class EngineContext:
     """Folder of the draft model, for speculative decoding with one."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Folder of each LoRA adapter, by the adapter's name."""
+    logits: tuple[LogitsSettings, ...] = ()
+    """The pool's logits plugins, in order."""
     policy: AutoscalingPolicy | None = None
     """The policy that the pool names."""
     route_prefix: str = "/"
@@ -277,7 +280,7 @@ def engine_arguments(pool: ModelPool, context: EngineContext) -> dict[str, Any]:
         arguments["enable_lora"] = True
     if context.traces_endpoint:
         arguments["otlp_traces_endpoint"] = context.traces_endpoint
-    return arguments | engine.args
+    return arguments | engine.args | logits_arguments(context.logits, engine.args)
 
 
 def _speculative(speculative: Speculative, context: EngineContext) -> dict[str, Any]:

@@ -39,6 +39,11 @@ def stage(pool: str, **accept: Any) -> dict[str, Any]:
     return entry
 
 
+def logits(plugin: str, **models: str) -> dict[str, Any]:
+    listed = [{"role": role, "model": {"uri": uri}} for role, uri in models.items()]
+    return {"pluginRef": {"name": plugin}} | ({"models": listed} if listed else {})
+
+
 def router(strategy: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return manifest("ModelRouter", {"strategy": strategy} | spec)
 
@@ -70,6 +75,7 @@ GOOD = [
     pool(engine={"maxModelLength": 9, "args": {"enforce_eager": True, "anything": [1.5, None]}}),
     pool(engine={"tensorParallelSize": 4, "pipelineParallelSize": 2}, accelerator={"type": "h", "count": 4}, nodes=2),
     pool(engine={"speculative": {"type": "NGram", "tokens": 4}}),
+    pool(logits=[logits("a", expert="hf://org/expert", anti="hf://org/anti"), logits("b")], engine={}),
     pool(replicas=0, pod={"nodeSelector": {"a": "b"}, "env": [{"name": "A", "value": "b"}]}),
     router(DIRECT, plugins=[{"pluginRef": {"name": "p"}}], fallback=[{"poolRef": {"name": "b"}}]),
     router({"type": "Weighted", "weighted": {"pools": [{"poolRef": {"name": "a"}, "weight": 0},
@@ -101,6 +107,25 @@ BAD = [
         pool(engine={"tensorParallelSize": 2}, accelerator={"type": "h"}, nodes=2, runtime="Deployment"),
         "spec.nodes",
         "needs runtime RayService",
+    ),
+    (external(logits=[logits("a")]), "spec.external", "nothing is deployed"),
+    (pool(logits=[]), "spec.logits", "at least 1 item"),
+    (pool(logits=[logits("a"), logits("a")]), "spec.logits", "must not list a plugin twice"),
+    (pool(logits=[logits("a")], task="Embed"), "spec.logits", "needs task Generate"),
+    (
+        pool(logits=[logits("a")], engine={"speculative": {"type": "NGram", "tokens": 4}}),
+        "spec.logits",
+        "speculative decoding",
+    ),
+    (
+        pool(logits=[logits("a")], engine={"pipelineParallelSize": 2}, accelerator={"type": "h", "count": 2}),
+        "spec.logits",
+        "needs pipelineParallelSize 1",
+    ),
+    (
+        pool(logits=[{"pluginRef": {"name": "a"}, "models": [{"role": "expert", "model": {"uri": "hf://a/b"}}] * 2}]),
+        "spec.logits[0].models",
+        "role 'expert' is listed twice",
     ),
     (pool() | {"metadata": {"name": "a" * 41}}, "metadata.name", "at most 40 characters"),
     (pool() | {"metadata": {"name": "a.b"}}, "metadata.name", "no '.'"),

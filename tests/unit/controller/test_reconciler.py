@@ -54,7 +54,7 @@ def a_reconciler(server, entries):
         reporter=Reporter(server, mirror, "one"),
         observer=ClusterObserver(
             mirror=mirror,
-            faults=lambda _: (),
+            faults=lambda *_: (),
             load=LoadBook(lambda: 0.0),
             reports=GatewayReports(unused, lambda: 0.0),
             external=ExternalChecks(server, unused, lambda: 0.0),

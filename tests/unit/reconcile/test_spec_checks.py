@@ -63,6 +63,7 @@ class WithUnits:
 
     sources = ()
     adaptations = ("retrieval",)
+    logits = ()
     scorers = ("logprob",)
 
     def adaptation(self, _: str) -> type[Units]:

@@ -95,6 +95,18 @@ def test_weights_are_fetched_each_by_a_container_that_knows_its_secret_by_name_a
     assert reference not in fetches["fetch-draft"]["env"]
 
 
+def test_models_of_logits_plugins_are_fetched_to_folders_of_their_own():
+    models = [{"role": "expert", "model": {"uri": "pvc://weights/expert"}}, {"role": "anti", "model": {"uri": "a://b"}}]
+    pool = a_pool(logits=[{"pluginRef": {"name": "house.style"}}, {"pluginRef": {"name": "p"}, "models": models}])
+    spec = pod(pool)
+    commands = {each["name"]: each["command"] for each in spec["initContainers"]}
+    assert set(commands) == {"fetch-model", "fetch-logits-1-expert", "fetch-logits-1-anti"}
+    command = commands["fetch-logits-1-expert"]
+    assert command[command.index("--to") + 1] == "/models/logits/1/expert"
+    assert "weights=/volumes/weights" in command
+    assert "weights" in json.dumps(spec["volumes"])
+
+
 def test_what_a_user_says_of_pods_cannot_take_our_labels_away():
     template = made(a_pool(**RICH))[0]["spec"]["template"]
     assert template["metadata"]["labels"]["team"] == "a"

@@ -1,11 +1,14 @@
 """What restarts an engine and what does not, and what an engine on the CPU gets."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.api import AutoscalingPolicy, ModelPool
+from pilotfish.render.logits import LogitsSettings
 from pilotfish.render.serve_application import (
     ONE_DEPLOYMENT_IMPORT_PATH,
     EngineContext,
@@ -96,6 +99,22 @@ def test_what_the_engine_does_not_see_leaves_the_application_as_it_is(change):
 )
 def test_what_the_engine_sees_restarts_it(change):
     assert restarting(rendered(pool(**change))) != restarting(rendered(pool()))
+
+
+PROXY = LogitsSettings("proxy-tuning", {"alpha": 1}, {"expert": "/models/logits/0/expert"})
+
+
+def test_logits_plugins_are_arguments_of_the_engine_beside_those_of_the_manifest():
+    given = {"logits_processors": ["acme:Own"], "additional_config": {"own": 1}}
+    manifest = pool(engine={"args": given})
+    arguments = rendered(manifest, logits=(PROXY,))["args"]["llm_configs"][0]["engine_kwargs"]
+    assert arguments["logits_processors"] == ["acme:Own", "pilotfish.engine.logits:proxy-tuning"]
+    settings = {"proxy-tuning": {"config": {"alpha": 1}, "models": {"expert": "/models/logits/0/expert"}}}
+    assert arguments["additional_config"] == {"own": 1, "pilotfish_logits": settings}
+    assert arguments["logprobs_mode"] == "processed_logprobs"
+    application = rendered(manifest, logits=(PROXY,))
+    assert application["runtime_env"] == rendered(manifest)["runtime_env"]
+    assert restarting(application) != restarting(rendered(manifest, logits=(replace(PROXY, config={"alpha": 2}),)))
 
 
 def test_an_application_is_json():
