@@ -108,7 +108,8 @@ class ModelRouterSpec(Model):
     """Limits on requests and tokens per minute. Unlimited if unset."""
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 600
     """The maximum time from the arrival of a request to the last byte of its answer, over all stages, in seconds. A
-    request that takes longer fails with status 504.
+    request that takes longer fails with status 504. Each stage that has another one after it has an equal share of the
+    time that is left, until its answer is accepted or begins to be sent. Time that it does not use is left to the next.
     """
 
 

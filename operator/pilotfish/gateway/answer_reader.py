@@ -15,7 +15,7 @@ from pilotfish.routing.cost import UNKNOWN_USAGE, Usage
 from pilotfish.upstream.client import Reply
 from pilotfish.upstream.sse import DONE, EventCutter, payloads
 
-UNFINISHED = "the model server ended its stream without [DONE]"
+UNFINISHED = "the model server ended its stream without a finish reason or [DONE]"
 
 
 class Pieces(Protocol):
@@ -30,22 +30,26 @@ class Pieces(Protocol):
 
 
 class StreamedPieces:
-    """The pieces of a streamed answer. Unless `parse`, only events around its end are parsed."""
+    """The pieces of a streamed answer. Unless `parse`, only events around its end are parsed.
 
-    def __init__(self, reply: Reply, *, parse: bool) -> None:
+    The answer is whole at [DONE], and where the stream ends after a finish reason for each of its `choices`.
+    """
+
+    def __init__(self, reply: Reply, *, parse: bool, choices: int = 1) -> None:
         self._reply = reply
         self.parsed = parse
+        self._unfinished = set(range(choices))
         self._cutter = EventCutter()
         self._done = False
 
     async def receive(self) -> Piece | None:
-        """The events that arrived together. Raises BadUpstream for an invalid event and for a stream without [DONE]."""
+        """The events that arrived together. Raises BadUpstream for an invalid event, or a stream that breaks off."""
         while not self._done:
             arrived = await self._reply.piece()
-            if not arrived:
-                raise BadUpstream(UNFINISHED)
-            events = self._cutter.feed(arrived)
+            events = self._cutter.feed(arrived) if arrived else self._cutter.end()
             if not events:
+                if not arrived:
+                    self._end()
                 continue
             if not self.parsed and not notable(events):
                 return Piece(events)
@@ -59,8 +63,15 @@ class StreamedPieces:
             if payload == DONE:
                 self._done = True
                 break
-            chunks.append(parse_chunk(payload))
+            chunk = parse_chunk(payload)
+            chunks.append(chunk)
+            self._unfinished -= {each.get("index", 0) for each in chunk["choices"] if each.get("finish_reason")}
         return chunks
+
+    def _end(self) -> None:
+        if self._unfinished:
+            raise BadUpstream(UNFINISHED)
+        self._done = True
 
 
 class WholePiece:

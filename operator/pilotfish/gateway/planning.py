@@ -14,6 +14,7 @@ from pilotfish.routing.plan import (
     explored_candidates,
     predictive_choice,
     weighted_choice,
+    weighted_fallback,
     with_fallback,
 )
 from pilotfish.telemetry import genai
@@ -42,7 +43,8 @@ class Planner:
         caller = exchange.caller
         answering = caller.snapshot.answering.get(caller.namespace, frozenset())
         pool, share = weighted_choice(weighted.pools, answering, self.uniform())
-        return with_fallback(router, [Step(pool)], propensity=share)
+        others = [name for name in weighted_fallback(weighted.pools, answering) if name != pool]
+        return with_fallback(router, [Step(name) for name in (pool, *others)], propensity=share)
 
     async def _predictive(
         self, exchange: Exchange, router: ModelRouter, predictive: Predictive, *, explore: bool

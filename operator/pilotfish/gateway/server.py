@@ -215,7 +215,9 @@ class GatewayServer:
     def _authorize(self, request: web.BaseRequest) -> None:
         if not self._settings.api_keys:
             return
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+        # bytes that are not UTF-8 arrive as surrogates
+        given = credential.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
         if not any(hmac.compare_digest(given, key.encode()) for key in self._settings.api_keys):
             raise Unauthorized(
                 "the API key is missing or not valid: send it as a bearer token in the Authorization header",

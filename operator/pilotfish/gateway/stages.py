@@ -5,13 +5,14 @@ the connection to the pool, which cancels the generation there, and the next sta
 The answer that is taken keeps its stage open, because the rest of it flows through the stage.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Self
+from typing import Self, TypeVar
 
 from pilotfish.api.strategy import Streaming
-from pilotfish.base.errors import ModelUnavailable, PluginFailed, RequestError, RequestRefused
+from pilotfish.base.errors import DeadlineExceeded, ModelUnavailable, PluginFailed, RequestError, RequestRefused
 from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces, WholePiece
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.judges import Judge
@@ -19,6 +20,8 @@ from pilotfish.gateway.pool_calls import PoolCall
 from pilotfish.gateway.records import StageRecord
 from pilotfish.routing.cascade import Decision, Verdict, explored
 from pilotfish.routing.plan import Plan
+
+T = TypeVar("T")
 
 Uniform = Callable[[], float]
 """Draws from [0, 1)."""
@@ -49,13 +52,17 @@ class Taken:
 async def run(exchange: Exchange, plan: Plan, uniform: Uniform) -> Taken:
     """The first answer that is taken, as the adaptations release it.
 
+    Each stage but the last has an equal share of the time that is left: one that hangs leaves time for the next.
     Raises the last stage's error when there is none, PluginFailed and RequestRefused at once.
     """
     exchange.record.drawn = plan.propensity
     failure: RequestError | None = None
-    for step, judge in zip_longest(plan.steps, exchange.route.judges):
+    ends = exchange.caller.pools.clock() + exchange.route.timeout_seconds
+    for place, (step, judge) in enumerate(zip_longest(plan.steps, exchange.route.judges)):
+        stages_left = len(plan.steps) - place
+        seconds = (ends - exchange.caller.pools.clock()) / stages_left if stages_left > 1 else None
         try:
-            taken = await _visit(exchange, step.pool, judge, plan.streaming, uniform)
+            taken = await _visit(exchange, step.pool, judge, plan.streaming, uniform=uniform, seconds=seconds)
         except (PluginFailed, RequestRefused):
             raise
         except RequestError as error:
@@ -67,11 +74,12 @@ async def run(exchange: Exchange, plan: Plan, uniform: Uniform) -> Taken:
 
 
 async def _visit(
-    exchange: Exchange, pool: str, judge: Judge | None, streaming: Streaming, uniform: Uniform
+    exchange: Exchange, pool: str, judge: Judge | None, streaming: Streaming, *, uniform: Uniform, seconds: float | None
 ) -> Taken | None:
+    """The pool's answer, None if it was rejected. Raises DeadlineExceeded where it does not come in `seconds`."""
     stage = StageRun.begin(exchange, pool, judge)
     try:
-        answer = await stage.run(streaming, uniform)
+        answer = await _within(seconds, pool, stage.run(streaming, uniform))
     except BaseException as error:
         stage.close(error)
         raise
@@ -79,6 +87,18 @@ async def _visit(
         stage.close()
         return None
     return Taken(answer, stage)
+
+
+async def _within(seconds: float | None, pool: str, running: Awaitable[T]) -> T:
+    if seconds is None:
+        return await running
+    try:
+        async with asyncio.timeout(seconds):
+            return await running
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"pool {pool!r} did not answer within {seconds:.1f} s, its share of the timeoutSeconds of the router"
+        ) from error
 
 
 class StageRun:
@@ -148,8 +168,12 @@ class StageRun:
         reply = await self._call.post(request.task.value, body)
         # A client that gets a whole answer from a stream needs it assembled, so it is parsed as for a judge.
         parse = judge is not None or adapted or not request.stream
-        pieces = StreamedPieces(reply, parse=parse) if streamed else WholePiece(reply, altered=bool(extra) or adapted)
-        self._answer = AnswerReader(pieces)
+        whole = not streamed
+        self._answer = AnswerReader(
+            WholePiece(reply, altered=bool(extra) or adapted)
+            if whole
+            else StreamedPieces(reply, parse=parse, choices=request.choices)
+        )
         return self._answer
 
     async def _decide(self, judge: Judge, answer: AnswerReader, *, early: bool) -> Decision:

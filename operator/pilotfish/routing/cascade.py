@@ -78,14 +78,16 @@ class _Choice:
         self.running = running
         self.taken = 0
         self.ended = False
+        self.done = False
+        """Whether later tokens are not judged."""
 
     def take(self, tokens: Sequence[TokenLogprobs], horizon: int | None) -> None:
         wanted = tokens if horizon is None else tokens[: max(0, horizon - self.taken)]
         self.running.add(wanted)
         self.taken += len(wanted)
 
-    def bounds(self, longest: int | None, *, done: bool) -> Bounds:
-        if done:
+    def bounds(self, longest: int | None) -> Bounds:
+        if self.done:
             score = self.running.score().permille
             return Bounds(score, score)
         return self.running.bounds(None if longest is None else max(0, longest - self.taken))
@@ -97,6 +99,12 @@ class StageJudge:
     def __init__(self, scorer: AnswerScorer, policy: AcceptancePolicy, choices: int = 1) -> None:
         self._policy = policy
         self._choices = [_Choice(scorer.start()) for _ in range(choices)]
+        self._open = choices
+        """Choices that may still change the decision."""
+        # kept for all choices, because a token changes those of its own choice alone
+        bounds = self._choices[0].bounds(policy.longest)
+        self._lows = [bounds.low] * choices
+        self._highs = [bounds.high] * choices
         self._decision: Decision | None = None
 
     @property
@@ -106,18 +114,19 @@ class StageJudge:
 
     def add(self, choice: int, tokens: Sequence[TokenLogprobs]) -> Decision | None:
         """Add tokens of one choice, one by one, until the verdict is made. Later tokens are not judged."""
+        judged = self._choices[choice]
         for token in tokens:
             if self._decision is not None:
                 break
-            self._choices[choice].take((token,), self._policy.horizon)
-            self._decision = self._decide()
+            judged.take((token,), self._policy.horizon)
+            self._decision = self._decide(choice)
         return self._decision
 
     def end_choice(self, choice: int) -> Decision | None:
         """One choice has ended."""
         self._choices[choice].ended = True
         if self._decision is None:
-            self._decision = self._decide()
+            self._decision = self._decide(choice)
         return self._decision
 
     def end(self) -> Decision:
@@ -127,19 +136,20 @@ class StageJudge:
         self._decision = self._decision or self._conclude(Ground.END_OF_ANSWER)
         return self._decision
 
-    def _decide(self) -> Decision | None:
-        horizon = self._policy.horizon
-        done = [choice.ended or (horizon is not None and choice.taken >= horizon) for choice in self._choices]
-        if all(done):
-            ended = all(choice.ended for choice in self._choices)
+    def _decide(self, place: int) -> Decision | None:
+        """The decision, if it is certain after a change of the choice at `place`."""
+        choice, horizon = self._choices[place], self._policy.horizon
+        if not choice.done and (choice.ended or (horizon is not None and choice.taken >= horizon)):
+            choice.done = True
+            self._open -= 1
+        if not self._open:
+            ended = all(each.ended for each in self._choices)
             return self._conclude(Ground.END_OF_ANSWER if ended else Ground.DECIDE_WITHIN_TOKENS)
         if not self._policy.early:
             return None
-        bounds = [
-            choice.bounds(self._policy.longest, done=finished)
-            for choice, finished in zip(self._choices, done, strict=True)
-        ]
-        low, high = min(bound.low for bound in bounds), min(bound.high for bound in bounds)
+        bounds = choice.bounds(self._policy.longest)
+        self._lows[place], self._highs[place] = bounds.low, bounds.high
+        low, high = min(self._lows), min(self._highs)
         if high < self._policy.threshold or low >= self._policy.threshold:
             return self._conclude(Ground.CERTAIN, accepted=low >= self._policy.threshold)
         return self._stop()

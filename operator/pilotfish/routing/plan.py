@@ -68,6 +68,12 @@ def weighted_choice(pools: Sequence[WeightedPool], answering: frozenset[str], un
     return chosen, sum(pool.weight for pool in candidates if pool.pool_ref.name == chosen) / total
 
 
+def weighted_fallback(pools: Sequence[WeightedPool], answering: frozenset[str]) -> list[str]:
+    """The pools that may take over from a chosen one that failed: those that answer, the largest weight first."""
+    live = [pool for pool in pools if pool.weight > 0 and pool.pool_ref.name in answering]
+    return [pool.pool_ref.name for pool in sorted(live, key=lambda pool: -pool.weight)]
+
+
 def predictive_choice(candidates: Sequence[Candidate], permille: int) -> str:
     """The first candidate whose threshold the prompt's score reaches; the last one takes what is left."""
     for candidate in candidates:

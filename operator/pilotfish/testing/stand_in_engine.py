@@ -23,6 +23,8 @@ class EngineFault(StrEnum):
     REFUSES = "Refuses"
     ERROR_EVENT = "ErrorEvent"
     STALLS = "Stalls"
+    UNMARKED = "Unmarked"
+    """A stream whose last line has no [DONE]."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ class StandInEngine:
         await _send(response, speech.chunk([speech.finish(i) for i in speech.n]))
         if speech.options.get("include_usage"):
             await _send(response, {**speech.head, "choices": [], "usage": speech.usage()})
-        await response.write(b"data: [DONE]\n\n")
+        if speech.script.fault is not EngineFault.UNMARKED:
+            await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
 

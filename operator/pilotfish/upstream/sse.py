@@ -5,27 +5,36 @@ import re
 from pilotfish.base.errors import BadUpstream
 
 DONE = b"[DONE]"
-LARGEST_EVENT = 64 * 1024 * 1024
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+LARGEST_EVENT = 16 * 1024 * 1024
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_LONGEST_BLANK_LINE = 4
 
 
 class EventCutter:
     """Splits a stream of chunks at the ends of events."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
-        """The complete events so far, unchanged. Raises BadUpstream for an event larger than 64 MiB."""
-        data = self._rest + chunk if self._rest else chunk
-        if data.endswith(b"\n\n"):
-            self._rest = b""
-            return data
-        end = max((match.end() for match in _BLANK_LINE.finditer(data)), default=0)
-        self._rest = data[end:]
+        """The complete events so far, unchanged. Raises BadUpstream for an event larger than 16 MiB."""
+        if not self._rest and chunk.endswith(b"\n\n"):
+            return chunk
+        # what was searched before is not searched again, but a blank line may begin at its end
+        start = max(0, len(self._rest) - _LONGEST_BLANK_LINE + 1)
+        self._rest += chunk
+        end = max((match.end() for match in _BLANK_LINE.finditer(self._rest, start)), default=0)
+        events = bytes(self._rest[:end])
+        del self._rest[:end]
         if len(self._rest) > LARGEST_EVENT:
-            raise BadUpstream("the model server sent an event larger than 64 MiB")
-        return data[:end]
+            raise BadUpstream("the model server sent an event larger than 16 MiB")
+        return events
+
+    def end(self) -> bytes:
+        """The last event, where the stream ended without a blank line after it."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest + b"\n\n" if rest.strip() else b""
 
 
 def payloads(piece: bytes) -> list[bytes]:

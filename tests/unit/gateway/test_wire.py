@@ -12,7 +12,7 @@ from pilotfish.gateway.wire.upstream import notable
 from pilotfish.upstream.sse import EventCutter, payloads
 
 
-@given(st.lists(st.text(max_size=20), max_size=8), st.data(), st.sampled_from(["\n\n", "\r\n\r\n"]))
+@given(st.lists(st.text(max_size=20), max_size=8), st.data(), st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"]))
 def test_events_survive_any_cut(texts: list[str], data: st.DataObject, blank: str) -> None:
     sent = [orjson.dumps({"choices": [text]}) for text in texts]
     stream = b"".join(b"data: " + each + blank.encode() for each in sent)
@@ -30,6 +30,13 @@ def test_half_an_event_is_kept_back() -> None:
     assert cutter.feed(b'data: {"choices": []}\n\ndata: {"cho') == b'data: {"choices": []}\n\n'
     assert cutter.feed(b'ices": []}') == b""
     assert cutter.feed(b"\n\n") == b'data: {"choices": []}\n\n'
+
+
+def test_a_last_event_without_a_blank_line_is_not_lost() -> None:
+    cutter = EventCutter()
+    assert cutter.feed(b"data: [DONE]\n") == b""
+    assert payloads(cutter.end()) == [b"[DONE]"]
+    assert cutter.end() == b""
 
 
 @given(st.text())

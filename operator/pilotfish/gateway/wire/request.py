@@ -14,6 +14,9 @@ from pilotfish.plugin_api.adaptations import Conversation
 from pilotfish.plugin_api.scorers import Question
 
 MAX_CHOICES = 128
+"""The largest `n`."""
+MAX_ANSWERS = 1024
+"""The largest number of answers to one request: `n` times the number of prompts of a completion."""
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of OpenAI's completions API where the client names none."""
 
@@ -54,7 +57,13 @@ class ClientRequest:
         _check_integer(body, "n", 1, MAX_CHOICES)
         _check_type(body, "stream", bool, "true or false")
         _check_type(body, "stream_options", dict, "an object")
-        return cls(task, body)
+        request = cls(task, body)
+        if request.choices > MAX_ANSWERS:
+            raise BadRequest(
+                f"`n` times the number of prompts is {request.choices}, more than {MAX_ANSWERS}: send several requests",
+                param="prompt",
+            )
+        return request
 
     @property
     def model(self) -> str:
