@@ -28,6 +28,7 @@ from pilotfish.plugin_api.adaptations import (
     AnswerStream,
     Channel,
     Conversation,
+    Declaration,
     Escalate,
     OnAnswer,
     OnRequest,
@@ -65,6 +66,11 @@ class BoundAdaptation:
     def required(self) -> bool:
         """Whether a request fails where the plugin fails."""
         return self.manifest.spec.failure_policy is FailurePolicy.FAIL
+
+    @property
+    def protects(self) -> bool:
+        """Whether no request may pass without the adaptation."""
+        return Declaration.of(self.on_request or self.on_answer).protects
 
     @property
     def roles(self) -> Mapping[str, str]:

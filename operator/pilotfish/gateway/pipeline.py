@@ -6,14 +6,16 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from pilotfish.base.errors import ModelNotFound, ModelUnavailable, TooManyRequests
+from pilotfish.base.errors import BadRequest, ModelNotFound, ModelUnavailable, TooManyRequests
 from pilotfish.base.keys import Key
+from pilotfish.gateway import pooling
 from pilotfish.gateway.answer_reader import AnswerReader, GivenPieces
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.explain import explanation, plugin_answer
 from pilotfish.gateway.objectives import Objectives
 from pilotfish.gateway.planning import Planner
 from pilotfish.gateway.pool_calls import PoolCaller, Pools
+from pilotfish.gateway.pooling import PoolingRequest
 from pilotfish.gateway.records import RequestRecord
 from pilotfish.gateway.request_log import RequestLog
 from pilotfish.gateway.routes import Route, RouteTable
@@ -99,6 +101,32 @@ class Pipeline:
             if route.counters:
                 route.counters.count(exchange.record, self.pools.clock() - started)
             self._report(exchange, parent)
+
+    async def pool(
+        self, request: PoolingRequest, route: Route, incoming: Mapping[str, str], parent: Span
+    ) -> tuple[RequestRecord, bytes]:
+        """The answer to a request for numbers, and its record.
+
+        Raises TooManyRequests at a limit, BadRequest where the route's strategy or plugins are for conversations.
+        """
+        plan = self.planner.pooling_plan(route, self.table.snapshot)
+        if plan is None or any(adaptation.protects for adaptation in route.adaptations):
+            raise BadRequest(
+                f"{route.name!r} answers conversations: ask a pool, or a router of type Direct or Weighted without "
+                "plugins that protect",
+                param="model",
+            )
+        limit = self._admit(route)
+        started = self.pools.clock()
+        caller = PoolCaller(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
+        record = RequestRecord(route.name, route.strategy)
+        try:
+            return record, await pooling.run(request, plan, caller, record)
+        finally:
+            if limit:
+                limit.used(record.tokens, self.pools.clock())
+            if route.counters:
+                route.counters.count(record, self.pools.clock() - started)
 
     async def explain(
         self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span

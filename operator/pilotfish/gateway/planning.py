@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanKind
 from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.api.strategy import Predictive, Weighted
 from pilotfish.gateway.exchange import Exchange
+from pilotfish.gateway.routes import Route
 from pilotfish.routing.plan import (
     Plan,
     Step,
@@ -17,6 +18,7 @@ from pilotfish.routing.plan import (
     weighted_fallback,
     with_fallback,
 )
+from pilotfish.routing.snapshot import Snapshot
 from pilotfish.telemetry import genai
 from pilotfish.telemetry.tracing import Tracing
 
@@ -34,14 +36,21 @@ class Planner:
             return exchange.route.plan
         router = exchange.route.router
         if router and router.spec.strategy.weighted:
-            return self._weighted(exchange, router, router.spec.strategy.weighted)
+            return self._weighted(exchange.route, exchange.caller.snapshot, router, router.spec.strategy.weighted)
         if router and router.spec.strategy.predictive:
             return await self._predictive(exchange, router, router.spec.strategy.predictive, explore=explore)
         raise RuntimeError(f"route {exchange.route.name} has no strategy")
 
-    def _weighted(self, exchange: Exchange, router: ModelRouter, weighted: Weighted) -> Plan:
-        caller = exchange.caller
-        answering = caller.snapshot.answering.get(caller.namespace, frozenset())
+    def pooling_plan(self, route: Route, snapshot: Snapshot) -> Plan | None:
+        """The plan for a request that no prompt and no answer decides on; None where the strategy needs them."""
+        router = route.router
+        if router is None or router.spec.strategy.direct:
+            return route.plan
+        weighted = router.spec.strategy.weighted
+        return self._weighted(route, snapshot, router, weighted) if weighted else None
+
+    def _weighted(self, route: Route, snapshot: Snapshot, router: ModelRouter, weighted: Weighted) -> Plan:
+        answering = snapshot.answering.get(route.namespace, frozenset())
         pool, share = weighted_choice(weighted.pools, answering, self.uniform())
         others = [name for name in weighted_fallback(weighted.pools, answering) if name != pool]
         return with_fallback(router, [Step(name) for name in (pool, *others)], propensity=share)

@@ -6,10 +6,10 @@ import hmac
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
-import orjson
 from aiohttp import web
 from opentelemetry.trace import INVALID_SPAN, SpanKind
 
@@ -23,15 +23,15 @@ from pilotfish.base.errors import (
     Unauthorized,
 )
 from pilotfish.base.keys import Key
-from pilotfish.gateway import report
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.objectives import AskGateways, Objectives, no_gateways
 from pilotfish.gateway.pipeline import Pipeline
 from pilotfish.gateway.pool_calls import Pools
+from pilotfish.gateway.pooling import PoolingRequest, PoolingTask
 from pilotfish.gateway.request_log import RequestLog
 from pilotfish.gateway.routes import Route, RouteTable
+from pilotfish.gateway.sender import Sender, error_response, json_response
 from pilotfish.gateway.stages import Taken, Uniform
-from pilotfish.gateway.wire.encoder import encoder_for
 from pilotfish.gateway.wire.request import ClientRequest, Task
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import Snapshot
@@ -40,17 +40,15 @@ from pilotfish.telemetry import genai
 from pilotfish.telemetry.metrics import GatewayMetrics
 from pilotfish.telemetry.tracing import Tracing
 from pilotfish.upstream.client import ModelServers
-from pilotfish.upstream.sse import event
 
 logger = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 MODELS = "/v1/models/"
 CLIENT_LEFT = "499"
-STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
-JSON = "application/json"
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Body = TypeVar("Body", bytes, bytearray)
+R = TypeVar("R", ClientRequest, PoolingRequest)
 
 
 class GatewayServer:
@@ -82,8 +80,14 @@ class GatewayServer:
         self._pipeline = Pipeline(table, self._pools, self.objectives, uniform, self._request_log)
         self._runner: web.ServerRunner | None = None
         self._handlers: Mapping[tuple[str, str], Handler] = {
-            ("POST", "/v1/chat/completions"): self._complete(Task.CHAT),
-            ("POST", "/v1/completions"): self._complete(Task.COMPLETION),
+            **{
+                ("POST", f"/v1{task}"): self._complete(partial(ClientRequest.parse, task), self._answer)
+                for task in Task
+            },
+            **{
+                ("POST", f"/v1{task}"): self._complete(partial(PoolingRequest.parse, task), self._pool)
+                for task in PoolingTask
+            },
             ("POST", "/pilotfish/v1/explain"): self._explain,
             ("GET", "/v1/models"): self._models,
             ("GET", "/healthz"): self._healthz,
@@ -135,18 +139,24 @@ class GatewayServer:
                 self._authorize(request)
             return await handler(request)
         except RequestError as error:
-            return _error_response(error)
+            return error_response(error)
 
-    def _complete(self, task: Task) -> Handler:
+    def _complete(
+        self,
+        parse: Callable[[bytes], R],
+        answer: Callable[[R, Route, Sender, float], Awaitable[web.StreamResponse]],
+    ) -> Handler:
+        """A handler that parses a request, answers it, and counts it."""
+
         async def complete(request: web.BaseRequest) -> web.StreamResponse:
             started = self._clock()
             sender = Sender(request)
             route_name, status = UNKNOWN, "200"
             try:
-                parsed = ClientRequest.parse(task, await self._body(request))
+                parsed = parse(await self._body(request))
                 route = self._pipeline.route(parsed.model)
                 route_name = route.name
-                return await self._answer(parsed, route, sender, started)
+                return await answer(parsed, route, sender, started)
             except RequestError as error:
                 status = str(error.http_status)
                 return await sender.fail(error)
@@ -163,9 +173,7 @@ class GatewayServer:
 
         return complete
 
-    async def _answer(
-        self, parsed: ClientRequest, route: Route, sender: "Sender", started: float
-    ) -> web.StreamResponse:
+    async def _answer(self, parsed: ClientRequest, route: Route, sender: Sender, started: float) -> web.StreamResponse:
         attributes: dict[str, str | int] = {
             genai.OPERATION: parsed.task.operation,
             genai.PROVIDER: genai.PROVIDER_NAME,
@@ -183,6 +191,23 @@ class GatewayServer:
             with self._tracing.span(name, SpanKind.SERVER, incoming, attributes) as span:
                 async with asyncio.timeout(route.timeout_seconds):
                     await self._pipeline.answer(parsed, route, incoming, span, send)
+        except TimeoutError as error:
+            raise _too_late(route) from error
+        return sender.answer
+
+    async def _pool(self, parsed: PoolingRequest, route: Route, sender: Sender, _started: float) -> web.StreamResponse:
+        attributes = {
+            genai.OPERATION: parsed.task.operation,
+            genai.PROVIDER: genai.PROVIDER_NAME,
+            genai.REQUEST_MODEL: route.name,
+        }
+        incoming = sender.request.headers
+        try:
+            with self._tracing.span(
+                f"{parsed.task.operation} {route.name}", SpanKind.SERVER, incoming, attributes
+            ) as span:
+                async with asyncio.timeout(route.timeout_seconds):
+                    sender.send_whole(*await self._pipeline.pool(parsed, route, incoming, span))
         except TimeoutError as error:
             raise _too_late(route) from error
         return sender.answer
@@ -237,20 +262,20 @@ class GatewayServer:
         route = self._pipeline.route(parsed.model)
         try:
             async with asyncio.timeout(route.timeout_seconds):
-                return _json(await self._pipeline.explain(parsed, route, request.headers, INVALID_SPAN))
+                return json_response(await self._pipeline.explain(parsed, route, request.headers, INVALID_SPAN))
         except TimeoutError as error:
             raise _too_late(route) from error
 
     async def _models(self, request: web.BaseRequest) -> web.StreamResponse:
         listed = [self._listed(name, route) for name, route in sorted(self._pipeline.table.routes.items())]
-        return _json({"object": "list", "data": listed})
+        return json_response({"object": "list", "data": listed})
 
     async def _model(self, request: web.BaseRequest) -> web.StreamResponse:
         name = request.path.removeprefix(MODELS)
         route = self._pipeline.table.routes.get(name)
         if route is None:
             raise self._pipeline.no_such_model(name)
-        return _json(self._listed(name, route))
+        return json_response(self._listed(name, route))
 
     def _listed(self, name: str, route: Route) -> dict[str, Any]:
         status = self.objectives.status(Key("ModelRouter", route.namespace, route.name)) if route.router else None
@@ -287,7 +312,7 @@ class GatewayServer:
 
     async def _load(self, request: web.BaseRequest) -> web.StreamResponse:
         pools = {key.path: count for key, count in self._pools.in_flight.items()}
-        return _json({"pools": pools, **self.objectives.usage().model_dump(mode="json", exclude_none=True)})
+        return json_response({"pools": pools, **self.objectives.usage().model_dump(mode="json", exclude_none=True)})
 
 
 class NoSuchPath(RequestError):
@@ -305,58 +330,6 @@ class NoSuchPath(RequestError):
         return self._status
 
 
-class Sender:
-    """Sends one answer. The first byte is the commit point: an error before it has a status, after it is an event."""
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        self.request = request
-        self._answer: web.StreamResponse | None = None
-        self._committed: web.StreamResponse | None = None
-
-    @property
-    def answer(self) -> web.StreamResponse:
-        """What was sent, or is to be sent by the server."""
-        if self._answer is None:
-            raise RuntimeError("there is no answer to send")
-        return self._answer
-
-    async def send(self, exchange: Exchange, taken: Taken) -> None:
-        """Send a stream, or prepare a whole answer that the server sends."""
-        encoder, headers = encoder_for(exchange.request), report.headers(exchange.record)
-        stream = None
-        ready = b"".join(map(encoder.add, taken.answer.take_ahead()))
-        if ready:
-            stream = await self._commit(headers)
-            await stream.write(ready)
-        while piece := await taken.answer.next():
-            if ready := encoder.add(piece):
-                stream = stream or await self._commit(headers)
-                await stream.write(ready)
-        # The record is complete only when the stage is closed, and the last bytes contain it.
-        taken.close()
-        rest = encoder.end(report.pilotfish_object(exchange.record))
-        if not exchange.request.stream:
-            self._answer = web.Response(body=rest, headers={**headers, "Content-Type": JSON})
-            return
-        stream = stream or await self._commit(headers)
-        await stream.write(rest)
-        await stream.write_eof()
-
-    async def _commit(self, headers: Mapping[str, str]) -> web.StreamResponse:
-        stream = self._answer = web.StreamResponse(headers={**headers, **STREAM_HEADERS})
-        await stream.prepare(self.request)
-        self._committed = stream
-        return stream
-
-    async def fail(self, error: RequestError) -> web.StreamResponse:
-        """Send an error: as a response, or as an event of an open stream, which then has no [DONE]."""
-        if self._committed is None:
-            return _error_response(error)
-        await self._committed.write(event(orjson.dumps(error.body())))
-        await self._committed.write_eof()
-        return self._committed
-
-
 def _tell_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logger.error("the task of the objectives failed, so thresholds no longer move", exc_info=error)
@@ -365,14 +338,4 @@ def _tell_failure(task: asyncio.Task[None]) -> None:
 def _too_late(route: Route) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"the answer was not complete within {route.timeout_seconds} s, the timeoutSeconds of {route.name!r}"
-    )
-
-
-def _json(value: object) -> web.Response:
-    return web.Response(body=orjson.dumps(value), content_type=JSON)
-
-
-def _error_response(error: RequestError) -> web.Response:
-    return web.Response(
-        status=error.http_status, body=orjson.dumps(error.body()), content_type=JSON, headers=error.headers
     )

@@ -95,8 +95,12 @@ class StandInEngine:
 
     async def _embed(self, request: web.Request) -> web.Response:
         body = await request.json()
+        script = self.scripts.get(body["model"])
+        if script and script.fault is EngineFault.REFUSES:
+            return _refusal(script)
         rows = [{"index": i, "embedding": [float(len(text)), 1.0]} for i, text in enumerate(body["input"])]
-        return web.json_response({"data": rows, "usage": {"prompt_tokens": len(rows)}})
+        usage = {"prompt_tokens": len(rows), "total_tokens": len(rows)}
+        return web.json_response({"object": "list", "model": body["model"], "data": rows, "usage": usage})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
@@ -104,8 +108,7 @@ class StandInEngine:
         self.headers.append(dict(request.headers))
         script = self.scripts[body["model"]]
         if script.fault is EngineFault.REFUSES:
-            error = {"error": {"message": "the stand-in refuses", "type": "stand_in", "code": script.status}}
-            return web.json_response(error, status=script.status, headers={"Retry-After": "7"})
+            return _refusal(script)
         speech = _Speech(body, script, chat=request.path.endswith("/chat/completions"))
         await self._note(Happened("started", speech.model))
         try:
@@ -176,6 +179,11 @@ class StandInEngine:
                 await self._speak(speech, speech.script.after)
         await response.write_eof()
         return response
+
+
+def _refusal(script: Script) -> web.Response:
+    error = {"error": {"message": "the stand-in refuses", "type": "stand_in", "code": script.status}}
+    return web.json_response(error, status=script.status, headers={"Retry-After": "7"})
 
 
 @dataclass

@@ -6,7 +6,8 @@ from pilotfish.base.errors import BadUpstream
 
 DONE = b"[DONE]"
 LARGEST_EVENT = 16 * 1024 * 1024
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+# a CR at the end of what arrived may be half of a CRLF
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n|\Z)){2}")
 _LONGEST_BLANK_LINE = 4
 
 

@@ -46,13 +46,7 @@ class ClientRequest:
     @classmethod
     def parse(cls, task: Task, raw: bytes) -> "ClientRequest":
         """Raises BadRequest with the parameter's name for a body that cannot be acted on."""
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from error
-        if not isinstance(body, dict):
-            raise BadRequest("the body must be a JSON object")
-        _check_model(body)
+        body = parse_body(raw)
         _check_content(task, body)
         _check_integer(body, "n", 1, MAX_CHOICES)
         _check_type(body, "stream", bool, "true or false")
@@ -180,9 +174,17 @@ class ClientRequest:
         return ({"role": "user", "content": prompt if isinstance(prompt, str) else str(prompt)},)
 
 
-def _check_model(body: dict[str, Any]) -> None:
+def parse_body(raw: bytes) -> dict[str, Any]:
+    """The body of any request. Raises BadRequest for one that is not a JSON object that names a `model`."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
     if not isinstance(body.get("model"), str) or not body["model"]:
         raise BadRequest("`model` must name a model, as a string", param="model")
+    return body
 
 
 def _check_content(task: Task, body: dict[str, Any]) -> None:
