@@ -19,6 +19,7 @@ COMMANDS = (
     "doctor",
     "plugins",
     "fetch",
+    "prepare",
     "crds",
     "operator",
     "gateway",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
+from pilotfish.api import AdaptationPlugin
 from pilotfish.plugin_api.models import Models
 
 
@@ -77,10 +78,16 @@ class Preparing(Protocol):
     """Implemented by an adaptation that prepares. `prepared_format` changes when the layout of the folder does.
 
     `from_settings` is called without `Settings.prepared` before `prepare`, and to check a config. An adaptation
-    without it handles no request.
+    without it handles no request, unless the manifest has no sources: then nothing is prepared. A class that works
+    without sources has the attribute `sources_optional = True`; manifests of others need a source.
     """
 
     prepared_format: ClassVar[int]
 
     async def prepare(self, *, documents: Documents, into: Workspace, models: Models, progress: Progress) -> Prepared:
         """Write the folder. Raises ConfigError for documents that cannot be used."""
+
+
+def prepares(plugin: object, manifest: AdaptationPlugin) -> bool:
+    """Whether the class is to prepare what the manifest configures: it implements Preparing, and there are sources."""
+    return isinstance(plugin, Preparing) and bool(manifest.spec.sources)

@@ -71,6 +71,11 @@ class Registry:
             self._loaded[key] = _load(point, self._only(point, name))
         return cast("T", self._loaded[key])
 
+    def version(self, point: ExtensionPoint[Any], name: str) -> str:
+        """The distribution that has the plugin, and its version. Raises PluginError."""
+        entry = self._only(point, name)
+        return f"{entry.distribution} {entry.version}"
+
     def _only(self, point: ExtensionPoint[Any], name: str) -> Installed:
         entries = self._entries[point.group].get(name, [])
         if not entries:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +58,9 @@ class StoredWeights:
         The lock ends with the last process that has the descriptor, so a killed holder leaves nothing behind.
         """
         self.work.parent.mkdir(parents=True, exist_ok=True)
-        with self.work.with_name(f"{self.name}.lock").open("a") as file:
-            while not _try_lock(file.fileno()):
-                report(Progress(Phase.WAITING))
-                time.sleep(
-                    _LOCK_POLL_SECONDS
-                )  # a blocking flock could not be interrupted by an exception of the report
-            yield file.fileno()
+        lock = self.work.with_name(f"{self.name}.lock")
+        with exclusive(lock, lambda: report(Progress(Phase.WAITING))) as descriptor:
+            yield descriptor
 
     def publish(self, folder: Path) -> None:
         """Move the finished `folder` to its name, readable for all users, and remove the working files."""
@@ -86,6 +82,16 @@ def need_room(folder: Path, size: int, what: str) -> None:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
+
+
+@contextmanager
+def exclusive(path: Path, waits: Callable[[], None]) -> Iterator[int]:
+    """Hold the exclusive lock of a file, which is created. Yields its file descriptor. Calls `waits` while it waits."""
+    with path.open("a") as file:
+        while not _try_lock(file.fileno()):
+            waits()
+            time.sleep(_LOCK_POLL_SECONDS)  # a blocking flock could not be interrupted by an exception of `waits`
+        yield file.fileno()
 
 
 def _try_lock(descriptor: int) -> bool:
