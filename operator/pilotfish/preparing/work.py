@@ -82,13 +82,14 @@ def _model(pool: ModelPool) -> dict[str, Any]:
 
 
 def _made(plugin: AdaptationPlugin, registry: Registry) -> Preparing:
-    found = registry.load(ADAPTATIONS, plugin.spec.type)
-    if not isinstance(found, Preparing):
+    found: Any = registry.load(ADAPTATIONS, plugin.spec.type)
+    known: object = found
+    if not isinstance(known, Preparing):
         raise ConfigError("spec.type", f"{plugin.spec.type!r} prepares nothing: it is used without preparation")
     if not plugin.spec.sources:
         raise ConfigError("spec.sources", "is empty: add the documents to prepare")
-    made: Any = found.from_settings(Settings(plugin.spec.config))
-    return made  # type: ignore[no-any-return]
+    made: Preparing = found.from_settings(Settings(plugin.spec.config))
+    return made
 
 
 def _documents(preparation: Preparation, to: Path, report: Progress, registry: Registry) -> Documents:

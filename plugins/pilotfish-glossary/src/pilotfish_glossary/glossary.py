@@ -39,6 +39,7 @@ class Glossary:
     """Adds the definitions of the terms that the last user turn mentions."""
 
     prepared_format: ClassVar[int] = 1
+    sources_optional: ClassVar[bool] = True
     config_model: ClassVar[type[Model]] = Config
 
     def __init__(self, config: Config, prepared: Sequence[Entry] = ()) -> None:
