@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 LONGEST_PART = 1000
 """Characters. A longer line is no part of a question."""
+LONGEST_LIST = 50_000
+"""Characters that are read, in case a pool does not keep to `max_tokens`."""
 _MARK = re.compile(
     r"^\s*(?:[-*\u2022]|\(?(?:\d{1,2}|[a-zA-Z])[.):]|(?:part|step|question|q)\s*\d{1,2}\s*[.:)-])\s+", re.IGNORECASE
 )
@@ -15,7 +17,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 def parts_of(text: str, question: str) -> list[str]:
     """The parts in order, without repetitions and without `question` itself."""
-    plain = _FENCE.sub("", text).strip()
+    plain = _FENCE.sub("", text[:LONGEST_LIST]).strip()
     found = _json(plain) if plain[:1] in {"[", "{"} else _lines(plain)
     parts = dict.fromkeys(" ".join(part.split()) for part in found)
     asked = " ".join(question.split()).casefold()

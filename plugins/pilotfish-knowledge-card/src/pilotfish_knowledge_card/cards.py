@@ -1,6 +1,5 @@
 """Cards: what experts wrote, how relevant that is to the question, and which sentences of it are kept."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -8,12 +7,13 @@ from typing import Any
 
 from pilotfish.plugin_api.messages import estimate_tokens
 from pilotfish.plugin_api.models import completions
+from pilotfish.plugin_api.sentences import SentenceSplitter
 from pilotfish.plugin_api.words import words
-
-_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 
 SHORT = 3
 """Letters of a word that is not compared, because most of these words occur in every text."""
+
+MOST_CHARACTERS_PER_TOKEN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,12 @@ class Card:
     relevance: float
 
 
-def card_text(response: Mapping[str, Any]) -> str:
-    """What the expert wrote. Of a completion that reached its limit, the unfinished last sentence is left out."""
-    text = completions(response)[0].strip()
+def card_text(response: Mapping[str, Any], most_tokens: int) -> str:
+    """What the expert wrote. Of a completion that reached its limit, the unfinished last sentence is left out.
+
+    Text that `most_tokens` cannot have is cut off: it comes from a pool that does not keep to limits.
+    """
+    text = completions(response)[0].strip()[: MOST_CHARACTERS_PER_TOKEN * most_tokens]
     if response["choices"][0].get("finish_reason") != "length":
         return text
     return " ".join(sentences(text)[:-1])
@@ -35,7 +38,9 @@ def card_text(response: Mapping[str, Any]) -> str:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, without empty ones."""
-    return [each.strip() for each in _BETWEEN_SENTENCES.split(text) if each.strip()]
+    splitter = SentenceSplitter()
+    found = [*splitter.push(text), *splitter.end()]
+    return [stripped for each in found if (stripped := each.text.strip())]
 
 
 def compared_words(text: str) -> frozenset[str]:

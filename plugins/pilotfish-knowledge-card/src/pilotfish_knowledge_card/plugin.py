@@ -98,7 +98,8 @@ class KnowledgeCard:
                 }
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
-        return {role: text for role, task in asked.items() if (text := card_text(task.result()))}
+        most = self._config.max_tokens
+        return {role: text for role, task in asked.items() if (text := card_text(task.result(), most))}
 
     async def _relevances(self, question: str, written: dict[str, str], models: Models) -> list[Card]:
         """A card of each role, with its relevance."""
