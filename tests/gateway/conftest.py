@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
+from pilotfish.base.keys import Key
 from pilotfish.gateway.server import GatewayServer
 from pilotfish.plugin_api.learning import Outcomes
 from pilotfish.plugins.builtin.scorers.linear_training import train_linear
@@ -137,6 +139,7 @@ class House:
         pools: list[ModelPool] | None = None,
         artifacts: Mapping[str, bytes] | None = None,
         plugins: Sequence[AdaptationPlugin] = (),
+        prepared: Mapping[Key, Path] | None = None,
     ) -> None:
         if self.gateway is None:
             draws = random.Random(7).random
@@ -144,7 +147,8 @@ class House:
             self.url = f"http://127.0.0.1:{await self.gateway.start()}"
             self.session = aiohttp.ClientSession()
         views = [self.view(each) for each in pools or [pool("small"), pool("large", "Large")]]
-        self.gateway.apply(snapshot(views, [RouterView(each, artifacts or {}) for each in routers], plugins))
+        given = [RouterView(each, artifacts or {}) for each in routers]
+        self.gateway.apply(snapshot(views, given, plugins, prepared=prepared or {}))
 
     def view(self, each: ModelPool) -> PoolView:
         state, reason = self.states.get(each.name, (PoolState.READY, ""))

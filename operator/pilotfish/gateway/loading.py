@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -10,7 +11,9 @@ from pilotfish.api import AdaptationPlugin
 from pilotfish.api.common import Model
 from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.gateway.prepared import PreparedAdaptations
 from pilotfish.plugin_api.adaptations import Adaptation
+from pilotfish.plugin_api.preparing import prepares
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.plugins.extension_points import ADAPTATIONS, SCORERS
@@ -24,14 +27,21 @@ P = TypeVar("P")
 class PluginLoader:
     """Plugin instances by their manifest. What is not asked for between two calls of `begin` is dropped."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, changed: Callable[[], None]) -> None:
+        """`changed` is called whenever an adaptation that takes time to load was loaded or cannot be."""
         self._registry = registry
+        self._prepared = PreparedAdaptations(changed)
         self._loaded: dict[str, Any] = {}
         self._used: dict[str, Any] = {}
 
     def begin(self) -> None:
         """A new snapshot: drop what the last one did not use."""
         self._loaded, self._used = self._used, {}
+        self._prepared.begin()
+
+    def stop(self) -> None:
+        """Stop what is being loaded."""
+        self._prepared.stop()
 
     def scorer(self, scorer: Scorer, view: RouterView) -> AnyScorer:
         """The scorer of a router. Raises PluginError, and ConfigError for its config or a missing artifact."""
@@ -47,12 +57,18 @@ class PluginLoader:
             lambda: self._registry.load(SCORERS, scorer.name).from_settings(Settings(scorer.config, artifact)),
         )
 
-    def adaptation(self, plugin: AdaptationPlugin) -> Adaptation:
-        """The adaptation of a manifest. Raises PluginError, and ConfigError for its config."""
-        return self._kept(
-            _key("adaptation", plugin.spec, f"{plugin.metadata.namespace}/{plugin.name}"),
-            lambda: self._registry.load(ADAPTATIONS, plugin.spec.type).from_settings(Settings(plugin.spec.config)),
-        )
+    def adaptation(self, plugin: AdaptationPlugin, prepared: Path | None) -> Adaptation:
+        """The adaptation of a manifest, with the folder that it prepared. Raises PluginError, also while it is not
+        prepared, and ConfigError for its config.
+        """
+        found = self._registry.load(ADAPTATIONS, plugin.spec.type)
+
+        def load() -> Adaptation:
+            return found.from_settings(Settings(plugin.spec.config, prepared=prepared))
+
+        if prepares(found, plugin):
+            return self._prepared.find(plugin, prepared, lambda: _from_folder(load))
+        return self._kept(_key("adaptation", plugin.spec, f"{plugin.metadata.namespace}/{plugin.name}"), load)
 
     def _kept(self, key: str, load: Callable[[], P]) -> P:
         found: P | None = self._used.get(key) or self._loaded.get(key)
@@ -69,6 +85,13 @@ def _made(load: Callable[[], P]) -> P:
         raise
     except Exception as error:  # the constructor of a plugin may raise anything
         raise PluginError(f"it cannot be made from its settings: {type(error).__name__}: {error}") from error
+
+
+def _from_folder(load: Callable[[], P]) -> P:
+    try:
+        return _made(load)
+    except ConfigError as error:
+        raise PluginError(str(error)) from error
 
 
 def artifact_address(scorer: Scorer) -> str | None:

@@ -1,7 +1,7 @@
 """Routes: how each served name is answered. Plugins are loaded and judges chosen here, once for each snapshot."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -86,8 +86,9 @@ class Route:
 class RouteTable:
     """Routes by served name. Scorers that did not change are kept from one snapshot to the next."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._loader = PluginLoader(registry)
+    def __init__(self, registry: Registry, changed: Callable[[], None]) -> None:
+        """`changed` is called when the same snapshot makes other routes: apply it again."""
+        self._loader = PluginLoader(registry, changed)
         self.snapshot = Snapshot({}, {}, {}, {}, {})
         self.routes: Mapping[str, Route] = {}
 
@@ -96,6 +97,10 @@ class RouteTable:
         self._loader.begin()
         self.routes = {name: self._route(target, snapshot) for name, target in snapshot.targets.items()}
         self.snapshot = snapshot
+
+    def stop(self) -> None:
+        """Stop what is being loaded."""
+        self._loader.stop()
 
     def put(self, routes: Mapping[str, Route]) -> None:
         """Replace these routes. Open requests keep the route that they began with."""
@@ -143,7 +148,8 @@ class RouteTable:
             if manifest is None:
                 continue  # a fault of the target already
             try:
-                yield BoundAdaptation.of(manifest, self._loader.adaptation(manifest))
+                plugin = self._loader.adaptation(manifest, snapshot.prepared.get(manifest.key))
+                yield BoundAdaptation.of(manifest, plugin)
             except (ConfigError, PluginError) as error:
                 if manifest.spec.failure_policy is FailurePolicy.FAIL:
                     raise PluginError(f"plugin {manifest.name!r}: {error}") from error

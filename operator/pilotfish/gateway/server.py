@@ -73,7 +73,8 @@ class GatewayServer:
         self._request_log = (
             RequestLog(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
         )
-        table = RouteTable(registry)
+        table = RouteTable(registry, lambda: self.apply(table.snapshot))
+        self._table = table
         self.objectives = Objectives(table, clock, ask_gateways)
         """Thresholds that move while serving."""
         self._following: asyncio.Task[None] | None = None
@@ -118,6 +119,7 @@ class GatewayServer:
         """Accept no more requests, let those in progress finish within the drain time, and export pending spans."""
         if self._runner:
             await self._runner.cleanup()
+        self._table.stop()
         if self._following:
             self._following.cancel()
             await asyncio.wait({self._following})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
@@ -103,6 +104,8 @@ class Snapshot:
     targets: Mapping[str, Target]
     conflicts: Mapping[Key, str]
     """Routers that lost a served name to an older one, and a text that says so."""
+    prepared: Mapping[Key, Path] = field(default_factory=dict)
+    """The folder that each AdaptationPlugin prepared last."""
 
     @cached_property
     def answering(self) -> Mapping[str, frozenset[str]]:
@@ -123,6 +126,7 @@ def snapshot(
     routers: Iterable[RouterView],
     plugins: Iterable[AdaptationPlugin] = (),
     *,
+    prepared: Mapping[Key, Path] = MappingProxyType({}),
     serve_pools: bool = True,
 ) -> Snapshot:
     """Resolve names: the older of two routers has a name, and a pool has its own where no router has it.
@@ -154,6 +158,7 @@ def snapshot(
         MappingProxyType(plugins_by_key),
         MappingProxyType(targets),
         MappingProxyType(conflicts),
+        prepared,
     )
 
 
