@@ -29,13 +29,12 @@ class Known:
     demonstration: Demonstration
     usefulness: float
     tokens: int
-    words: frozenset[str]
 
     @classmethod
     def of(cls, demonstration: Demonstration, usefulness: float) -> Self:
         """With the estimated number of tokens."""
         cost = estimate_tokens(demonstration.input) + estimate_tokens(demonstration.output) + TURN_TOKENS
-        return cls(demonstration, usefulness, cost, frozenset(words(demonstration.input)))
+        return cls(demonstration, usefulness, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,17 @@ class Found:
 
     place: int
     known: Known
+    words: frozenset[str]
     similarity: float
     rank: float
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What was prepared. `vectors` [n, d] of length 1, or a BM25 index."""
+    """What was prepared. `factors` [n] are 1 + usefulness; `vectors` [n, d] of length 1, or a BM25 index."""
 
     known: Sequence[Known]
+    factors: Floats
     vectors: NDArray[np.float32] | None
     bm25: Bm25 | None
 
@@ -61,11 +62,12 @@ class Index:
         """The index in a prepared folder."""
         rows = [orjson.loads(line) for line in (folder / DEMONSTRATIONS).read_bytes().splitlines()]
         known = [Known.of(Demonstration.model_validate(row), row["usefulness"]) for row in rows]
+        factors = np.array([1 + each.usefulness for each in known])
         shards = sorted(folder.glob(VECTORS.format(0).replace("00000", "*")))
         if shards:
-            return cls(known, np.concatenate([np.load(shard) for shard in shards]), None)
+            return cls(known, factors, np.concatenate([np.load(shard) for shard in shards]), None)
         with np.load(folder / BM25) as arrays:
-            return cls(known, None, Bm25.from_arrays(len(known), arrays))
+            return cls(known, factors, None, Bm25.from_arrays(len(known), arrays))
 
     def similarities(self, question: str, vector: NDArray[np.float32] | None) -> Floats:
         """Of each demonstration's input with the question, 0 to 1."""
@@ -75,20 +77,20 @@ class Index:
 
     def best(self, similarities: Floats, least: float, count: int) -> list[Found]:
         """At most `count` demonstrations with the highest rank, similarity * (1 + usefulness), best first."""
-        factors = np.array([1 + each.usefulness for each in self.known])
-        ranks = np.where((similarities > 0) & (similarities >= least), similarities * factors, 0.0)
+        ranks = np.where((similarities > 0) & (similarities >= least), similarities * self.factors, 0.0)
         order = np.argsort(-ranks, kind="stable")[:count]
-        return [
-            Found(int(place), self.known[place], float(similarities[place]), float(ranks[place]))
-            for place in order
-            if ranks[place] > 0
-        ]
+        return [self._found(int(place), similarities, ranks) for place in order if ranks[place] > 0]
+
+    def _found(self, place: int, similarities: Floats, ranks: Floats) -> Found:
+        known = self.known[place]
+        used = frozenset(words(known.demonstration.input))
+        return Found(place, known, used, float(similarities[place]), float(ranks[place]))
 
     def between(self, first: Found, second: Found) -> float:
         """The similarity of two demonstrations, 0 to 1: the cosine of their vectors or of their sets of words."""
         if self.vectors is not None:
             return float(np.clip(self.vectors[first.place] @ self.vectors[second.place], 0.0, 1.0))
-        one, other = first.known.words, second.known.words
+        one, other = first.words, second.words
         return len(one & other) / sqrt(len(one) * len(other)) if one and other else 0.0
 
     def diverse(self, candidates: Sequence[Found], count: int, most_tokens: int, diversity: float) -> list[Found]:
