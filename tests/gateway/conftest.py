@@ -128,6 +128,7 @@ class House:
     url: str = ""
     session: aiohttp.ClientSession | None = None
     states: dict[str, tuple[PoolState, str]] = field(default_factory=dict)
+    hold_seconds: dict[str, int] = field(default_factory=dict)
 
     @property
     def log(self) -> list[Happened]:
@@ -153,7 +154,7 @@ class House:
     def view(self, each: ModelPool) -> PoolView:
         state, reason = self.states.get(each.name, (PoolState.READY, ""))
         endpoints = () if state is PoolState.SCALED_TO_ZERO else (Endpoint(self.upstream),)
-        return PoolView(each, state, endpoints, reason)
+        return PoolView(each, state, endpoints, reason, hold_seconds=self.hold_seconds.get(each.name))
 
     async def ask(self, model: str = "assistant", path: str = "/v1/chat/completions", **body: Any) -> Answered:
         content = (

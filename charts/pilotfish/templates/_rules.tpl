@@ -50,7 +50,7 @@
 {{- define "pilotfish.rules.gateway" -}}
 # watches the kinds
 - apiGroups: ["pilotfish.dev"]
-  resources: ["adaptationplugins", "modelpools", "modelrouters"]
+  resources: ["adaptationplugins", "autoscalingpolicies", "modelpools", "modelrouters"]
   verbs: ["list", "watch"]
 # balances requests over the replicas of a pool
 - apiGroups: ["discovery.k8s.io"]

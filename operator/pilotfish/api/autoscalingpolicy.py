@@ -55,7 +55,9 @@ class ScaleToZero(Model):
     after_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
     """How long a pool must be without requests before its last replica is removed, in seconds."""
     hold_requests_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)]
-    """How long a request to a pool without replicas waits for a replica, in seconds."""
+    """How long a request to a pool without replicas waits for a replica, in seconds. After that it fails with status
+    503, and Retry-After is the time that the last start took.
+    """
 
 
 class Schedule(Model):
@@ -104,7 +106,7 @@ class AutoscalingPolicySpec(Model):
         ),
     )
     min_replicas: Replicas
-    """The minimum number of replicas. 0 needs scaleToZero. Scaling to zero is not in effect yet: 0 counts as 1."""
+    """The minimum number of replicas. 0 needs scaleToZero. For a pool with runtime RayService, 0 counts as 1."""
     max_replicas: Annotated[int, Field(strict=True, ge=1, le=1000)]
     """The maximum number of replicas. Must not be less than minReplicas."""
     signals: Annotated[tuple[Signal, ...], *list_map("type", minimum=1, maximum=4)]
@@ -112,15 +114,17 @@ class AutoscalingPolicySpec(Model):
     behavior: Behavior = Behavior()
     """How fast the number of replicas follows the signals."""
     scale_to_zero: ScaleToZero | None = None
-    """When the last replica is removed. Required if minReplicas is 0. Accepted, but not in effect yet."""
+    """When the last replica is removed, and how long requests wait for one. Required if minReplicas is 0. A pool starts
+    with one replica, which is removed only after it has answered. In effect for pools with runtime Deployment.
+    """
     schedules: Annotated[tuple[Schedule, ...], *list_map("name", maximum=16)] = ()
-    """Other bounds at certain times, at most 16. Accepted, but not in effect yet."""
+    """Other bounds at certain times, at most 16. If several apply at a time, the first one in the list is in effect."""
     budget: Budget | None = None
     """The maximum cost of all pools that use the policy. Accepted, but not in effect yet."""
 
     @property
     def least_replicas(self) -> int:
-        """The minimum number of replicas in effect: at least 1, because scaling to zero is not in effect."""
+        """The minimum number of replicas of Ray Serve's autoscaler, which keeps one."""
         return max(1, self.min_replicas)
 
 

@@ -203,10 +203,14 @@ class ModelUnavailable(RequestError):
     status = 503
     type = "service_unavailable_error"
 
+    def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
     @property
     def headers(self) -> Mapping[str, str]:
         """The Retry-After header."""
-        return {"Retry-After": "5"}
+        return {"Retry-After": str(self.retry_after_seconds)}
 
 
 class DeadlineExceeded(RequestError):

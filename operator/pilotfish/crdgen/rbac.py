@@ -30,7 +30,6 @@ def _plurals(kinds: KindTable) -> tuple[str, ...]:
 _KINDS = _plurals(KINDS)
 _STATUSES = tuple(f"{plural}/status" for plural in _KINDS)
 _SCALED = tuple(f"{kind.type.plural}/scale" for kind in KINDS if kind.model.definition.scale)
-_READ_BY_GATEWAYS = tuple(sorted(kind.type.plural for kind in KINDS if kind.read_by_gateways))
 
 
 def operator_grants(kinds: KindTable) -> tuple[Grant, ...]:
@@ -57,7 +56,7 @@ OPERATOR_HOME = (
 """In the operator's own namespace."""
 
 GATEWAY = (
-    Grant(GROUP, _READ_BY_GATEWAYS, ("list", "watch"), "watches the kinds"),
+    Grant(GROUP, _KINDS, ("list", "watch"), "watches the kinds"),
     Grant("discovery.k8s.io", ("endpointslices",), ("list", "watch"), "balances requests over the replicas of a pool"),
     Grant("", ("configmaps", "secrets"), ("get",), "reads the artifacts and keys that a resource refers to"),
 )

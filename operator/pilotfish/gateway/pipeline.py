@@ -51,6 +51,7 @@ class Pipeline:
         """Answer from this snapshot. Limits of routers that stay keep what they have counted."""
         self.table.apply(snapshot)
         self.objectives.apply(snapshot)
+        self.pools.held.apply(snapshot)
         now = self.pools.clock()
         limited = {key: view.router.spec.limits for key, view in snapshot.routers.items() if view.router.spec.limits}
         kept: dict[Key, RateLimit] = {}

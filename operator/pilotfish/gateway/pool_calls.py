@@ -13,6 +13,7 @@ from pilotfish.base.clock import Clock
 from pilotfish.base.errors import BadUpstream, ModelUnavailable, PluginFailed, RequestError, RequestRefused
 from pilotfish.base.keys import Key
 from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces
+from pilotfish.gateway.holding import HeldRequests
 from pilotfish.gateway.records import Cost, StageRecord
 from pilotfish.gateway.wire.upstream import Chunk, choice_text, parse_object, parse_whole, read_usage
 from pilotfish.routing.cascade import Decision, Ground, Verdict
@@ -36,6 +37,10 @@ class Pools:
     metrics: GatewayMetrics
     clock: Clock
     in_flight: Counter[Key] = field(default_factory=Counter)
+    held: HeldRequests = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held = HeldRequests(self.clock)
 
     def enter(self, key: Key) -> int:
         """Count a request that begins at a pool. Returns how many are there, this one included."""
@@ -127,7 +132,12 @@ class PoolCall:
         self._sharing = self._caller.pools.enter(self._key)
 
     async def post(self, path: str, body: bytes) -> Reply:
-        """Send a body, once; see ModelServers.post. The reply is closed with the call."""
+        """Send a body, once; see ModelServers.post. The reply is closed with the call.
+
+        A request to a pool at zero waits until a replica answers. Raises ModelUnavailable where none does in time.
+        """
+        if not self.view.endpoints:
+            self._view = await self._caller.pools.held.until_ready(self.view, len(body))
         headers: dict[str, str] = {}
         caller = self._caller
         caller.pools.tracing.inject(self._span, caller.incoming, headers)

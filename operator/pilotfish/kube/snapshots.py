@@ -30,7 +30,7 @@ class ClusterSnapshots:
         self._serve_pools = serve_pools
         self._dirty = asyncio.Event()
         where: tuple[str | None, ...] = tuple(namespaces) or (None,)
-        types = [kind.type for kind in KINDS if kind.read_by_gateways]
+        types = [kind.type for kind in KINDS]
         self._resources = [self._reflect(each, space) for each in types for space in where]
         self._slices = [self._reflect(ENDPOINT_SLICES, space, labels) for space in where for labels in POOL_SLICES]
         self._secrets = NamedObjects(client, SECRETS, self._dirty.set)

@@ -2,10 +2,10 @@
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter, Resource
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
 from pilotfish.api.status import ConditionStatus, ConditionType
 from pilotfish.base.keys import Key
 from pilotfish.kube.endpoints import SERVICE_LABEL, ready_addresses
@@ -14,6 +14,7 @@ from pilotfish.kube.secrets import api_key
 from pilotfish.reconcile.conditions import condition_of
 from pilotfish.reconcile.kinds import parse_resource
 from pilotfish.reconcile.pool_status import state_of
+from pilotfish.reconcile.scaling import hold_seconds
 from pilotfish.render import labels
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, Snapshot, snapshot
 
@@ -46,8 +47,13 @@ def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
         service = (metadata.get("labels") or {}).get(SERVICE_LABEL, "")
         by_service.setdefault(Key("Service", metadata["namespace"], service), []).append(piece)
     resources = list(_parsed(cluster))
+    policies = {item.key: item for item in resources if isinstance(item, AutoscalingPolicy)}
     return snapshot(
-        [_pool_view(item, by_service, cluster.secrets) for item in resources if isinstance(item, ModelPool)],
+        [
+            replace(_pool_view(item, by_service, cluster.secrets), hold_seconds=hold_seconds(policies.get, item))
+            for item in resources
+            if isinstance(item, ModelPool)
+        ],
         [RouterView(item, _artifacts(item, cluster)) for item in resources if isinstance(item, ModelRouter)],
         [item for item in resources if isinstance(item, AdaptationPlugin)],
         serve_pools=serve_pools,

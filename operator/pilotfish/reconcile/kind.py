@@ -138,7 +138,6 @@ class Kind(Generic[AnyResource, AnyObserved]):
     """Label of pods that holds the name of the resource that they belong to."""
     counts_referrers: bool = False
     """Whether the status reports who refers to the resource, so that it changes with them."""
-    read_by_gateways: bool = True
 
     @property
     def name(self) -> str:

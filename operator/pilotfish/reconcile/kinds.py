@@ -127,8 +127,8 @@ KINDS = KindTable(
             AutoscalingPolicy,
             observe=policy.observe,
             decide=policy.decide,
+            check=policy.check,
             counts_referrers=True,
-            read_by_gateways=False,
         ),
     )
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool
 from pilotfish.api.logits import LogitsModel
@@ -16,6 +17,7 @@ from pilotfish.reconcile.kind import Observer, Reference
 from pilotfish.reconcile.outcome import Context, ObservedPool, Outcome
 from pilotfish.reconcile.pool_observation import Plan, PoolObservation, PoolProgress
 from pilotfish.reconcile.rayservice_status import is_rays
+from pilotfish.reconcile.schedules import active_schedule
 from pilotfish.render.context import RenderContext
 from pilotfish.render.deployment import deployment, service
 from pilotfish.render.logits import logits_settings
@@ -64,14 +66,15 @@ def decide(pool: ModelPool, seen: ObservedPool, context: Context) -> Outcome:
     """The desired state of the pool. Pure: the same arguments give the same outcome."""
     observation = PoolObservation(pool, seen, context.render)
     faults = (*seen.faults, *_runtime_faults(observation))
-    conditions = ConditionSet.begin(replace(seen, faults=faults), _remarks(pool, context.render))
+    remarks = (*_remarks(pool, context.render), *_scaling_remarks(observation))
+    conditions = ConditionSet.begin(replace(seen, faults=faults), remarks)
     if pool.spec.external:
         pool_status.mark_external(conditions, seen.external)
         status = pool_status.external_status(pool, conditions, context)
         return Outcome(status, deletions=tuple(seen.children), requeue_after=EXTERNAL_CHECK_SECONDS)
     if not conditions.can_be_acted_on:
         return _held_back(observation, conditions, context)
-    progress = PoolProgress(observation, _plan(observation))
+    progress = PoolProgress(observation, _plan(observation, datetime.fromisoformat(context.now)))
     plan = progress.plan
     wanted = tuple(drift.sealed(manifest) for manifest in plan.manifests)
     replaced = _to_replace(progress)
@@ -99,6 +102,15 @@ def _remarks(pool: ModelPool, context: RenderContext) -> Iterator[str]:
         yield (
             "spec.rollout.type: with Recreate, a change of the replicas causes an outage: the old ones stop before the"
             " new ones have loaded the model"
+        )
+
+
+def _scaling_remarks(observation: PoolObservation) -> Iterator[str]:
+    policy = observation.seen.policy
+    if policy and policy.spec.min_replicas == 0 and observation.runtime is Runtime.RAY_SERVICE:
+        yield (
+            "spec.autoscalingPolicyRef: a RayService keeps one replica, so minReplicas 0 of the policy counts as 1: set"
+            " spec.runtime to Deployment to scale to zero"
         )
 
 
@@ -131,10 +143,10 @@ def _desired_before(observation: PoolObservation) -> int:
     return running or 0
 
 
-def _plan(observation: PoolObservation) -> Plan:
+def _plan(observation: PoolObservation, at: datetime) -> Plan:
     if observation.runtime is Runtime.RAY_SERVICE:
-        return _rayservice_plan(observation)
-    return _deployment_plan(observation)
+        return _rayservice_plan(observation, at)
+    return _deployment_plan(observation, at)
 
 
 def _engine(observation: PoolObservation) -> EngineContext:
@@ -153,10 +165,11 @@ def _logits_folder(number: int, model: LogitsModel) -> str:
     return logits_path(number, model.role)
 
 
-def _rayservice_plan(observation: PoolObservation) -> Plan:
-    pool, policy, render = observation.pool, observation.seen.policy, observation.render
+def _rayservice_plan(observation: PoolObservation, at: datetime) -> Plan:
+    pool, render = observation.pool, observation.render
     fixed = pool.spec.replicas or 0
-    limits = scaling.bounds(policy.spec) if policy else scaling.Bounds(fixed, fixed)
+    policy = observation.seen.policy and scaling.on_serve(observation.seen.policy, at)
+    limits = scaling.bounds(policy.spec, at) if policy else scaling.Bounds(fixed, fixed)
     if limits.maximum == 0:
         return Plan(Runtime.RAY_SERVICE)
     rolling = Rolling(observation.surges, DRAIN_SECONDS, INGRESS_RESOURCES)
@@ -164,18 +177,29 @@ def _rayservice_plan(observation: PoolObservation) -> Plan:
     manifest, revision = rayservice(pool, render, application, replicas=limits.minimum)
     guard = network_policy(pool, render, spans_pods=True)
     desired = min(max(observation.rayservice.replicas_wanted, limits.minimum), limits.maximum)
-    return Plan(Runtime.RAY_SERVICE, (guard, manifest), revision, desired)
+    again_after = _schedule_change(observation, at)
+    return Plan(Runtime.RAY_SERVICE, (guard, manifest), revision, desired, again_after=again_after)
 
 
-def _deployment_plan(observation: PoolObservation) -> Plan:
+def _schedule_change(observation: PoolObservation, at: datetime) -> float | None:
+    policy = observation.seen.policy
+    active = active_schedule(policy.spec.schedules, at) if policy else None
+    return active.seconds_to_change if active else None
+
+
+def _deployment_plan(observation: PoolObservation, at: datetime) -> Plan:
     pool, seen, render = observation.pool, observation.seen, observation.render
     decision = None
     if seen.policy is None:
         replicas = pool.spec.replicas or 0
     else:
-        running = observation.deployed_replicas
-        current = running if running is not None else scaling.bounds(seen.policy.spec).minimum
-        decision = scaling.decide(seen.policy, seen.scaling or scaling.ScalingMemory(), current, seen.clock)
+        current = observation.deployed_replicas
+        if current is None:
+            # the first replica shows that the pool can answer, also where it goes to zero afterwards
+            current = max(1, scaling.bounds(seen.policy.spec, at).minimum)
+        running = scaling.Running(current, observation.on_deployment.ready)
+        memory = seen.scaling or scaling.ScalingMemory()
+        decision = scaling.decide(seen.policy, memory, running, now=seen.clock, at=at)
         replicas = decision.replicas
     # Replicas are pods here: what one of them runs must not change with their number, or all would restart.
     one = pool.spec.model_copy(update={"replicas": 1, "autoscaling_policy_ref": None})
@@ -184,13 +208,14 @@ def _deployment_plan(observation: PoolObservation) -> Plan:
     # A Ray cluster that is being deleted still forwards requests between its pods.
     spans_pods = observation.rayservice.manifest is not None or any(is_rays(pod) for pod in seen.pods)
     guard = network_policy(pool, render, spans_pods=spans_pods)
-    return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision)
+    again_after = decision.again_after if decision else None
+    return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision, again_after)
 
 
 def _again(progress: PoolProgress) -> float | None:
     if progress.on_ray and progress.observation.seen.proof.message:
         return PROOF_SECONDS
-    return progress.plan.decision.again_after if progress.plan.decision else None
+    return progress.plan.again_after
 
 
 def _stale(progress: PoolProgress) -> tuple[Key, ...]:

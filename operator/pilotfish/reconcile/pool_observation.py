@@ -24,6 +24,8 @@ class Plan:
     revision: str | None = None
     desired: int = 0
     decision: ScalingDecision | None = None
+    again_after: float | None = None
+    """Seconds until the number of replicas may change without a change of what is observed."""
 
 
 @dataclass(frozen=True)

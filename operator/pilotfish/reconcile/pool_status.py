@@ -35,7 +35,7 @@ def state_of(pool: ModelPool) -> PoolState:
     """
     engine, ready = condition_of(pool, ConditionType.ENGINE_READY), condition_of(pool, ConditionType.READY)
     if engine and engine.status is ConditionStatus.TRUE:
-        return PoolState.READY
+        return PoolState.SCALED_TO_ZERO if engine.reason == Reason.SCALED_TO_ZERO else PoolState.READY
     reason = ready.reason if ready else Reason.PENDING
     if reason == Reason.SCALED_TO_ZERO:
         return PoolState.SCALED_TO_ZERO
@@ -45,7 +45,10 @@ def state_of(pool: ModelPool) -> PoolState:
 def answers(pool: ModelPool) -> bool:
     """Whether a request can be sent to the pool, by its status: the rule of the gateways, for what they observe."""
     ready_replicas = pool.status.ready_replicas if pool.status else None
-    return can_answer(state_of(pool), has_address=pool.spec.external is not None or bool(ready_replicas))
+    engine = condition_of(pool, ConditionType.ENGINE_READY)
+    held = engine is not None and engine.reason == Reason.SCALED_TO_ZERO and engine.status is ConditionStatus.TRUE
+    has_address = pool.spec.external is not None or bool(ready_replicas)
+    return can_answer(state_of(pool), has_address=has_address, held=held)
 
 
 def mark_external(conditions: ConditionSet, check: ExternalCheck | None) -> None:
@@ -121,6 +124,9 @@ def _weights(progress: PoolProgress) -> ConditionValue:
 def _engine(progress: PoolProgress) -> ConditionValue:
     if progress.everyone.ready:
         return ConditionValue.true(Reason.ANSWERING)
+    if progress.plan.desired == 0 and progress.plan.decision:
+        message = "no replica runs: gateways hold the next request until one has started"
+        return ConditionValue.true(Reason.SCALED_TO_ZERO, message)
     if progress.plan.desired == 0:
         message = "spec.replicas is 0, so that no replica runs and requests are rejected: set spec.replicas"
         return ConditionValue.false(Reason.SCALED_TO_ZERO, message)
@@ -131,7 +137,8 @@ def _engine(progress: PoolProgress) -> ConditionValue:
 
 def _scaled(progress: PoolProgress) -> ConditionValue:
     everyone, desired, refusal = progress.everyone, progress.plan.desired, progress.observation.seen.refusal
-    counted = f"{everyone.ready} of {desired} replicas answer"
+    decision = progress.plan.decision
+    counted = f"{everyone.ready} of {desired} replicas answer" + (f" ({decision.why})" if decision else "")
     if everyone.total > desired:
         counted += f", {everyone.total} run"
     if refusal:

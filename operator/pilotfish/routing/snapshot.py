@@ -31,12 +31,14 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
 
 
-def can_answer(state: PoolState, *, has_address: bool) -> bool:
-    """Whether a request can be sent to a pool. The only rule: listings, probes, requests and conditions use it.
+def can_answer(state: PoolState, *, has_address: bool, held: bool = False) -> bool:
+    """Whether a pool answers requests. The only rule: listings, probes, requests and conditions use it.
 
-    A pool at zero can answer where a process at its address holds requests and starts replicas, as Ray Serve does.
+    A pool at zero answers if requests to it are `held` until a replica has started.
     """
-    return has_address and state in {PoolState.READY, PoolState.SCALED_TO_ZERO}
+    if state is PoolState.READY:
+        return has_address
+    return held and state is not PoolState.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class PoolView:
     endpoints: tuple[Endpoint, ...] = ()
     reason: str = ""
     adapter: str | None = None
+    hold_seconds: int | None = None
+    """How long a request waits for a replica of a pool that scales to zero. None: requests do not wait."""
 
     @property
     def key(self) -> Key:
@@ -66,8 +70,8 @@ class PoolView:
 
     @property
     def can_answer(self) -> bool:
-        """Whether a request can be sent to the pool now."""
-        return can_answer(self.state, has_address=bool(self.endpoints))
+        """Whether the pool answers a request that arrives now, possibly after it was held."""
+        return can_answer(self.state, has_address=bool(self.endpoints), held=self.hold_seconds is not None)
 
 
 @dataclass(frozen=True, slots=True)

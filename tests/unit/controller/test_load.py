@@ -1,6 +1,7 @@
 """The load that is followed: what an idle pool costs, and pools that go meanwhile."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from resource_builders import a_policy
@@ -8,7 +9,9 @@ from resource_builders import a_policy
 from pilotfish.base.keys import Key
 from pilotfish.controller import load
 from pilotfish.controller.load import LoadBook
-from pilotfish.reconcile.scaling import ScalingMemory, decide
+from pilotfish.reconcile.scaling import Running, ScalingMemory, decide
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 SMALL, LARGE = Key("ModelPool", "team", "small"), Key("ModelPool", "team", "large")
 TICK_SECONDS = 2.0
@@ -50,7 +53,7 @@ async def test_an_idle_pool_is_looked_at_once_and_keeps_the_samples_of_its_look_
     gateways, looked = Gateways(500, load=0.0), []
     book = LoadBook(gateways.clock)
     policy = a_policy(behavior={"lookBackSeconds": 30})
-    book.remember(SMALL, decide(policy, ScalingMemory(), 1, 0.0).memory)
+    book.remember(SMALL, decide(policy, ScalingMemory(), Running(1, 1), now=0.0, at=NOON).memory)
 
     async def enqueue(key):
         looked.append(key)

@@ -468,3 +468,32 @@ def test_what_serve_wants_for_the_load_is_told_within_the_bounds(engine, serving
     pods = tuple(ray_pod(f"{number}", "one", ready=number < serving) for number in range(serving + idle))
     seen = a_ray(pool, pods=pods, engine=engine, policy=a_policy(maxReplicas=3))
     assert decide(pool, seen, KUBERAY).status["desiredReplicas"] == desired
+
+
+TO_ZERO = {"minReplicas": 0, "scaleToZero": {"afterSeconds": 60, "holdRequestsSeconds": 30}}
+
+
+def test_a_pool_that_scales_to_zero_starts_with_one_replica_and_is_ready_without_any():
+    pool = a_pool(replicas=None, autoscalingPolicyRef={"name": "p"})
+    policy = a_policy(**TO_ZERO)
+    first = decide(pool, ObservedPool(policy=policy), a_context())
+    assert first.status["desiredReplicas"] == 1
+    pods = (a_pod(revision=revision_of(first), ready=True),)
+    idle = ScalingMemory(((99.0, 0.0),), idle_since=0.0)
+    seen = ObservedPool(children=children(first), pods=pods, policy=policy, scaling=idle, clock=100.0)
+    down = decide(pool, seen, a_context())
+    assert down.status["desiredReplicas"] == 0
+    rest = decide(pool, replace(seen, children=children(down), pods=()), a_context())
+    assert (says(rest, "Ready"), says(rest, "Scaled")) == (("True", "ScaledToZero"), ("True", "ScaledToZero"))
+    assert answers(a_pool(replicas=None, autoscalingPolicyRef={"name": "p"}, status=dict(rest.status)))
+    waiting = replace(seen, children=children(rest), pods=(), scaling=ScalingMemory(((100.0, 40.0),)))
+    up = decide(pool, waiting, a_context())
+    assert up.status["desiredReplicas"] == 3
+    assert says(up, "Ready") == ("False", "Loading")
+
+
+def test_a_rayservice_keeps_a_replica_and_says_so():
+    pool = a_pool(replicas=None, runtime="RayService", autoscalingPolicyRef={"name": "p"})
+    outcome = decide(pool, ObservedPool(policy=a_policy(**TO_ZERO)), KUBERAY)
+    assert "minReplicas 0" in condition(outcome, "Accepted")["message"]
+    assert application(outcome)["deployments"][0]["autoscaling_config"]["min_replicas"] == 1
