@@ -180,7 +180,7 @@ class PoolCall:
 
     def _report(self) -> None:
         metrics, record = self._caller.pools.metrics, self._record
-        metrics.stages.labels(self._caller.route, record.pool, record.decision.verdict.value).inc()
+        metrics.stages.labels(self._caller.route, record.pool, record.decision.verdict).inc()
         metrics.tokens.labels(record.pool, "input").inc(record.usage.prompt_tokens or 0)
         metrics.tokens.labels(record.pool, "output").inc(record.usage.completion_tokens or 0)
         if self._span.is_recording():

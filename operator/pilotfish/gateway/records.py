@@ -1,10 +1,10 @@
 """What is recorded of a request while it is answered: the calls that it made to pools, and the decisions on them."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import prod
+from secrets import token_hex
 from typing import Any
 
 from pilotfish.routing.cascade import Decision, Ground, Verdict
@@ -49,7 +49,7 @@ class RequestRecord:
 
     route: str
     strategy: str
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    id: str = field(default_factory=lambda: token_hex(16))
     stages: list[StageRecord] = field(default_factory=list)
     scorer_calls: list[StageRecord] = field(default_factory=list)
     plugin_calls: list[StageRecord] = field(default_factory=list)

@@ -43,8 +43,8 @@ def stage_object(stage: StageRecord) -> dict[str, Any]:
     """One stage of the `pilotfish` object, without what is not known."""
     known = {
         "pool": stage.pool,
-        "verdict": stage.decision.verdict.value,
-        "ground": stage.decision.ground.value,
+        "verdict": stage.decision.verdict,
+        "ground": stage.decision.ground,
         "score": stage.decision.score,
         "threshold": stage.decision.threshold,
         "judged_tokens": stage.decision.tokens if stage.decision.score is not None else None,

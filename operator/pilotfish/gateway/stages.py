@@ -165,7 +165,7 @@ class StageRun:
             extra=extra,
             usage_in_every_chunk=bool(extra) and view.pool.spec.external is None,
         )
-        reply = await self._call.post(request.task.value, body)
+        reply = await self._call.post(request.task, body)
         # A client that gets a whole answer from a stream needs it assembled, so it is parsed as for a judge.
         parse = judge is not None or adapted or not request.stream
         whole = not streamed

@@ -43,9 +43,9 @@ class Bucket:
         self.per_minute = per_minute
 
     def _refill(self, now: float) -> None:
-        elapsed = max(0.0, now - self.at)
-        self.level = min(self.per_minute, self.level + elapsed * self.per_minute / MINUTE)
-        self.at = max(self.at, now)
+        if now > self.at:
+            self.level = min(self.per_minute, self.level + (now - self.at) * self.per_minute / MINUTE)
+            self.at = now
 
 
 class RateLimit:

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -64,7 +63,7 @@ class ClientRequest:
         """What the client wrote in `model`."""
         return str(self.body["model"])
 
-    @cached_property
+    @property
     def stream(self) -> bool:
         """Whether the client wants a stream."""
         return bool(self.body.get("stream"))
@@ -79,7 +78,7 @@ class ClientRequest:
         """Whether the client wants usage in every chunk."""
         return bool((self.body.get("stream_options") or {}).get("continuous_usage_stats"))
 
-    @cached_property
+    @property
     def choices(self) -> int:
         """How many choices the answer has: `n`, times the number of prompts of a completion."""
         count = int(self.body.get("n") or 1)

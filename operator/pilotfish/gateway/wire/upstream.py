@@ -12,6 +12,7 @@ import orjson
 
 from pilotfish.base.errors import BadUpstream
 from pilotfish.routing.cost import Usage
+from pilotfish.upstream.sse import DONE
 
 Chunk = dict[str, Any]
 """A chunk of a stream, or a whole answer."""
@@ -31,7 +32,7 @@ class Piece:
         self.whole = whole
 
 
-_NOTABLE = re.compile(rb'"(?:usage|finish_reason|error)":\s*[{"]|\[DONE\]')
+_NOTABLE = re.compile(rb'"(?:usage|finish_reason|error)":\s*[{"]')
 _QUOTED_BYTES = 200
 
 
@@ -41,7 +42,10 @@ def notable(events: bytes) -> bool:
     Quotes inside JSON strings are escaped, so an answer that spells these words does not match. An answer that
     contains [DONE] is parsed without need.
     """
-    return (bool(events) and not events.endswith(b"}\n\n")) or _NOTABLE.search(events) is not None
+    if not events.endswith(b"}\n\n"):
+        return bool(events)
+    # [DONE] is searched for alone: the regular expression takes twice the time with it.
+    return DONE in events or _NOTABLE.search(events) is not None
 
 
 def parse_chunk(payload: bytes) -> Chunk:
