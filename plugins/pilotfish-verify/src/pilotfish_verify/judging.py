@@ -39,6 +39,13 @@ def probability_of(signals: Mapping[str, float], weights: Weights) -> float:
     return sigmoid((weights.bias + fsum(getattr(weights, name) * value for name, value in signals.items())) / 1000)
 
 
+def ranked_overlap(passages: Sequence[Passage], words: Sequence[Word]) -> tuple[dict[str, float], list[Passage]]:
+    """The overlap of a sentence with the passage that fits best, and the passages, best first."""
+    found = [(passage, passage.overlap(words)) for passage in passages]
+    found.sort(key=lambda pair: pair[1].words + pair[1].pairs, reverse=True)
+    return asdict(found[0][1]), [passage for passage, _ in found]
+
+
 class Judge:
     """Judges sentences of one answer."""
 
@@ -53,27 +60,25 @@ class Judge:
         Raises ConfigError if a weight needs a pool that the manifest does not name, and RequestError if a pool does not
         answer or returns something else than numbers.
         """
-        words = content_words(sentence)
-        if not self._is_checked(sentence, words):
+        if not self._is_checked(sentence):
             return None
-        signals, ranked = self.overlap(words)
+        signals = await self.signals(sentence)
+        return Judgement(probability_of(signals, self._config.weights), signals)
+
+    async def signals(self, sentence: str) -> dict[str, float]:
+        """The overlap, and what the pools say whose weight is not 0. Raises as `judge` does."""
+        signals, passages = ranked_overlap(self._passages, content_words(sentence))
         weights = self._config.weights
         if weights.yes:
             self._require(JUDGE, "yes")
-            signals["yes"] = await self._log_odds_of_yes(sentence, ranked)
+            signals["yes"] = await self._log_odds_of_yes(sentence, passages)
         if weights.score:
             self._require(SCORER, "score")
-            signals["score"] = await self._score(sentence, ranked)
-        return Judgement(probability_of(signals, weights), signals)
+            signals["score"] = await self._score(sentence, passages)
+        return signals
 
-    def overlap(self, words: Sequence[Word]) -> tuple[dict[str, float], list[Passage]]:
-        """The overlap with the passage that fits best, and the passages, best first."""
-        found = [(passage, passage.overlap(words)) for passage in self._passages]
-        found.sort(key=lambda pair: pair[1].words + pair[1].pairs, reverse=True)
-        return asdict(found[0][1]), [passage for passage, _ in found]
-
-    def _is_checked(self, sentence: str, words: Sequence[Word]) -> bool:
-        if len(words) < self._config.fewest_words or sentence.rstrip().endswith("?"):
+    def _is_checked(self, sentence: str) -> bool:
+        if len(content_words(sentence)) < self._config.fewest_words or sentence.rstrip().endswith("?"):
             return False
         return not any(re.search(pattern, sentence, re.IGNORECASE) for pattern in self._config.ignore)
 
