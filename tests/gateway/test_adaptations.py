@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from typing import Any, Self
 
 import pytest
@@ -23,20 +22,10 @@ from pilotfish.plugin_api.adaptations import (
 )
 from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.plugins.extension_points import ADAPTATIONS
-from pilotfish.plugins.registry import Installed, Registry
 from pilotfish.testing.stand_in_engine import Script
 
-from .conftest import SURE, UNSURE, House, cascade, resource
-
-
-class Configured:
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        return cls(settings.config)
+from .adapting import Configured, adapted, install, plugin
+from .conftest import SURE, UNSURE, House, cascade
 
 
 class Prefix(Configured):
@@ -144,30 +133,7 @@ PLUGINS: Mapping[str, type[OnRequest] | type[OnAnswer]] = {
 
 @pytest.fixture(autouse=True)
 def installed(house: House) -> None:
-    points = [EntryPoint(name, f"{__name__}:{each.__name__}", ADAPTATIONS.group) for name, each in PLUGINS.items()]
-    own = [Installed(ADAPTATIONS.group, point.name, "tests", "1", point) for point in points]
-    house.registry = Registry([*Registry.installed().entries(), *own])
-
-
-def plugin(kind: str, policy: str = "Fail", timeout: int = 5, **config: Any) -> AdaptationPlugin:
-    text = "\n".join(f"    {name}: {value!r}" for name, value in config.items()) or "    {}"
-    return resource(f"""
-apiVersion: pilotfish.dev/v1alpha1
-kind: AdaptationPlugin
-metadata: {{name: {kind}}}
-spec:
-  type: {kind}
-  poolRefs: [{{role: helper, name: large}}]
-  failurePolicy: {policy}
-  timeoutSeconds: {timeout}
-  config:
-{text}
-""")
-
-
-def adapted(*names: str) -> Any:
-    uses = ", ".join(f"{{pluginRef: {{name: {name}}}}}" for name in names)
-    return cascade(extra=f", plugins: [{uses}]")
+    install(house, __name__, PLUGINS)
 
 
 async def test_pools_are_asked_what_the_plugins_made_of_the_request(house: House) -> None:

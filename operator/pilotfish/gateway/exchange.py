@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pilotfish.gateway.adaptations import RequestAdaptations
+from pilotfish.gateway.adaptations.requests import RequestAdaptations
 from pilotfish.gateway.pool_calls import PoolCaller
 from pilotfish.gateway.records import RequestRecord
 from pilotfish.gateway.routes import Route
@@ -19,11 +19,18 @@ class Exchange:
     route: Route
     caller: PoolCaller
     record: RequestRecord
-    adaptations: RequestAdaptations = field(init=False)
+    adaptations: RequestAdaptations | None = field(init=False)
+    """None where the route has none."""
 
     def __post_init__(self) -> None:
-        self.adaptations = RequestAdaptations(self.route.adaptations, self.caller, self.record)
+        used = self.route.adaptations
+        self.adaptations = RequestAdaptations(used, self.caller, self.record) if used else None
 
     def scorer_models(self, roles: Mapping[str, str]) -> Models:
         """What a scorer may ask, recorded as this request's calls."""
         return self.caller.models(roles, self.record.scorer_calls)
+
+    def close(self) -> None:
+        """Stop what plugins still do for the request."""
+        if self.adaptations:
+            self.adaptations.close()

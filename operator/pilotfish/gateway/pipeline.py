@@ -98,6 +98,7 @@ class Pipeline:
             if self.request_log and exchange.record.stages:
                 self.request_log.write(request.question, exchange.record)
         finally:
+            exchange.close()
             self._account(exchange, limit)
             if route.counters:
                 route.counters.count(exchange.record, self.pools.clock() - started)
@@ -143,6 +144,7 @@ class Pipeline:
             given = await self._on_request(exchange)
             return await explanation(exchange, plan) if given is None else plugin_answer(exchange)
         finally:
+            exchange.close()
             self._account(exchange, limit)
             if route.counters:
                 route.counters.spend(exchange.record)
@@ -157,12 +159,13 @@ class Pipeline:
 
     async def _on_request(self, exchange: Exchange) -> Taken | None:
         """Apply the route's adaptations to the request. Returns an answer where a plugin answered."""
-        if not exchange.route.adaptations:
+        if exchange.adaptations is None:
             return None
-        result = await exchange.adaptations.on_request(exchange.request)
+        chain = exchange.adaptations.outer
+        result = await chain.on_request(exchange.request)
         if isinstance(result, Answered):
             answer = AnswerReader(GivenPieces(exchange.request, exchange.route.name, result.text))
-            return Taken(exchange.adaptations.on_answer(answer))
+            return Taken(chain.on_answer(answer, streamed=exchange.request.stream))
         exchange.request = result
         return None
 

@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind
 from pilotfish.base.clock import Clock
 from pilotfish.base.errors import BadUpstream, ModelUnavailable, PluginFailed, RequestError, RequestRefused
 from pilotfish.base.keys import Key
+from pilotfish.gateway.adaptations.guard import PluginGuard
 from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces
 from pilotfish.gateway.holding import HeldRequests
 from pilotfish.gateway.records import Cost, StageRecord
@@ -38,9 +39,11 @@ class Pools:
     clock: Clock
     in_flight: Counter[Key] = field(default_factory=Counter)
     held: HeldRequests = field(init=False)
+    guard: PluginGuard = field(init=False)
 
     def __post_init__(self) -> None:
         self.held = HeldRequests(self.clock)
+        self.guard = PluginGuard(self.metrics)
 
     def enter(self, key: Key) -> int:
         """Count a request that begins at a pool. Returns how many are there, this one included."""
@@ -283,6 +286,8 @@ def _attributes(record: StageRecord) -> dict[str, str | int | float | bool]:
         genai.COST: float(record.cost.amount) if record.cost else None,
         genai.CURRENCY: record.cost.currency if record.cost else None,
         genai.ENERGY: record.energy_wh,
+        genai.PLUGIN: record.plugin,
+        genai.REASON: record.reason,
         genai.ERROR_TYPE: "RequestError" if record.error else None,
     }
     return {name: value for name, value in known.items() if value is not None}

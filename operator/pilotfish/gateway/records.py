@@ -1,6 +1,6 @@
 """What is recorded of a request while it is answered: the calls that it made to pools, and the decisions on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import prod
@@ -36,6 +36,10 @@ class StageRecord:
     cost: Cost | None = None
     energy_wh: float | None = None
     error: str | None = None
+    plugin: str | None = None
+    """The plugin that rejected the answer, with its reason and its notes on the answer."""
+    reason: str | None = None
+    notes: Mapping[str, Any] | None = None
     answer: str | None = None
     """The text of the first choice, where the gateway read all of it."""
 

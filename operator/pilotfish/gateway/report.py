@@ -54,6 +54,9 @@ def stage_object(stage: StageRecord) -> dict[str, Any]:
         "cost": cost_object(stage.cost) if stage.cost else None,
         "energy_wh": round(stage.energy_wh, 6) if stage.energy_wh is not None else None,
         "error": stage.error,
+        "plugin": stage.plugin,
+        "reason": stage.reason,
+        "notes": stage.notes or None,
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -106,6 +106,7 @@ def _stage(record: StageRecord) -> dict[str, Any]:
         "answer": record.answer,
         "scores": {scorer: decision.score} if scored else None,
         "score_configs": {scorer: record.digest} if scored else None,
+        "rejected_by": record.plugin,
         "cost": float(record.cost.amount) if record.cost else None,
         "seconds": record.seconds,
         "input_tokens": record.usage.prompt_tokens,

@@ -9,7 +9,7 @@ from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.base.keys import Key
-from pilotfish.gateway.adaptations import BoundAdaptation
+from pilotfish.gateway.adaptations.guard import BoundAdaptation
 from pilotfish.gateway.judges import Judge, judge_of
 from pilotfish.gateway.loading import PluginLoader
 from pilotfish.gateway.usage_counters import UsageCounters

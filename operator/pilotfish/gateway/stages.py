@@ -6,20 +6,21 @@ The answer that is taken keeps its stage open, because the rest of it flows thro
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Self, TypeVar
 
 from pilotfish.api.strategy import Streaming
 from pilotfish.base.errors import DeadlineExceeded, ModelUnavailable, PluginFailed, RequestError, RequestRefused
+from pilotfish.gateway.adaptations.guard import Escalated
 from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces, WholePiece
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.judges import Judge
 from pilotfish.gateway.pool_calls import PoolCall
 from pilotfish.gateway.records import StageRecord
-from pilotfish.routing.cascade import Decision, Verdict, explored
-from pilotfish.routing.plan import Plan
+from pilotfish.routing.cascade import Decision, Verdict, explored, rejected_by_plugin
+from pilotfish.routing.plan import Plan, Step
 
 T = TypeVar("T")
 
@@ -61,8 +62,10 @@ async def run(exchange: Exchange, plan: Plan, uniform: Uniform) -> Taken:
     for place, (step, judge) in enumerate(zip_longest(plan.steps, exchange.route.judges)):
         stages_left = len(plan.steps) - place
         seconds = (ends - exchange.caller.pools.clock()) / stages_left if stages_left > 1 else None
+        escalates = exchange.adaptations is not None and _may_answer(exchange, plan.steps[place + 1 :])
+        mode = _Mode(plan.streaming, uniform, seconds, escalates=escalates)
         try:
-            taken = await _visit(exchange, step.pool, judge, plan.streaming, uniform=uniform, seconds=seconds)
+            taken = await _visit(exchange, step.pool, judge, mode)
         except (PluginFailed, RequestRefused):
             raise
         except RequestError as error:
@@ -73,18 +76,36 @@ async def run(exchange: Exchange, plan: Plan, uniform: Uniform) -> Taken:
     raise failure or ModelUnavailable(f"route {exchange.route.name!r} has no pool to ask")
 
 
-async def _visit(
-    exchange: Exchange, pool: str, judge: Judge | None, streaming: Streaming, *, uniform: Uniform, seconds: float | None
-) -> Taken | None:
-    """The pool's answer, None if it was rejected. Raises DeadlineExceeded where it does not come in `seconds`."""
+def _may_answer(exchange: Exchange, steps: Sequence[Step]) -> bool:
+    """Whether the pool of a step can answer now."""
+    caller = exchange.caller
+    answering = caller.snapshot.answering.get(caller.namespace, frozenset())
+    return any(step.pool in answering for step in steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    """How a stage runs, for at most `seconds` until its answer is taken.
+
+    `escalates`: a plugin may reject its answer, because another pool can be asked.
+    """
+
+    streaming: Streaming
+    uniform: Uniform
+    seconds: float | None
+    escalates: bool
+
+
+async def _visit(exchange: Exchange, pool: str, judge: Judge | None, mode: _Mode) -> Taken | None:
+    """The pool's answer, None if it was rejected. Raises DeadlineExceeded where it does not come in time."""
     stage = StageRun.begin(exchange, pool, judge)
     try:
-        answer = await _within(seconds, pool, stage.run(streaming, uniform))
+        answer = await _within(mode.seconds, pool, stage.run(mode))
     except BaseException as error:
-        stage.close(error)
+        stage.drop(error)
         raise
     if answer is None:
-        stage.close()
+        stage.drop()
         return None
     return Taken(answer, stage)
 
@@ -131,19 +152,41 @@ class StageRun:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close(error)
 
-    async def run(self, streaming: Streaming, uniform: Uniform) -> AnswerReader | None:
+    def drop(self, error: BaseException | None = None) -> None:
+        """Close the stage, and what plugins do with its answer."""
+        if adaptations := self._exchange.adaptations:
+            adaptations.outer.drop()
+        self.close(error)
+
+    async def run(self, mode: _Mode) -> AnswerReader | None:
         """The answer, ready to be sent. None if it was rejected."""
         request, judge = self._exchange.request, self._judge
-        early = streaming is Streaming.EARLY_EXIT
+        early = mode.streaming is Streaming.EARLY_EXIT
         streamed = request.stream or bool(judge and judge.incremental and early and request.can_be_streamed)
         answer = await self.ask(streamed=streamed)
         if judge:
             decision = await self._decide(judge, answer, early=early and streamed)
-            self.record.decision = explored(decision, self._exchange.route.exploration_permille, uniform())
+            self.record.decision = explored(decision, self._exchange.route.exploration_permille, mode.uniform())
             if self.record.decision.verdict is Verdict.REJECTED:
                 return None
-        adapted = self._exchange.adaptations.on_answer(answer)
-        await adapted.begin(whole=not request.stream)
+        return await self._taken(answer, escalates=mode.escalates)
+
+    async def _taken(self, answer: AnswerReader, *, escalates: bool) -> AnswerReader | None:
+        """The answer as plugins release it. None if one of them asks for the next pool's."""
+        stream = self._exchange.request.stream
+        adaptations = self._exchange.adaptations
+        if adaptations is None:
+            await answer.begin(whole=not stream)
+            return answer
+        adapted = adaptations.outer.on_answer(answer, streamed=stream, escalates=escalates)
+        try:
+            await adapted.begin(whole=not stream)
+        except Escalated as escalated:
+            self.record.decision = rejected_by_plugin(self.record.decision)
+            self.record.plugin, self.record.reason = escalated.plugin, escalated.reason
+            self.record.notes = escalated.notes
+            return None
+        adaptations.outer.take()
         return adapted
 
     async def explained(self) -> str:
@@ -158,7 +201,8 @@ class StageRun:
         """Send the request to the pool."""
         request, judge, view = self._exchange.request, self._judge, self._call.view
         extra = judge.parameters(request) if judge else {}
-        adapted = self._exchange.adaptations.handle_answers
+        adaptations = self._exchange.adaptations
+        adapted = adaptations is not None and adaptations.outer.handle_answers
         body = request.body_for(
             view.model,
             stream=streamed,

@@ -153,10 +153,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Text that the client gets now. Empty text holds back what was pushed; a later Release may contain it."""
+    """Text that the client gets now. Empty text holds back what was pushed; a later Release may contain it.
+
+    `held` is the number of characters at the end of what was pushed that are still held back: the client gets them
+    if the plugin fails and its failures are ignored. None: what was pushed and does not begin with `text` is replaced
+    by it, and nothing of it is held.
+    """
 
     text: str
     notes: Mapping[str, Any] = field(default_factory=dict)
+    held: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

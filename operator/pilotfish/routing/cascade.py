@@ -31,6 +31,7 @@ class Ground(StrEnum):
     END_OF_ANSWER = "EndOfAnswer"
     LAST_STAGE = "LastStage"
     EXPLORATION = "Exploration"
+    PLUGIN = "Plugin"
     ERROR = "Error"
 
 
@@ -184,6 +185,11 @@ def explored(decision: Decision, permille: int, uniform: float) -> Decision:
     if uniform < chance:
         return replace(decision, verdict=Verdict.REJECTED, ground=Ground.EXPLORATION, propensity=chance)
     return replace(decision, propensity=1 - chance)
+
+
+def rejected_by_plugin(decision: Decision) -> Decision:
+    """The decision after a plugin asked for the answer of the next pool."""
+    return replace(decision, verdict=Verdict.REJECTED, ground=Ground.PLUGIN)
 
 
 def _decision(score: Score, ground: Ground, threshold: int, tokens: int, *, accepted: bool) -> Decision:

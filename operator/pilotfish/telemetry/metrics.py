@@ -52,6 +52,13 @@ class GatewayMetrics:
         self.threshold = self._gauge(
             "threshold_permille", "The threshold in effect, for routers with an objective.", "route"
         )
+        self.plugin_seconds = self._histogram(
+            "plugin_seconds", "Time of a call to an adaptation plugin, with what it waits for.", "plugin", "hook"
+        )
+        self.plugin_failures = self._counter("plugin_failures", "Failed calls to a plugin.", "plugin", "reason")
+        self.plugin_blocked_seconds = self._counter(
+            "plugin_blocked_seconds", "Time that a plugin blocked the gateway's event loop, from 0.1 s on.", "plugin"
+        )
         self.records_dropped = Counter(
             "pilotfish_records_dropped", "Rows that were dropped because the log was too slow.", registry=self.registry
         )

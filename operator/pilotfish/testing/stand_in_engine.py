@@ -38,6 +38,10 @@ class Script:
     status: int = 500
     finish_reason: str = "stop"
     tool_call: Mapping[str, str] | None = None
+    arguments: Sequence[str] = ()
+    """The arguments of `tool_call` in parts, where they are streamed after the tokens."""
+    reasoning: Sequence[str] = ()
+    """Parts of a reasoning before the tokens."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,15 @@ class StandInEngine:
             await _send(
                 response, speech.chunk([speech.choice(i, {"role": "assistant", "content": ""}) for i in speech.n])
             )
+        for delta in speech.reasoning():
+            await _send(response, speech.chunk([speech.choice(i, delta) for i in speech.n]))
         for index, _ in enumerate(speech.script.tokens):
             if speech.script.fault and index == speech.script.after:
                 return await self._fail(request, response, speech)
             await self._speak(speech, index)
             await _send(response, speech.chunk([speech.token(i, index) for i in speech.n]))
+        for delta in speech.calls():
+            await _send(response, speech.chunk([speech.choice(i, delta) for i in speech.n]))
         await _send(response, speech.chunk([speech.finish(i) for i in speech.n]))
         if speech.options.get("include_usage"):
             await _send(response, {**speech.head, "choices": [], "usage": speech.usage()})
@@ -228,9 +236,24 @@ class _Speech:
         text = self.script.tokens[number][0]
         return self.choice(index, {"content": text}) | {"logprobs": self.logprobs([self.script.tokens[number]])}
 
+    def reasoning(self) -> list[dict[str, Any]]:
+        return [{"reasoning": part} for part in self.script.reasoning]
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The parts of the tool call, the first one with its name."""
+        if not self.script.arguments:
+            return []
+        head: dict[str, Any] = {
+            "id": "call-1",
+            "type": "function",
+            "function": {**(self.script.tool_call or {}), "arguments": ""},
+        }
+        parts = [head, *({"function": {"arguments": part}} for part in self.script.arguments)]
+        return [{"tool_calls": [{"index": 0, **part}]} for part in parts]
+
     def finish(self, index: int) -> dict[str, Any]:
         delta: dict[str, Any] = {}
-        if self.script.tool_call:
+        if self.script.tool_call and not self.script.arguments:
             delta = {
                 "tool_calls": [{"index": 0, "id": "call-1", "type": "function", "function": self.script.tool_call}]
             }
@@ -256,8 +279,13 @@ class _Speech:
         choices = []
         for index in self.n:
             message: dict[str, Any] = {"role": "assistant", "content": text}
+            if self.script.reasoning:
+                message["reasoning"] = "".join(self.script.reasoning)
             if self.script.tool_call:
-                message |= {"tool_calls": [{"id": "call-1", "type": "function", "function": self.script.tool_call}]}
+                function = {**self.script.tool_call}
+                if self.script.arguments:
+                    function["arguments"] = "".join(self.script.arguments)
+                message |= {"tool_calls": [{"id": "call-1", "type": "function", "function": function}]}
             body = {"message": message} if self.chat else {"text": text}
             choices.append(
                 {

@@ -1,0 +1,173 @@
+"""Adaptations on one conversation: what is asked passes through them in order, what is answered in reverse."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, Self, TypeVar
+
+import orjson
+from opentelemetry.trace import Span
+
+from pilotfish.base.errors import PluginFailed, RequestRefused
+from pilotfish.gateway.adaptations.answers import AdaptedPieces
+from pilotfish.gateway.adaptations.guard import BoundAdaptation, Fault, Hook, PluginFault, PluginGuard, checked_message
+from pilotfish.gateway.adaptations.links import Adapter, AnswerState, Observer, link_of
+from pilotfish.gateway.adaptations.notes import Notes
+from pilotfish.gateway.answer_reader import AnswerReader
+from pilotfish.gateway.records import RequestRecord
+from pilotfish.plugin_api.adaptations import Answered, Channel, Conversation, OnAnswer, Refused, Rewritten
+from pilotfish.plugin_api.models import Models
+
+ADDED_BYTES = 4 * 1024 * 1024
+"""How much larger a plugin may make the messages and tools of a request, as JSON."""
+MAX_ANSWER_CHARACTERS = 4 * 1024 * 1024
+
+
+class Asked(Protocol):
+    """What a pool is asked, as adaptations see and rewrite it."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What an adaptation sees."""
+
+    def rewritten(self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None) -> Self:
+        """The same with other messages."""
+
+
+AnyAsked = TypeVar("AnyAsked", bound=Asked)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An adaptation that handles the answer, with the conversation that it left and its own state."""
+
+    adaptation: BoundAdaptation
+    plugin: OnAnswer
+    conversation: Conversation
+    state: Any
+
+
+@dataclass
+class Chain:
+    """Adaptations on one conversation, in the router's order. `models` and `span` are those of one adaptation.
+
+    `see` completes what an adaptation sees of a conversation.
+    """
+
+    adaptations: Sequence[BoundAdaptation]
+    guard: PluginGuard
+    record: RequestRecord
+    models: Callable[[BoundAdaptation], Models]
+    span: Callable[[BoundAdaptation], AbstractContextManager[Span]]
+    see: Callable[[Conversation], Conversation]
+    _applied: list[Applied] = field(default_factory=list)
+    _open: list[AdaptedPieces] = field(default_factory=list)
+
+    @property
+    def handle_answers(self) -> bool:
+        """Whether some adaptation reads the answer."""
+        return bool(self._applied)
+
+    async def on_request(self, request: AnyAsked) -> AnyAsked | Answered:
+        """What pools are asked, or a plugin's own answer. After an answer, later adaptations are not applied.
+
+        Raises RequestRefused where a plugin refuses, PluginFailed where a plugin fails whose failurePolicy is Fail.
+        """
+        for adaptation in self.adaptations:
+            try:
+                result = await self.guard.call(adaptation, Hook.ON_REQUEST, partial(self._asked, adaptation, request))
+            except PluginFailed as error:
+                if adaptation.required:
+                    raise
+                Notes(self.record).fail(adaptation.name, error)
+                continue
+            if isinstance(result, Answered):
+                return result
+            request = result
+        return request
+
+    async def _asked(self, adaptation: BoundAdaptation, request: AnyAsked) -> AnyAsked | Answered:
+        """The request after one adaptation, or its answer."""
+        result: object = None
+        seen = self.see(request.conversation)
+        if adaptation.on_request:
+            with self.span(adaptation):
+                result = await adaptation.on_request.on_request(conversation=seen, models=self.models(adaptation))
+        state, notes = None, Notes(self.record)
+        match result:
+            case Refused():
+                notes.add(adaptation.name, result.notes)
+                raise RequestRefused(checked_message(result.message))
+            case Answered():
+                _check_answer(result)
+                notes.add(adaptation.name, result.notes)
+                return result
+            case Rewritten():
+                _check_size(result, request)
+                request, state = request.rewritten(result.messages, result.tools), result.state
+                notes.add(adaptation.name, result.notes)
+            case None:
+                pass
+            case _:
+                raise PluginFault(Fault.INVALID, f"returned {type(result).__name__} for a request")
+        if adaptation.on_answer:
+            left = self.see(request.conversation)
+            self._applied.append(Applied(adaptation, adaptation.on_answer, left, state))
+        return request
+
+    def on_answer(self, answer: AnswerReader, *, streamed: bool, escalates: bool = False) -> AnswerReader:
+        """The answer as the adaptations release it, in the reverse of the router's order.
+
+        `streamed`: parts of it leave for the client before it is complete. `escalates`: another pool can be asked.
+        Its notes are part of the record when `take` is called.
+        """
+        if not self._applied:
+            return answer
+        state = AnswerState(self.guard, Notes(self.record, taken=not escalates), streamed, escalates)
+        pieces = AdaptedPieces(answer, partial(self._links, state), state)
+        self._open.append(pieces)
+        return AnswerReader(pieces)
+
+    def take(self) -> None:
+        """The last answer is the one that the client gets."""
+        for pieces in self._open[-1:]:
+            pieces.state.notes.take()
+
+    def drop(self) -> None:
+        """The last answer is not needed any more. The next one has streams of its own."""
+        while self._open:
+            self._open.pop().close()
+
+    def _links(self, state: AnswerState, channel: Channel) -> Sequence[Adapter | Observer]:
+        return [
+            link_of(each.adaptation, partial(self._opened, each, channel), state) for each in reversed(self._applied)
+        ]
+
+    def _opened(self, applied: Applied, channel: Channel) -> Any:
+        return applied.plugin.on_answer(
+            conversation=applied.conversation,
+            state=applied.state,
+            models=self.models(applied.adaptation),
+            channel=channel,
+        )
+
+
+def _check_answer(answered: Answered) -> None:
+    if not isinstance(answered.text, str):
+        raise PluginFault(Fault.INVALID, f"answered with {type(answered.text).__name__}, not with a string")
+    if len(answered.text) > MAX_ANSWER_CHARACTERS:
+        raise PluginFault(Fault.TOO_MUCH, f"answered with more than {MAX_ANSWER_CHARACTERS} characters")
+
+
+def _check_size(after: Rewritten, before: Asked) -> None:
+    """Raises PluginFault for messages and tools that are not JSON, or that are too large."""
+    try:
+        size = len(orjson.dumps((after.messages, after.tools)))
+    except TypeError as error:
+        raise PluginFault(Fault.INVALID, f"returned messages that are not JSON: {error}") from error
+    if size <= ADDED_BYTES:
+        return
+    conversation = before.conversation
+    if size > len(orjson.dumps((conversation.messages, conversation.tools))) + ADDED_BYTES:
+        raise PluginFault(Fault.TOO_MUCH, f"added more than {ADDED_BYTES} bytes to the request")
