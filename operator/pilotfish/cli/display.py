@@ -18,13 +18,19 @@ from pilotfish.base.keys import DEFAULT_NAMESPACE, Key
 from pilotfish.local.events import Phase, PoolEvent
 
 MEGABYTE = 1_000_000
-BYTES_LINE_SECONDS = 10.0
+PROGRESS_LINE_SECONDS = 10.0
 """Seconds between two lines about the progress of a phase, without a terminal."""
 AWAITED_LINE_SECONDS = 20.0
 """Seconds without a line after which a line reports what is awaited, without a terminal."""
 
-_STYLES = {Phase.READY: "green", Phase.FAILED: "red", Phase.REMOVED: "dim", Phase.AT_ZERO: "dim"}
-_AT_REST = {Phase.READY, Phase.FAILED, Phase.REMOVED, Phase.AT_ZERO}
+_STYLES = {
+    Phase.READY: "green",
+    Phase.PREPARED: "green",
+    Phase.FAILED: "red",
+    Phase.REMOVED: "dim",
+    Phase.AT_ZERO: "dim",
+}
+_AT_REST = {Phase.READY, Phase.PREPARED, Phase.FAILED, Phase.REMOVED, Phase.AT_ZERO}
 
 
 def pool_name(key: Key) -> str:
@@ -100,7 +106,7 @@ class Display:
             row = self._rows[event.key] = _Row(event, now, now)
         elif row.event.phase != event.phase:
             row.phase_began = now
-        elif not self._bytes_line_due(row, event, now):
+        elif not self._line_due(row, event, now):
             row.event = event
             return
         row.event, row.said = event, now
@@ -109,19 +115,20 @@ class Display:
         if event.phase in _AT_REST:
             self._rows.pop(event.key, None)
 
-    def _bytes_line_due(self, row: _Row, event: PoolEvent, now: float) -> bool:
-        if event.phase in _AT_REST or event.text != row.event.text:
+    def _line_due(self, row: _Row, event: PoolEvent, now: float) -> bool:
+        """Whether an event of the phase of before is worth a line. The text of a preparation changes at each step."""
+        if event.phase in _AT_REST or (event.text != row.event.text and event.phase is not Phase.PREPARING):
             return True
-        return bool(event.total) and not self._console.is_terminal and now - row.said >= BYTES_LINE_SECONDS
+        return bool(event.total) and not self._console.is_terminal and now - row.said >= PROGRESS_LINE_SECONDS
 
     def _line(self, row: _Row, now: float) -> str:
         event = row.event
         parts = [f"{pool_name(event.key)}: {event.phase}"]
         if event.total:
-            parts.append(_bytes(event))
+            parts.append(_amount(event))
         if event.text:
             parts.append(event.text)
-        if event.phase in {Phase.READY, Phase.FAILED}:
+        if event.phase in {Phase.READY, Phase.PREPARED, Phase.FAILED}:
             parts.append(f"after {now - row.began:.1f} s")
         if event.phase in {Phase.FAILED, Phase.RETRYING} and self._log:
             parts.append(f"details in {self._log}")
@@ -134,10 +141,12 @@ class Display:
             event = row.event
             bar = ProgressBar(total=event.total, completed=event.done, width=30) if event.total else Text("")
             label = Text(str(event.phase), style=_STYLES.get(event.phase, ""))
-            amount = Text(_bytes(event) if event.total else f"{now - row.phase_began:.0f} s", style="dim")
+            amount = Text(_amount(event) if event.total else f"{now - row.phase_began:.0f} s", style="dim")
             table.add_row(row.spinner, Text(pool_name(key), style="bold"), label, bar, amount)
         return table
 
 
-def _bytes(event: PoolEvent) -> str:
+def _amount(event: PoolEvent) -> str:
+    if event.phase is Phase.PREPARING:
+        return f"{event.done:,} of {event.total:,}"
     return f"{event.done / MEGABYTE:,.0f} of {event.total / MEGABYTE:,.0f} MB"

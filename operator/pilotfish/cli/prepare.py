@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from pilotfish.api import AdaptationPlugin, ModelPool
-from pilotfish.base.errors import ConfigError, ManifestError, PilotfishError
+from pilotfish.base.errors import ConfigError, ManifestError, PilotfishError, RequestError
 from pilotfish.cli.local_options import SecretFiles, Volumes
 from pilotfish.local.secrets import Secrets, parse_volumes
-from pilotfish.manifests import Loaded, load
+from pilotfish.manifests import Loaded, load, load_text
 from pilotfish.plugin_api.preparing import Progress
 from pilotfish.preparing import Preparation, PreparedFolder
 from pilotfish.preparing import prepare as prepare_folder
@@ -30,12 +30,15 @@ MANIFESTS_VARIABLE = "PILOTFISH_MANIFESTS"
 """Environment variable with manifests, as YAML, in place of PATHS."""
 
 _LINE_SECONDS = 10.0
+_JSON_SECONDS = 0.1
+"""Least seconds between two lines about steps, for people and as JSON."""
 
 
 def prepare(
     to: Annotated[Path, typer.Option(help="Folder for the prepared folders of the plugin.")],
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files or folders with the manifests of the plugin and its pools.")
+        list[Path] | None,
+        typer.Argument(help="Files or folders with the plugin and its pools. - reads standard input."),
     ] = None,
     plugin: Annotated[str | None, typer.Option(help="The name of the AdaptationPlugin, if there are several.")] = None,
     pool: Annotated[
@@ -82,13 +85,12 @@ def _described(folder: PreparedFolder) -> dict[str, Any]:
 
 def _loaded(paths: list[Path] | None) -> Loaded:
     given = os.environ.get(MANIFESTS_VARIABLE)
-    if paths:
+    if paths == [Path("-")]:
+        loaded = load_text(sys.stdin.read(), "standard input")
+    elif paths:
         loaded = load(paths)
     elif given:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "manifests.yaml")
-            file.write_text(given)
-            loaded = load([file])
+        loaded = load_text(given, MANIFESTS_VARIABLE)
     else:
         raise ManifestError(f"no manifests: name files or folders, or set {MANIFESTS_VARIABLE}")
     if loaded.problems:
@@ -163,12 +165,13 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 class _Lines:
-    """Prints lines of JSON: steps, then the result or the error."""
+    """Prints lines of JSON: steps, not all of them, then the result or the error."""
 
     report: Progress
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.report = self._report
+        self._clock, self._last = clock, float("-inf")
 
     def __enter__(self) -> "_Lines":
         return self
@@ -176,6 +179,10 @@ class _Lines:
     def __exit__(self, *_: object) -> None: ...
 
     def _report(self, done: int, total: int, message: str) -> None:
+        now = self._clock()
+        if now - self._last < _JSON_SECONDS and done != total:
+            return
+        self._last = now
         self._print({"done": done, "total": total, "message": message})
 
     def finish(self, described: Mapping[str, Any]) -> None:
@@ -184,14 +191,14 @@ class _Lines:
 
     def fail(self, error: PilotfishError) -> None:
         """Print the error."""
-        self._print({"error": str(error), "transient": error.transient})
+        self._print({"error": str(error), "transient": error.transient or isinstance(error, RequestError)})
 
     def _print(self, value: Mapping[str, Any]) -> None:
         typer.echo(orjson.dumps(value).decode())
 
 
 class _Shown:
-    """Shows progress: a bar on a terminal, otherwise a line for each step's name and every ten seconds."""
+    """Shows progress: a bar on a terminal, otherwise a line every ten seconds."""
 
     report: Progress
 
@@ -200,8 +207,7 @@ class _Shown:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bars.add_task("reading documents", total=None)
-        self._message: str | None = None
-        self._last_line = 0.0
+        self._last_line = float("-inf")
         self.report = self._bar if console.is_terminal else self._line
 
     def __enter__(self) -> "_Shown":
@@ -225,7 +231,7 @@ class _Shown:
 
     def _line(self, done: int, total: int, message: str) -> None:
         now = self._clock()
-        if message == self._message and now - self._last_line < _LINE_SECONDS:
+        if now - self._last_line < _LINE_SECONDS and done != total:
             return
-        self._message, self._last_line = message, now
+        self._last_line = now
         self._console.print(f"{message}: {done} of {total}" if total else message, markup=False)

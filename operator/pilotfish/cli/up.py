@@ -1,6 +1,7 @@
 """`pilotfish up`: runs manifests on this machine until it is stopped."""
 
 import asyncio
+import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -72,7 +73,12 @@ def up(
                 "this machine does not meet the requirements above: fix them; `pilotfish doctor` lists all checks"
             )
         options = RunOptions(
-            folder, parse_volumes(volume or ()), tuple(secret or ()), planned.gpus, traces_endpoint(os.environ)
+            folder,
+            parse_volumes(volume or ()),
+            tuple(secret or ()),
+            planned.gpus,
+            traces_endpoint(os.environ),
+            _prepared_folder(folder, paths),
         )
         settings = replace(
             GatewaySettings.from_environment(os.environ), host=host, port=port, drain_seconds=DRAIN_SECONDS
@@ -83,6 +89,12 @@ def up(
     except PilotfishError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(1) from error
+
+
+def _prepared_folder(cache: Path, paths: list[Path]) -> Path:
+    """Each set of manifests has its own folder for what plugins prepare, because another may have the same names."""
+    resolved = "\n".join(sorted(str(path.resolve()) for path in paths))
+    return cache / ".prepared" / hashlib.sha256(resolved.encode()).hexdigest()[:16]
 
 
 def _refuse_second_run(port: int) -> None:

@@ -8,7 +8,7 @@ from pilotfish.base.keys import Key
 
 
 class Phase(StrEnum):
-    """The phases of a pool, in order."""
+    """The phases of a pool, in order, and of a plugin that prepares."""
 
     WAITING = "waiting"
     FOUND = "weights found"
@@ -17,6 +17,8 @@ class Phase(StrEnum):
     CONVERTING = "converting weights"
     LOADING = "engine loading"
     WARMING = "warming up"
+    PREPARING = "preparing"
+    PREPARED = "prepared"
     RETRYING = "trying again"
     READY = "ready"
     AT_ZERO = "at zero"
@@ -26,7 +28,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PoolEvent:
-    """The phase of a pool, with bytes done and in total for phases that count them, and an optional message."""
+    """The phase of a pool or plugin, with an optional message.
+
+    `done` and `total` are bytes, or steps while preparing. They are 0 for phases that count nothing.
+    """
 
     key: Key
     phase: Phase

@@ -125,7 +125,7 @@ class Fetcher:
 
     async def files(self, pool: ModelPool) -> Files:
         """The local files of the pool, at all depths, with what changes when one does."""
-        return await asyncio.to_thread(_stamps, tuple(self._local_paths(pool)))
+        return await asyncio.to_thread(stamps, tuple(self._local_paths(pool)))
 
     async def files_changed(self, pool: ModelPool, before: Files) -> None:
         """Wait until a local file of the pool is added, removed, or other than `before` in content or mode.
@@ -155,7 +155,7 @@ class Fetcher:
         }
 
 
-def _stamps(paths: Sequence[Path]) -> Files:
+def stamps(paths: Sequence[Path]) -> Files:
     """Stamps of the paths that exist, and of all that is below them."""
     below = (
         Path(folder, name) for path in paths for folder, folders, files in os.walk(path) for name in (*folders, *files)

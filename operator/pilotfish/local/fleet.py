@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import aiohttp
@@ -129,6 +130,11 @@ class Fleet:
     def views(self) -> tuple[PoolView, ...]:
         """Every pool as the gateway should see it."""
         return tuple(member.view for member in self._members.values())
+
+    def weights(self, key: Key) -> Path | None:
+        """The folder of a pool's weights, None while it is not known and for an external pool."""
+        member = self._members.get(key)
+        return Path(member.context.weights) if member and member.context else None
 
     async def apply(self, wanted: Wanted, reach: Callable[[ModelPool], Endpoint]) -> LocalPlan:
         """Bring what runs to what is wanted. `reach` makes the endpoint of an external pool. Returns what is done.

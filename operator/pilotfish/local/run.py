@@ -12,6 +12,7 @@ from typing import NoReturn
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter
 from pilotfish.base.backoff import backoff_seconds
 from pilotfish.base.errors import EngineFailed, RuntimeFailure, Unavailable
+from pilotfish.base.keys import Key
 from pilotfish.concurrency import first_done
 from pilotfish.engine.ray_head import RayHead
 from pilotfish.engine.reasons import explain
@@ -19,12 +20,14 @@ from pilotfish.local.artifacts import artifacts_of
 from pilotfish.local.events import OnEvent
 from pilotfish.local.fetching import Fetcher
 from pilotfish.local.fleet import Fleet
+from pilotfish.local.preparing import Preparer
 from pilotfish.local.secrets import Secrets
 from pilotfish.manifests import Loaded
 from pilotfish.reconcile.local_plan import LocalPlan, Wanted
 from pilotfish.render.serve_application import serve_tracing_environment
 from pilotfish.routing.snapshot import Endpoint, RouterView, Snapshot, snapshot
 from pilotfish.upstream.ray_serve import Application, Replica
+from pilotfish.weights.fetching import revision_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class RunOptions:
     secret_files: tuple[str, ...] = ()
     gpus: int = 0
     traces_endpoint: str | None = None
+    prepared: Path | None = None
+    """Folder for what plugins prepare. None: a folder in `cache`."""
 
 
 def wanted_of(loaded: Loaded) -> Wanted:
@@ -81,6 +86,13 @@ class LocalRun:
             options.cache, on_event, options.volumes, lambda: self._secrets, options.traces_endpoint,
             plugins=lambda: {plugin.key: plugin for plugin in _plugins_of(self._loaded)},
         )  # fmt: skip
+        self._preparer = Preparer(
+            options.prepared or options.cache / ".prepared",
+            options.volumes,
+            revisions=self._revision,
+            on_event=on_event,
+            on_change=self._publish,
+        )
         self._head = self._new_head()
         self._fleet = Fleet(
             self,
@@ -104,10 +116,14 @@ class LocalRun:
         wanted = wanted_of(loaded)
         reached = {key: _reach(pool, secrets) for key, pool in wanted.pools.items() if pool.spec.external}
         self._loaded, self._secrets = loaded, secrets
+        self._preparer.apply(loaded, secrets)
         return await self._fleet.apply(wanted, lambda pool: reached[pool.key])
 
     async def serve(self) -> NoReturn:
         """Watch engines, and Ray itself, which is started again, with backoff, whenever it does not start or dies."""
+        await first_done(self._serve_engines(), self._preparer.watch())
+
+    async def _serve_engines(self) -> NoReturn:
         await first_done(self._ray_wanted.wait(), self._fleet.watch())
         tries = 0
         while True:
@@ -143,6 +159,7 @@ class LocalRun:
 
     async def stop(self) -> None:
         """Stop everything that the run has started."""
+        await self._preparer.stop()
         await self._fleet.stop()
         await self._head.stop()
 
@@ -176,6 +193,10 @@ class LocalRun:
     async def _explain(self, message: str, replicas: tuple[Replica, ...]) -> EngineFailed:
         return await explain(self._head.logs, message, replicas)
 
+    def _revision(self, key: Key) -> str | None:
+        weights = self._fleet.weights(key)
+        return revision_of(weights, self._options.cache) if weights else None
+
     def _publish(self) -> None:
         if self._loaded is None:
             return
@@ -185,7 +206,9 @@ class LocalRun:
             for entry in resources
             if isinstance(entry, ModelRouter)
         ]
-        self._on_snapshot(snapshot(self._fleet.views, routers, _plugins_of(self._loaded)))
+        views, prepared = self._fleet.views, dict(self._preparer.folders)
+        self._preparer.see(views)
+        self._on_snapshot(snapshot(views, routers, _plugins_of(self._loaded), prepared=prepared))
 
 
 def _reach(pool: ModelPool, secrets: Secrets) -> Endpoint:

@@ -68,6 +68,13 @@ def load(paths: Sequence[Path], *, registry: Registry | None = None) -> Loaded:
     return _loaded(reading, _resources(reading), registry or Registry.installed(), beside=bool(reading.files))
 
 
+def load_text(text: str, named: str, *, registry: Registry | None = None) -> Loaded:
+    """Manifests in a string. Problems name it `named`."""
+    reading = _Reading(files=(Path(named),))
+    _read_text(Path(named), text, reading)
+    return _loaded(reading, _resources(reading), registry or Registry.installed(), beside=True)
+
+
 def load_apart(paths: Sequence[Path], *, registry: Registry | None = None) -> tuple[Loaded, ...]:
     """Each of the paths by itself, as two may hold resources of one name. A reference may go to any of them, and an
     empty folder is beside them all.
@@ -131,6 +138,10 @@ def _read(path: Path, reading: _Reading) -> None:
         line = error.object.count(b"\n", 0, error.start) + 1
         reading.problems.append(Problem(path, line, "not YAML: the file must be UTF-8"))
         return
+    _read_text(path, text, reading)
+
+
+def _read_text(path: Path, text: str, reading: _Reading) -> None:
     empty = True
     try:
         for document in documents(text):

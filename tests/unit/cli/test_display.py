@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pilotfish.api import ModelPool, ModelRouter
 from pilotfish.base.keys import Key
-from pilotfish.cli.display import AWAITED_LINE_SECONDS, BYTES_LINE_SECONDS, Display
+from pilotfish.cli.display import AWAITED_LINE_SECONDS, PROGRESS_LINE_SECONDS, Display
 from pilotfish.cli.welcome import welcome
 from pilotfish.local.events import Phase, PoolEvent
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, snapshot
@@ -33,7 +33,7 @@ def test_a_line_for_each_phase_and_now_and_then_for_bytes():
         for second in range(50)
     ]
     lines = shown([*copying, (60, PoolEvent(KEY, Phase.LOADING)), (75.25, PoolEvent(KEY, Phase.READY))])
-    assert len([line for line in lines if "copying" in line]) == 1 + int(24.5 // BYTES_LINE_SECONDS)
+    assert len([line for line in lines if "copying" in line]) == 1 + int(24.5 // PROGRESS_LINE_SECONDS)
     assert lines[0] == "small: copying weights, 0 of 100 MB, file:///m"
     assert lines[-2:] == ["small: engine loading", "small: ready, after 75.2 s"]
 

@@ -178,8 +178,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Any:
     installed = registry()
     monkeypatch.setattr("pilotfish.plugins.registry.Registry.installed", lambda: installed)
 
-    def run(*arguments: object) -> Any:
-        return CliRunner().invoke(application(("prepare", "validate")), ["prepare", *map(str, arguments)])
+    def run(*arguments: object, input: str = "") -> Any:  # noqa: A002 - as the runner names it
+        return CliRunner().invoke(application(("prepare", "validate")), ["prepare", *map(str, arguments)], input=input)
 
     return run
 
@@ -211,6 +211,20 @@ async def test_the_command_asks_pools_and_prints_the_result(tmp_path: Path, comm
     written = (tmp_path / "out" / lines[-1]["digest"] / "all.json").read_text()
     assert json.loads(written) == {"a": "ONE", "vectors": [[3.0, 1.0]]}
     assert "secret" not in done.output
+
+
+def test_manifests_come_from_standard_input_or_the_environment(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {"apiVersion": "pilotfish.dev/v1alpha1", "kind": "AdaptationPlugin"}
+    manifest = {**kinds, "metadata": {"name": "p"}, "spec": {"type": "shouting", "sources": [BOOK]}}
+    book = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "book"}, "data": {"a": "one"}}
+    text = yaml.safe_dump_all([manifest, book])
+    given = command("-", "--to", tmp_path / "out", input=text)
+    assert given.exit_code == 0, given.output
+    assert "no manifests" in command("--to", tmp_path / "out").stderr
+    monkeypatch.setenv("PILOTFISH_MANIFESTS", text)
+    assert command("--to", tmp_path / "out").stdout == given.stdout
 
 
 def test_the_command_names_what_is_missing(tmp_path: Path, command: Any) -> None:
