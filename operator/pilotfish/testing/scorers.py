@@ -12,7 +12,6 @@ import math
 import random
 from typing import Generic, TypeVar
 
-from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.scorers import (
     Answer,
@@ -27,6 +26,7 @@ from pilotfish.plugin_api.scorers import (
 from pilotfish.plugin_api.settings import FromSettings, Settings
 from pilotfish.plugins.extension_points import SCORERS
 from pilotfish.testing.models import StandInModels
+from pilotfish.testing.settings import refused_field
 
 ScorerT = TypeVar("ScorerT", bound=FromSettings)
 
@@ -66,13 +66,13 @@ class _ScorerContract(Generic[ScorerT]):
 
     def test_an_unknown_field_of_config_is_refused_by_name(self) -> None:
         settings = Settings({**self.settings.config, "noSuchField": 1}, self.settings.artifact)
-        assert _refused_field(self.plugin, settings) == "config.noSuchField"
+        assert refused_field(self.plugin, settings) == "config.noSuchField"
 
     def test_an_artifact_that_is_needed_is_refused_where_it_is_absent_or_broken(self) -> None:
         if self.settings.artifact is None:
             return
         for artifact in (None, b"", self.settings.artifact[: len(self.settings.artifact) // 2]):
-            assert _refused_field(self.plugin, Settings(self.settings.config, artifact)) == "artifact"
+            assert refused_field(self.plugin, Settings(self.settings.config, artifact)) == "artifact"
 
 
 class PromptScorerContract(_ScorerContract[PromptScorer]):
@@ -141,14 +141,6 @@ def _check_within(running: RunningScore, bounds: list[tuple[int, int]]) -> None:
     final = running.score().permille
     wrong = [(low, high) for low, high in bounds if not 0 <= low <= final <= high <= 1000]
     assert not wrong, f"the final score {final} is outside of bounds {wrong[:3]}"
-
-
-def _refused_field(plugin: type[FromSettings], settings: Settings) -> str:
-    try:
-        plugin.from_settings(settings)
-    except ConfigError as error:
-        return error.field
-    raise AssertionError(f"from_settings accepted {settings}")
 
 
 def _streams() -> list[list[TokenLogprobs]]:
