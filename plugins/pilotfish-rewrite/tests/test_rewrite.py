@@ -10,6 +10,7 @@ from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable
 from pilotfish.plugin_api.adaptations import Channel, Conversation, Declaration
 from pilotfish.plugin_api.sentences import SentenceSplitter
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.testing.adaptations import OnAnswerContract
 from pilotfish.testing.models import StandInModels
 from pilotfish_rewrite import Rewrite
 
@@ -38,6 +39,15 @@ class Corrector(StandInModels):
         passage = messages[-1]["content"].rpartition("Passage:\n")[2]
         choice = {"message": {"content": self.correct(passage)}, "finish_reason": self.finish_reason}
         return {"choices": [choice]}
+
+
+class TestContract(OnAnswerContract):
+    plugin = Rewrite
+    settings = Settings({"sentences": 2})
+    unchanged = ("```py\ncolor = 1.\n```\n",)
+
+    def models(self) -> StandInModels:
+        return Corrector(correct=lambda passage: passage.upper())
 
 
 def opened(models, channel=Channel(), **config):  # noqa: B008 - frozen
@@ -176,3 +186,17 @@ async def test_twenty_thousand_random_streams_are_corrected_whatever_the_pushes_
             start = end
         parts.append((await stream.end("stop")).text)
         assert "".join(parts) == expected(text, size), (text, size)
+
+
+async def test_what_is_released_and_what_is_held_is_what_was_pushed():
+    """The gateway releases what is held if the plugin fails."""
+    chosen = random.Random(12)
+    for _ in range(1000):
+        text = "".join(chosen.choices(PARTS, k=chosen.randrange(1, 12)))
+        stream, released, start = opened(Corrector(correct=str), sentences=chosen.randrange(1, 4)), "", 0
+        while start < len(text):
+            end = start + chosen.choice([1, 3, 8, 20, 60])
+            result = await stream.push(text[start:end])
+            released += result.text
+            start = min(end, len(text))
+            assert released + text[start - result.held : start] == text[:start]

@@ -2,14 +2,13 @@
 
 import json
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from pilotfish.base.errors import ConfigError
 from pilotfish_verify import Config
+from pilotfish_verify.__main__ import main
 from pilotfish_verify.calibration import Labelled, calibrate, read_log
 from pilotfish_verify.judging import probability_of
 
@@ -52,7 +51,7 @@ def test_a_pool_that_the_log_has_no_signal_of_is_not_asked():
     assert found.weights.words > 0
 
 
-def test_the_command_reads_notes_and_plain_rows_and_prints_a_config(tmp_path):
+def test_the_command_reads_notes_and_plain_rows_and_prints_a_config(tmp_path, capsys):
     log = tmp_path / "log.jsonl"
     lines = [
         {"label": label, "context": "Ann keeps bees in the garden.", "sentence": sentence}
@@ -63,11 +62,13 @@ def test_the_command_reads_notes_and_plain_rows_and_prints_a_config(tmp_path):
         for label, words in ((1, 0.9), (0, 0.2))
     ]
     log.write_text("\n".join(map(json.dumps, (lines + notes) * 20)))
-    command = [sys.executable, "-m", "pilotfish_verify", log, "--false-alarms", "0.1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    config = Config.model_validate(json.loads(done.stdout))
+    assert main([str(log), "--false-alarms", "0.1"]) == 0
+    printed = capsys.readouterr()
+    config = Config.model_validate(json.loads(printed.out))
     assert config.weights.words > 0
-    assert '"all, held out": 1.0' in done.stderr
+    assert '"all, held out": 1.0' in printed.err
+    assert main([str(tmp_path / "none.jsonl")]) == 1
+    assert "none.jsonl" in capsys.readouterr().err
 
 
 WRONG_LINES = (

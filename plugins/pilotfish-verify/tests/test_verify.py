@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable
 from pilotfish.plugin_api.adaptations import Channel, Conversation, Escalate, Mode, Refused, Release
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.testing.adaptations import OnAnswerContract
 from pilotfish.testing.models import StandInModels
 from pilotfish_verify import Verify
 
@@ -49,6 +50,33 @@ class Pools(StandInModels):
             raise self.yes
         tokens = [{"token": "Yes", "logprob": log(self.yes)}, {"token": " no", "logprob": log(1 - self.yes)}]
         return {"choices": [{"logprobs": {"content": [{"top_logprobs": tokens}]}}]}
+
+
+class TestContractOfAGate(OnAnswerContract):
+    """With overlap alone."""
+
+    plugin = Verify
+    settings = Settings({"action": "Flag"})
+    conversation = Conversation(MESSAGES)
+    answers = (RIGHT + WRONG + ALSO_RIGHT, "```\nx = 1.\n```\n" + WRONG, "", "One. Two? Three!")
+    unchanged = (RIGHT + ALSO_RIGHT,)
+
+
+class TestContractWithPools(OnAnswerContract):
+    """With both pools, and the whole answer held."""
+
+    plugin = Verify
+    settings = Settings({"action": "Escalate", "weights": {"yes": 1000, "score": 1000}})
+    conversation = Conversation(MESSAGES)
+    answers = TestContractOfAGate.answers
+
+
+class TestContractOfAnObserver(OnAnswerContract):
+    """Notes alone."""
+
+    plugin = Verify
+    conversation = Conversation(MESSAGES)
+    answers = TestContractOfAGate.answers
 
 
 def plugin(**config):
@@ -94,7 +122,7 @@ async def test_notes_count_what_was_checked_and_list_what_is_not_supported():
 
 async def test_refuse_releases_nothing_of_the_sentence():
     stream = opened({"action": "Refuse", "message": "no source"})
-    assert await stream.push(RIGHT + WRONG[:15]) == Release(RIGHT)
+    assert await stream.push(RIGHT + WRONG[:15]) == Release(RIGHT, held=15)
     refused = await stream.push(WRONG[15:] + ALSO_RIGHT)
     assert isinstance(refused, Refused)
     assert refused.message == "no source"
@@ -117,7 +145,7 @@ async def test_a_supported_answer_is_released_at_its_end():
 
 async def test_escalate_becomes_otherwise_once_a_sentence_was_released():
     stream = opened({"action": "Escalate", "hold": "Sentence", "otherwise": "Refuse"})
-    assert await stream.push(RIGHT + ALSO_RIGHT) == Release(RIGHT)
+    assert await stream.push(RIGHT + ALSO_RIGHT) == Release(RIGHT, held=len(ALSO_RIGHT))
     assert isinstance(await stream.push(WRONG + "Yes, sure."), Refused)
 
 
@@ -261,3 +289,14 @@ def test_the_answer_does_not_depend_on_the_pushes_and_loses_nothing(text, cuts, 
     whole = asyncio.run(outcome([text]))
     assert asyncio.run(outcome(pushes)) == whole
     assert whole.replace("#", "") == text
+
+
+@pytest.mark.parametrize("action", ["Flag", "Escalate"])
+async def test_what_is_released_and_what_is_held_is_what_was_pushed(action):
+    text, released, pushed = RIGHT + WRONG + ALSO_RIGHT + RIGHT, "", ""
+    stream = opened({"action": action, "flag": ""})
+    for start in range(0, len(text), 7):
+        result = await stream.push(text[start : start + 7])
+        result = result.otherwise if isinstance(result, Escalate) else result
+        released, pushed = released + result.text, pushed + text[start : start + 7]
+        assert released + pushed[len(pushed) - result.held :] == pushed

@@ -64,13 +64,15 @@ class Rewrite:
         if channel.tool_call is not None:
             return None
         question = (last_user_text(conversation.messages) or "")[-self._config.longest_question :]
-        return _CorrectedAnswer(self._config, question, models)
+        note_key = "windows" if conversation.choices == 1 else f"windows of choice {channel.choice}"
+        return _CorrectedAnswer(self._config, question, models, note_key)
 
 
 class _CorrectedAnswer:
     """The text of one choice. `_window` are complete sentences that wait for others."""
 
-    def __init__(self, config: Config, question: str, models: Models) -> None:
+    def __init__(self, config: Config, question: str, models: Models, note_key: str) -> None:
+        self._note_key = note_key
         self._config = config
         self._question = question
         self._models = models
@@ -81,12 +83,13 @@ class _CorrectedAnswer:
 
     async def push(self, text: str) -> Release:
         """Correct the windows that are now complete. Raises RequestError if the pool does not answer."""
-        return Release(await self._corrected(self._splitter.push(text)))
+        released = await self._corrected(self._splitter.push(text))
+        return Release(released, held=sum(map(len, self._window)) + len(self._splitter.held))
 
     async def end(self, finish_reason: str | None) -> Release:
         """Correct the rest."""
-        text = await self._corrected(self._splitter.end()) + await self._close()
-        return Release(text, {"windows": dict(self._windows)})
+        released = await self._corrected(self._splitter.end()) + await self._close()
+        return Release(released, {self._note_key: dict(self._windows)}, held=0)
 
     async def _corrected(self, sentences: Sequence[Sentence]) -> str:
         parts = []

@@ -3,18 +3,19 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pilotfish.base.errors import ConfigError
 from pilotfish_verify.calibration import calibrate, read_log
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the config, and how well each signal separates the labels. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pilotfish_verify", description=__doc__)
     parser.add_argument("log", type=Path, help="JSONL with label (0, 1), and signals or context and sentence")
     parser.add_argument("--false-alarms", type=float, default=0.05, help="the share of supported sentences to reject")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not 0 <= options.false_alarms <= 1:
         parser.error("--false-alarms must be from 0 to 1")
     try:

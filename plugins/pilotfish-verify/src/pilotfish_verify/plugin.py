@@ -29,7 +29,7 @@ LONGEST_NOTE = 200
 """Characters of a sentence in the notes."""
 
 MOST_NOTES = 50
-"""Sentences in the notes of one answer."""
+"""Sentences in the notes on all choices."""
 
 
 class Verify:
@@ -62,17 +62,19 @@ class Verify:
 
 
 class _CheckedAnswer:
-    """The text of one choice. `_held` is judged and not yet released."""
+    """The text of one choice. `_held` is judged and not yet released, and was `_pushed_held` characters when pushed."""
 
     def __init__(self, config: Config, context: str, models: Models, channel: Channel, choices: int) -> None:
         self._config = config
         self._context = context
         self._models = models
         self._note_key = f"choice {channel.choice}" if choices > 1 else None
+        self._most_notes = MOST_NOTES // choices
         self._splitter = SentenceSplitter()
         self._judge: Judge | None = None
         self._may_escalate = config.action is Action.ESCALATE and choices == 1
         self._held = ""
+        self._pushed_held = 0
         self._checked = 0
         self._noted: list[dict[str, Any]] = []
 
@@ -108,12 +110,13 @@ class _CheckedAnswer:
         refuses = self._config.otherwise is Otherwise.REFUSE if action is Action.ESCALATE else action is Action.REFUSE
         if any(unsupported) and refuses:
             return Refused(self._config.message, self._notes())
-        pairs = zip(sentences, unsupported, strict=True)
-        self._held += "".join(self._flagged(each.text) if wrong else each.text for each, wrong in pairs)
+        for sentence, is_unsupported in zip(sentences, unsupported, strict=True):
+            self._held += self._flagged(sentence.text) if is_unsupported else sentence.text
+            self._pushed_held += len(sentence.text)
         if self._config.holds_answer and not final:
-            return Release("")
-        text, self._held = self._held, ""
-        return Release(text, self._notes() if final else {})
+            return Release("", held=self._pushed_held + len(self._splitter.held))
+        text, self._held, self._pushed_held = self._held, "", 0
+        return Release(text, self._notes() if final else {}, held=len(self._splitter.held))
 
     def _flagged(self, sentence: str) -> str:
         """The sentence with the flag in front of the white space that ends it."""
@@ -139,7 +142,7 @@ class _CheckedAnswer:
 
     def _note(self, sentence: str, judgement: Judgement, *, unsupported: bool) -> None:
         self._checked += 1
-        if len(self._noted) < MOST_NOTES and (unsupported or self._config.note_all):
+        if len(self._noted) < self._most_notes and (unsupported or self._config.note_all):
             self._noted.append(
                 {
                     "sentence": sentence.strip()[:LONGEST_NOTE],
