@@ -8,7 +8,11 @@ Each subcommand is a module beside this one, with `DESCRIPTION`, `add_arguments(
 import argparse
 from importlib import import_module
 
-SUBCOMMANDS = {"prompting": "plugins_prompting", "verify": "plugins_verify"}
+SUBCOMMANDS = {
+    "prompting": "plugins_prompting",
+    "redact": "plugins_redact",
+    "verify": "plugins_verify",
+}
 
 
 def main() -> None:
