@@ -83,7 +83,7 @@ def _may_answer(exchange: Exchange, steps: Sequence[Step]) -> bool:
     return any(step.pool in answering for step in steps)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Mode:
     """How a stage runs, for at most `seconds` until its answer is taken.
 

@@ -139,7 +139,7 @@ class ModelServers:
         address is called, within a retry budget. `path` is relative to the endpoint's base URL and starts with "/".
         Those of BESIDE_V1 are not below /v1.
         """
-        failure: RequestError = ModelUnavailable("no address of the model can be reached: it has none")
+        failure: RequestError | None = None
         retried = False
         ordered = self.health.preferred(by_load(endpoints, self.in_flight, next(self._turn)), self._clock())
         for endpoint in ordered:
@@ -150,7 +150,7 @@ class ModelServers:
                 if failed.reached and (retried or not self.health.may_retry(endpoint.base_url)):
                     break
                 retried = retried or failed.reached
-        raise failure
+        raise failure or ModelUnavailable("no address of the model can be reached: it has none")
 
     async def _attempt(self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """One call. Raises _Failed where another address may answer, any other error where none would."""

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -78,7 +79,7 @@ class ClientRequest:
         """Whether the client wants usage in every chunk."""
         return bool((self.body.get("stream_options") or {}).get("continuous_usage_stats"))
 
-    @property
+    @cached_property
     def choices(self) -> int:
         """How many choices the answer has: `n`, times the number of prompts of a completion."""
         count = int(self.body.get("n") or 1)
