@@ -10,6 +10,7 @@ from ray.serve.llm.deployment import LLMServer
 from vllm.utils.ompmultiprocessing import OMPProcessManager
 
 from pilotfish.engine.own_log import logged_exception
+from pilotfish.engine.vocabularies import check_vocabularies
 
 ADAPTERS = "pilotfish_adapters"
 """Key in the experimental part of Ray's configuration: folders of LoRA adapters, by the name that clients write."""
@@ -59,9 +60,12 @@ class PoolServer(LLMServer):  # type: ignore[misc]  # Ray is not typed
         Ray's own start sends a task through a fresh worker to see whether weights must be downloaded, and begins an
         actor for usage reports; each imports the whole of vLLM again, which on few cores is most of the start.
 
+        Raises ValueError for a model of a logits plugin with another vocabulary, before anything is loaded.
+
         Raises RuntimeError with the cause in one line where the engine's own process failed, since Serve, and with it a
         RayService, shows what is raised here.
         """
+        check_vocabularies(self._llm_config.model_dump(include={"engine_kwargs", "model_loading_config"}))
         self._llm_config.get_or_create_callback().ctx.run_init_node = False
         self.engine = self._engine_cls(self._llm_config)
         try:

@@ -10,7 +10,7 @@ A client sets a parameter of a plugin in `vllm_xargs`, as `<type>.<parameter>`: 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -46,6 +46,8 @@ class EngineProcess:
     """Requests of one step."""
     max_step_tokens: int
     """Tokens that the pool's own model computes in one step."""
+    tokenizer: Path
+    """Folder of the tokenizer of the pool's own model."""
     models: Mapping[str, Path]
     """Folder of each model's weights, by role. Their vocabularies equal that of the pool's model."""
     rank: int = 0
@@ -87,7 +89,9 @@ class LogitsProcess(Protocol):
 class LogitsPlugin(FromSettings, Protocol):
     """Changes the scores of the next token."""
 
-    roles: ClassVar[tuple[ModelRole, ...]]
+    @property
+    def roles(self) -> tuple[ModelRole, ...]:
+        """The models that the plugin runs with its config."""
 
     @classmethod
     def request_values(cls, *, arguments: Mapping[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """Checks between pools, routers and the AdaptationPlugins that they name: inside the engine, or in the gateway?"""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
 from pilotfish.api.common import FieldPath
@@ -10,6 +9,7 @@ from pilotfish.api.reasons import Reason
 from pilotfish.api.validation import Fault
 from pilotfish.base.errors import PluginError
 from pilotfish.plugin_api.logits import ModelRole
+from pilotfish.plugin_api.settings import Settings
 from pilotfish.reconcile.kind import Find, PluginCatalog
 from pilotfish.reconcile.spec_checks import config_faults
 
@@ -54,13 +54,15 @@ def _fitting(plugin: AdaptationPlugin, use: LogitsUse, path: FieldPath, installe
     except PluginError as error:
         yield Fault((*path, "pluginRef", "name"), str(error), Reason.UNKNOWN_PLUGIN)
         return
-    for fault in config_faults(("spec",), found, plugin.spec.config):
+    faults = list(config_faults(("spec",), found, plugin.spec.config))
+    for fault in faults:
         yield Fault((*path, "pluginRef", "name"), f"AdaptationPlugin {plugin.name!r}: {fault}", fault.reason)
-    yield from _roles(found, plugin.spec.type, use, path)
+    if not faults:
+        yield from _roles(found.from_settings(Settings(plugin.spec.config)).roles, plugin.spec.type, use, path)
 
 
-def _roles(found: Any, kind: str, use: LogitsUse, path: FieldPath) -> Iterator[Fault]:
-    known: dict[str, ModelRole] = {role.name: role for role in found.roles}
+def _roles(roles: tuple[ModelRole, ...], kind: str, use: LogitsUse, path: FieldPath) -> Iterator[Fault]:
+    known = {role.name: role for role in roles}
     given = {each.role for each in use.models}
     for place, each in enumerate(use.models):
         if each.role not in known:
@@ -84,5 +86,5 @@ def _not_inside(plugin: AdaptationPlugin, installed: PluginCatalog) -> str:
     return f"no logits plugin {kind} is installed: {others}install the package that has it"
 
 
-def _reason(kind: str, adaptations: Any) -> Reason:
+def _reason(kind: str, adaptations: Sequence[str]) -> Reason:
     return Reason.INVALID_SPEC if kind in adaptations else Reason.UNKNOWN_PLUGIN
