@@ -197,3 +197,4 @@ def _spec_faults(resource: Resource, there: There, registry: Registry) -> Iterat
             missing = f"there is no {reference.key.kind} {reference.key.name!r} in these files"
             yield Fault(reference.path, f"{missing}: add its manifest, or correct the name")
     yield from kind.remark(resource, installed)
+    yield from kind.remark_links(resource, there.get, installed)

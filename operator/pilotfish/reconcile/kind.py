@@ -133,6 +133,8 @@ class Kind(Generic[AnyResource, AnyObserved]):
     """Faults that depend on what the resource refers to as well. A resource with one is not accepted."""
     remark: Callable[[AnyResource, PluginCatalog], Iterable[Fault]] = _no_faults
     """Warnings for settings that are accepted but have less effect than expected."""
+    remark_links: Callable[[AnyResource, Find, PluginCatalog], Iterable[Fault]] = _no_link_faults
+    """Warnings that depend on what the resource refers to."""
     children: tuple[Child, ...] = ()
     pod_label: str | None = None
     """Label of pods that holds the name of the resource that they belong to."""

@@ -10,7 +10,7 @@ from typing import Any
 from pilotfish.api import GROUP, AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource, validation
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
-from pilotfish.reconcile import logits_checks, plugin, policy, pool, router, spec_checks
+from pilotfish.reconcile import adaptation_checks, logits_checks, plugin, policy, pool, router, spec_checks
 from pilotfish.reconcile.kind import Child, Find, Kind, PluginCatalog, Reference
 from pilotfish.render.labels import POOL_LABEL
 from pilotfish.render.resources import DEPLOYMENTS, NETWORK_POLICIES, RAY_SERVICES, SERVICES, ResourceType
@@ -121,6 +121,8 @@ KINDS = KindTable(
             decide=plugin.decide,
             references=plugin.references,
             check=spec_checks.check_plugin,
+            check_links=adaptation_checks.check_pools,
+            remark_links=adaptation_checks.remark_pools,
             counts_referrers=True,
         ),
         Kind(

@@ -11,7 +11,7 @@ from pilotfish.base.errors import PluginError
 from pilotfish.plugin_api.logits import ModelRole
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.reconcile.kind import Find, PluginCatalog
-from pilotfish.reconcile.spec_checks import config_faults
+from pilotfish.reconcile.plugin_config import config_faults
 
 
 def check_pool_plugins(pool: ModelPool, find: Find, installed: PluginCatalog) -> Iterator[Fault]:

@@ -5,7 +5,6 @@ does not accept a resource that has one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pilotfish.api import AdaptationPlugin, ModelPool, ModelRouter
 from pilotfish.api.common import FieldPath
@@ -14,9 +13,10 @@ from pilotfish.api.modelrouter import PoolRole
 from pilotfish.api.reasons import Reason
 from pilotfish.api.strategy import Scorer, Streaming
 from pilotfish.api.validation import Fault
-from pilotfish.base.errors import ConfigError, PluginError
-from pilotfish.plugin_api.settings import Settings
+from pilotfish.base.errors import PluginError
+from pilotfish.reconcile.adaptation_checks import declared_faults
 from pilotfish.reconcile.kind import PluginCatalog
+from pilotfish.reconcile.plugin_config import config_faults
 
 
 def check_pool(pool: ModelPool, installed: PluginCatalog) -> Iterator[Fault]:
@@ -54,7 +54,7 @@ def remark_router(router: ModelRouter, installed: PluginCatalog) -> Iterator[Fau
 
 
 def check_plugin(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator[Fault]:
-    """A type or a source that is not installed, and a config that the plugin refuses."""
+    """A type or a source that is not installed, a config that is refused, and what the class does not declare."""
     yield from _adaptation(plugin, installed)
     for index, source in enumerate(plugin.spec.sources):
         if source.uri is not None:
@@ -75,7 +75,10 @@ def _adaptation(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator[
     except PluginError as error:
         yield Fault(("spec", "type"), str(error), Reason.UNKNOWN_PLUGIN)
         return
-    yield from config_faults(("spec",), found, plugin.spec.config)
+    if inside:
+        yield from config_faults(("spec",), found, plugin.spec.config)
+    else:
+        yield from declared_faults(plugin, found)
 
 
 def _judges_whole(scorer: str, installed: PluginCatalog) -> bool:
@@ -104,17 +107,6 @@ def _scorer(path: FieldPath, scorer: Scorer, installed: PluginCatalog) -> Iterat
         return
     if scorer.artifact is None:
         yield from config_faults(path, found, scorer.config)
-
-
-def config_faults(path: FieldPath, plugin: Any, config: Mapping[str, Any]) -> Iterator[Fault]:
-    """A config that the plugin rejects, or with which its `from_settings` fails."""
-    try:
-        plugin.from_settings(Settings(config=config))
-    except ConfigError as error:
-        yield Fault((*path, *error.field.split(".")), error.message, Reason.INVALID_PLUGIN_CONFIG)
-    except Exception as error:  # noqa: BLE001 - from_settings is a plugin's code and may raise anything
-        message = f"from_settings raised {type(error).__name__}: {error}: correct the config, or the plugin"
-        yield Fault((*path, "config"), message, Reason.INVALID_PLUGIN_CONFIG)
 
 
 def _not_installed(what: str, name: str, installed: Sequence[str]) -> str:
