@@ -11,6 +11,7 @@ from importlib import import_module
 SUBCOMMANDS = {
     "prompting": "plugins_prompting",
     "redact": "plugins_redact",
+    "rewrite": "plugins_rewrite",
     "verify": "plugins_verify",
 }
 

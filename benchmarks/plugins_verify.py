@@ -33,7 +33,7 @@ learned that are then applied to --data. Signals of pools are kept in --out: an 
 """
 
 RESAMPLES = 1000
-AT_ONCE = 4
+AT_ONCE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

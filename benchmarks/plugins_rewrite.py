@@ -1,0 +1,115 @@
+"""`plugins.py rewrite`: does a corrector repair damaged text, and what does it do to text without damage?"""
+
+import argparse
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from time import perf_counter
+
+import aiohttp
+import numpy as np
+
+from pilotfish.calibration.recording import Gateway, RecordingModels
+from pilotfish.plugin_api.adaptations import Channel, Conversation
+from pilotfish_rewrite import Config, Rewrite
+
+DESCRIPTION = """How many wrong words a text has before and after the plugin rewrite.
+
+    pilotfish up examples/quickstart                                        # in another shell
+    python benchmarks/plugins.py rewrite --data FILE.jsonl --corrector small
+
+A row of the file has a text without errors. Two letters are exchanged in some of its words, and the plugin corrects
+the result. A word is wrong if it is missing or another than in the text. The same texts are corrected without damage.
+"""
+
+DAMAGED = 0.15
+"""The share of words with two letters exchanged."""
+RESAMPLES = 1000
+INSTRUCTION = (
+    "Correct the spelling of the passage. Change nothing else. If it has no error, repeat it unchanged. Write the "
+    "corrected passage and nothing else."
+)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Shares of wrong words, and the outcomes of the windows."""
+
+    before: float
+    after: float
+    windows: Counter[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="JSONL with text")
+    parser.add_argument("--most", type=int, default=100, help="the most texts")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the gateway, or another server")
+    parser.add_argument("--corrector", required=True, help="the Generate pool that corrects")
+    parser.add_argument("--sentences", type=int, default=3, help="sentences of a window")
+
+
+def run(options: argparse.Namespace) -> None:
+    asyncio.run(measure(options))
+
+
+async def measure(options: argparse.Namespace) -> None:
+    lines = options.data.read_text().splitlines()
+    texts = list(dict.fromkeys(json.loads(line)["text"] for line in lines if line.strip()))
+    random.Random(7).shuffle(texts)
+    plugin = Rewrite(Config(instruction=INSTRUCTION, sentences=options.sentences))
+    chosen = random.Random(11)
+    began = perf_counter()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as http:
+        models = RecordingModels(Gateway(http, options.url), {"corrector": options.corrector})
+        rows = {
+            name: [await corrected(plugin, models, text, share, chosen) for text in texts[: options.most]]
+            for name, share in (("with damage", DAMAGED), ("without damage", 0.0))
+        }
+    print(f"{len(rows['with damage'])} texts, {perf_counter() - began:.0f} s\n")
+    print("| texts | wrong words before | after | texts with more wrong words | windows |\n|---|---|---|---|---|")
+    for name, found in rows.items():
+        before, after = [row.before for row in found], [row.after for row in found]
+        worse = np.mean([row.after > row.before for row in found])
+        counted = sum((row.windows for row in found), Counter())
+        windows = ", ".join(f"{count} {outcome}" for outcome, count in counted.most_common())
+        print(f"| {name} | {interval(before)} | {interval(after)} | {worse:.1%} | {windows} |")
+
+
+async def corrected(
+    plugin: Rewrite, models: RecordingModels, text: str, share: float, chosen: random.Random
+) -> Corrected:
+    given = damaged(text, share, chosen)
+    conversation = Conversation(({"role": "user", "content": ""},))
+    stream = plugin.on_answer(conversation=conversation, state=None, models=models, channel=Channel())
+    assert stream
+    pushed, ended = await stream.push(given), await stream.end("stop")
+    return Corrected(wrong(text, given), wrong(text, pushed.text + ended.text), Counter(ended.notes["windows"]))
+
+
+def damaged(text: str, share: float, chosen: random.Random) -> str:
+    """The text with two inner letters exchanged in about this share of its words of five letters or more."""
+    words = text.split(" ")
+    for place, word in enumerate(words):
+        if len(word) >= 5 and word.isalpha() and chosen.random() < share:
+            at = chosen.randrange(1, len(word) - 2)
+            words[place] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return " ".join(words)
+
+
+def wrong(text: str, other: str) -> float:
+    """The share of the text's words that are missing or another in the other text, and of words that were added."""
+    first, second = text.split(), other.split()
+    same = sum(block.size for block in SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks())
+    return (max(len(first), len(second)) - same) / max(1, len(first))
+
+
+def interval(shares: Sequence[float]) -> str:
+    rng = np.random.default_rng(7)
+    means = [np.mean(rng.choice(shares, len(shares))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{np.mean(shares):.1%} ({low:.1%} to {high:.1%})"
