@@ -18,13 +18,13 @@ from pilotfish.calibration.recording import Gateway, RecordingModels
 from pilotfish.plugin_api.adaptations import Channel, Conversation
 from pilotfish_rewrite import Config, Rewrite
 
-DESCRIPTION = """How many wrong words a text has before and after the plugin rewrite.
+DESCRIPTION = """How many wrong words a passage has before and after the plugin rewrite.
 
     pilotfish up examples/quickstart                                        # in another shell
     python benchmarks/plugins.py rewrite --data FILE.jsonl --corrector small
 
-A row of the file has a text without errors. Two letters are exchanged in some of its words, and the plugin corrects
-the result. A word is wrong if it is missing or another than in the text. The same texts are corrected without damage.
+A row of the file has a `text` without errors. Two letters are exchanged in some of the words, and the plugin corrects
+the result. A word is wrong if it is missing or another than in the file. The same is done without damage.
 """
 
 DAMAGED = 0.15
@@ -47,7 +47,7 @@ class Corrected:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="JSONL with text")
-    parser.add_argument("--most", type=int, default=100, help="the most texts")
+    parser.add_argument("--most", type=int, default=100, help="the most passages")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the gateway, or another server")
     parser.add_argument("--corrector", required=True, help="the Generate pool that corrects")
     parser.add_argument("--sentences", type=int, default=3, help="sentences of a window")
@@ -70,8 +70,8 @@ async def measure(options: argparse.Namespace) -> None:
             name: [await corrected(plugin, models, text, share, chosen) for text in texts[: options.most]]
             for name, share in (("with damage", DAMAGED), ("without damage", 0.0))
         }
-    print(f"{len(rows['with damage'])} texts, {perf_counter() - began:.0f} s\n")
-    print("| texts | wrong words before | after | texts with more wrong words | windows |\n|---|---|---|---|---|")
+    print(f"{len(rows['with damage'])} passages, {perf_counter() - began:.0f} s\n")
+    print("| passages | wrong words before | after | passages with more wrong words | windows |\n|---|---|---|---|---|")
     for name, found in rows.items():
         before, after = [row.before for row in found], [row.after for row in found]
         worse = np.mean([row.after > row.before for row in found])
@@ -92,7 +92,7 @@ async def corrected(
 
 
 def damaged(text: str, share: float, chosen: random.Random) -> str:
-    """The text with two inner letters exchanged in about this share of its words of five letters or more."""
+    """The text with two inner letters exchanged in about this share of words with five or more letters."""
     words = text.split(" ")
     for place, word in enumerate(words):
         if len(word) >= 5 and word.isalpha() and chosen.random() < share:
@@ -102,7 +102,7 @@ def damaged(text: str, share: float, chosen: random.Random) -> str:
 
 
 def wrong(text: str, other: str) -> float:
-    """The share of the text's words that are missing or another in the other text, and of words that were added."""
+    """The share of words that are missing or another in the other text, and of words that were added."""
     first, second = text.split(), other.split()
     same = sum(block.size for block in SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks())
     return (max(len(first), len(second)) - same) / max(1, len(first))
