@@ -27,7 +27,8 @@ def declared_faults(plugin: AdaptationPlugin, found: object) -> Iterator[Fault]:
             ("spec", "failurePolicy"),
             f"plugin type {plugin.spec.type!r} protects, so no request may be answered without it: set Fail",
         )
-    yield from _roles(plugin, declared)
+    if hasattr(found, "roles"):  # of a class that does not declare its roles, none is known to be wrong
+        yield from _roles(plugin, declared)
     if declared.config_model is None:
         yield from config_faults(("spec",), found, plugin.spec.config)
         return
