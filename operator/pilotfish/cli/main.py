@@ -26,7 +26,9 @@ COMMANDS = (
     "webhook",
     "serve-pool",
 )
-"""Each is the function of the same name in the module of the same name, with underscores for dashes."""
+"""Each is the function, or the Typer of subcommands, of the same name in the module of the same name, with underscores
+for dashes.
+"""
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
@@ -40,7 +42,11 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(_group)
     for name in names:
         attribute = name.replace("-", "_")
-        app.command(name)(getattr(import_module(f"pilotfish.cli.{attribute}"), attribute))
+        command = getattr(import_module(f"pilotfish.cli.{attribute}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

@@ -6,6 +6,9 @@ An entry point names a class that has `from_settings` and is one of
 - `AnswerScorer`: scores tokens as they arrive, in the gateway's hot path, and bounds its final score from a prefix;
 - `JudgeScorer`: asks models about a whole answer;
 - `PromptScorer`: scores a prompt before any model has answered.
+
+An attribute `config_model` of the class, the model that its `from_settings` reads, describes its config to
+`pilotfish plugins show`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -50,6 +50,8 @@ class Config(Model):
 
 class AgreementScorer:
     """Scores an answer by asking again. Cannot bound its score from a prefix: such a stage is held."""
+
+    config_model: ClassVar = Config
 
     top_logprobs: int | None = None
 

@@ -7,7 +7,7 @@ post-hoc model joins several uncertainties.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from numpy.typing import NDArray
 from pydantic import AfterValidator
@@ -60,6 +60,8 @@ class Config(Model):
 
 class CombinedScorer:
     """Scores an answer by several scorers at once. Cannot bound its score from a prefix: such a stage is held."""
+
+    config_model: ClassVar = Config
 
     def __init__(self, members: tuple[AnswerScorer | JudgeScorer, ...], head: LogisticHead) -> None:
         self.members = members

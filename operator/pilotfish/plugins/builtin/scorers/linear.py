@@ -7,7 +7,7 @@ nothing is fetched.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pilotfish.api.common import Model
 from pilotfish.plugin_api.artifacts import read_artifact
@@ -27,6 +27,8 @@ class Config(Model):
 
 class LinearScorer:
     """Scores a prompt by its n-grams and counts. Needs an artifact and has no config."""
+
+    config_model: ClassVar = Config
 
     def __init__(self, model: LinearModel) -> None:
         self._model = model

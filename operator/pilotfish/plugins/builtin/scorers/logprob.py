@@ -10,7 +10,7 @@ other statistics: see tokenstats.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,6 +210,8 @@ class LogprobScorer:
 
     An artifact is needed by `combination` alone. With any statistic it may carry stopping boundaries.
     """
+
+    config_model: ClassVar = Config
 
     def __init__(self, config: Config, head: LogisticHead | None = None, boundaries: Boundaries | None = None) -> None:
         needs_alternatives = config.statistic in (Statistic.ENTROPY, Statistic.MARGIN, Statistic.COMBINATION)

@@ -8,7 +8,7 @@ Whether a model can judge itself has to be measured: calibration says so where i
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -50,6 +50,8 @@ class SelfCheckScorer:
     """Scores an answer by asking a model whether it is right. Cannot bound its score from a prefix: such a stage is
     held.
     """
+
+    config_model: ClassVar = Config
 
     top_logprobs: int | None = None
 

@@ -5,7 +5,7 @@ a cascade's judge it is the scoring function of Chen et al., "FrugalGPT", 2023.
 """
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -33,6 +33,8 @@ class Config(Model):
 
 class VerifierScorer:
     """Scores an answer by a Score pool. Cannot bound its score from a prefix: such a stage is held."""
+
+    config_model: ClassVar = Config
 
     top_logprobs: int | None = None
 
