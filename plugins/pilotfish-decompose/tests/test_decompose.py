@@ -12,6 +12,7 @@ from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable
 from pilotfish.plugin_api.adaptations import Conversation
 from pilotfish.plugin_api.messages import estimate_tokens
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.testing.adaptations import OnRequestContract
 from pilotfish.testing.models import StandInModels
 from pilotfish_decompose import Config, Decompose
 from pilotfish_decompose.parts import LONGEST_PART, parts_of
@@ -48,6 +49,14 @@ class Pools(StandInModels):
         if isinstance(answer, Exception):
             raise answer
         return {"choices": [{"message": {"content": answer}}]}
+
+
+class TestContract(OnRequestContract):
+    plugin = Decompose
+    settings = Settings({"minWords": 0})
+
+    def models(self):
+        return StandInModels(texts=("\n".join(f"- {part}" for part in PARTS),))
 
 
 async def rewritten(models, config=None, question=QUESTION, **conversation):
@@ -130,17 +139,8 @@ async def test_an_answer_without_choices_is_the_pools_error():
         await rewritten(Empty())
 
 
-@pytest.mark.parametrize("hanging", [{"split": NEVER}, {"answers": dict.fromkeys(PARTS, NEVER)}])
-async def test_a_timeout_of_the_gateway_ends_all_calls(hanging):
-    models = Pools(**hanging)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await rewritten(models)
-    assert models.together == 0
-
-
 @pytest.mark.parametrize(
-    "config", [{"maxParts": 1}, {"partSeconds": 0}, {"maxPartTokens": "9"}, {"solverInstruction": ""}, {"parts": 2}]
+    "config", [{"maxParts": 1}, {"partSeconds": 0}, {"maxPartTokens": "9"}, {"solverInstruction": ""}]
 )
 def test_an_invalid_field_is_refused_by_name(config):
     with pytest.raises(ConfigError) as raised:

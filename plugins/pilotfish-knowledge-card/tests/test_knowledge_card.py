@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from pilotfish.base.errors import ConfigError, ModelUnavailable
-from pilotfish.plugin_api.adaptations import Conversation, Declaration
+from pilotfish.plugin_api.adaptations import Conversation
 from pilotfish.plugin_api.messages import estimate_tokens
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.testing.adaptations import OnRequestContract
 from pilotfish.testing.models import StandInModels
 from pilotfish_knowledge_card import Config, KnowledgeCard
 from pilotfish_knowledge_card.cards import Card, brief, overlap, sentences
@@ -36,6 +37,13 @@ class Experts(StandInModels):
             await asyncio.Event().wait()
         self.parameters = parameters
         return {"choices": [{"message": {"content": card}, "finish_reason": self.finish_reason}]}
+
+
+class TestContract(OnRequestContract):
+    plugin = KnowledgeCard
+
+    def models(self):
+        return StandInModels(texts=[CANBERRA])
 
 
 async def rewritten(models, config=None, question=QUESTION, **conversation):
@@ -117,14 +125,6 @@ async def test_an_expert_that_does_not_answer_is_the_plugins_error_and_ends_the_
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_timeout_ends_the_calls():
-    models = Experts(cards={"expert": asyncio.Event, "expert-2": asyncio.Event}, missing=NO_RANKING - {"expert-2"})
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await rewritten(models)
-    assert len(asyncio.all_tasks()) == 1
-
-
 @pytest.mark.parametrize(
     ("config", "field"),
     [
@@ -132,19 +132,12 @@ async def test_a_timeout_ends_the_calls():
         ({"maxTokens": "200"}, "config.maxTokens"),
         ({"minRelevancePermille": 1001}, "config.minRelevancePermille"),
         ({"instruction": ""}, "config.instruction"),
-        ({"max_token": 200}, "config.max_token"),
     ],
 )
 def test_an_invalid_field_is_refused_by_name(config, field):
     with pytest.raises(ConfigError) as raised:
         KnowledgeCard.from_settings(Settings(config))
     assert raised.value.field == field
-
-
-def test_it_declares_one_expert_and_optional_others():
-    declared = Declaration.of(KnowledgeCard)
-    assert [role.name for role in declared.roles if not role.optional] == ["expert"]
-    assert declared.config_model is Config
 
 
 def test_sentences_and_words_of_scripts_without_spaces():

@@ -1,10 +1,5 @@
 """The adaptation as it is prepared and used: demonstrations are indexed, and the best precede a question."""
 
-import asyncio
-import hashlib
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import numpy as np
 import orjson
 import pytest
@@ -12,9 +7,16 @@ import pytest
 from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable
 from pilotfish.plugin_api.adaptations import Conversation
 from pilotfish.plugin_api.messages import estimate_tokens
-from pilotfish.plugin_api.preparing import Document, Preparing
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.testing.models import StandInModels
+from pilotfish.testing.adaptations import OnRequestContract
+from pilotfish.testing.models import FailingModels, StandInModels
+from pilotfish.testing.preparing import (
+    CheckedProgress,
+    InMemoryDocuments,
+    Interrupted,
+    PreparingContract,
+    StandInWorkspace,
+)
 from pilotfish_prompt_retrieval import PromptRetrieval, demonstration_id
 
 HISTORY = ({"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Yes?"})
@@ -24,48 +26,30 @@ SUMS = [{"input": f"Add {number} and 4.", "output": str(number + 4)} for number 
 WITHOUT_POOL = StandInModels(missing=frozenset({"embedder"}))
 
 
-@dataclass(frozen=True)
-class Files:
-    """Documents in memory, by path."""
-
-    contents: dict
-
-    def __len__(self):
-        return len(self.contents)
-
-    def __iter__(self):
-        for path, content in sorted(self.contents.items()):
-            yield Document("pages", path, hashlib.sha256(content).hexdigest(), len(content))
-
-    def read(self, document):
-        return self.contents[document.path]
-
-
-@dataclass
-class Folder:
-    """A workspace that may be interrupted before a file is written."""
-
-    path: Path
-    previous: Path | None = None
-    written: list = field(default_factory=list)
-
-    def has(self, name):
-        return (self.path / name).exists()
-
-    def write(self, name, content):
-        self.written.append(name)
-        (self.path / name).write_bytes(content)
-
-
 def jsonl(*rows):
     return b"\n".join(orjson.dumps(row) for row in rows)
 
 
+DOCUMENTS = {"a.jsonl": jsonl(*CAPITALS), "b.jsonl": jsonl(*SUMS)}
+
+
+class TestContract(OnRequestContract, PreparingContract):
+    plugin = PromptRetrieval
+    documents = DOCUMENTS
+
+
+class TestContractWithoutPool(TestContract):
+    settings = Settings({"placement": "LastTurn"})
+
+    def models(self):
+        return StandInModels(missing=frozenset({"embedder"}))
+
+
 async def prepare(folder, *rows, config=None, models=WITHOUT_POOL, workspace=None):
     plugin = PromptRetrieval.from_settings(Settings(config or {}))
-    into = workspace or Folder(folder)
-    documents = Files({"rows.jsonl": jsonl(*rows)})
-    return await plugin.prepare(documents=documents, into=into, models=models, progress=lambda *_: None)
+    into = workspace or StandInWorkspace(folder)
+    documents = InMemoryDocuments({"rows.jsonl": jsonl(*rows)})
+    return await plugin.prepare(documents=documents, into=into, models=models, progress=CheckedProgress())
 
 
 async def asked(folder, question, config=None, models=WITHOUT_POOL, **conversation):
@@ -82,7 +66,6 @@ def trial(row, question, quality):
 async def test_similar_demonstrations_are_turns_before_the_question_the_most_similar_last(tmp_path):
     prepared = await prepare(tmp_path, *CAPITALS, *SUMS)
     assert (prepared.documents, prepared.details["demonstrations"]) == (1, 7)
-    assert isinstance(PromptRetrieval.from_settings(Settings()), Preparing)
     question = "What is the capital of Norway, and of what is it the capital?"
     result = await asked(tmp_path, question, {"demonstrations": 2})
     assert result.messages[:2] == HISTORY
@@ -134,7 +117,8 @@ async def test_vectors_of_a_pool_decide_where_there_is_one(tmp_path):
     vectors = {"Add 17 and 4.": [0.0, 2.0], "Sum of 3 and 5?": [0.1, 1.0]}
     models = StandInModels(vector=lambda string: vectors.get(string, [1.0, 0.0]))
     await prepare(tmp_path, *CAPITALS, *SUMS, models=models)
-    assert not (tmp_path / "bm25.npz").exists()
+    by_words = await asked(tmp_path, "Sum of 3 and 5?", {"minSimilarityPermille": 200})
+    assert by_words is None
     result = await asked(tmp_path, "Sum of 3 and 5?", {"demonstrations": 1}, models)
     assert result.messages[-2]["content"] == "21"
 
@@ -143,10 +127,11 @@ async def test_an_interrupted_preparation_embeds_only_what_is_missing(tmp_path):
     rows = [{"input": f"What is {number} + 1?", "output": str(number + 1)} for number in range(600)]
     models = StandInModels()
     await prepare(tmp_path, *rows, models=models)
-    (tmp_path / "vectors-00001.npy").unlink()
-    again = Folder(tmp_path)
-    await prepare(tmp_path, *rows, models=models, workspace=again)
-    assert [name for name in again.written if name.startswith("vectors")] == ["vectors-00001.npy"]
+    models.asked.clear()
+    broken_off = StandInWorkspace(tmp_path / "again", stop_after=4)
+    with pytest.raises(Interrupted):
+        await prepare(tmp_path, *rows, models=models, workspace=broken_off)
+    await prepare(tmp_path, *rows, models=models, workspace=StandInWorkspace(broken_off.path))
     assert len(models.asked) == 4
 
 
@@ -187,23 +172,10 @@ async def test_vectors_of_another_length_are_refused(tmp_path):
             await asked(tmp_path, "Capital?", models=StandInModels(vector=lambda _string, vector=vector: vector))
 
 
-class Gone(StandInModels):
-    async def embed(self, role, texts):
-        raise ModelUnavailable("pool 'vectors' is Failed")
-
-
-class Hanging(StandInModels):
-    async def embed(self, role, texts):
-        await asyncio.Event().wait()
-
-
-async def test_a_pool_that_is_gone_or_hangs_is_the_plugins_error(tmp_path):
+async def test_a_pool_that_is_gone_is_the_plugins_error(tmp_path):
     await prepare(tmp_path, *CAPITALS, models=StandInModels())
     with pytest.raises(ModelUnavailable):
-        await asked(tmp_path, "Capital?", models=Gone())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await asked(tmp_path, "Capital?", models=Hanging())
+        await asked(tmp_path, "Capital?", models=FailingModels())
 
 
 @pytest.mark.parametrize(
@@ -226,9 +198,11 @@ async def test_documents_without_a_usable_demonstration_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"config.maxTokens: .* increase it"):
         await prepare(tmp_path, {"input": "word " * 100, "output": "b"}, config={"maxTokens": 16})
     plugin = PromptRetrieval.from_settings(Settings())
-    broken = Files({"rows.jsonl": b"{'input': 1}"})
+    broken = InMemoryDocuments({"rows.jsonl": b"{'input': 1}"})
     with pytest.raises(ConfigError, match=r"rows\.jsonl line 1 is not JSON"):
-        await plugin.prepare(documents=broken, into=Folder(tmp_path), models=WITHOUT_POOL, progress=lambda *_: None)
+        await plugin.prepare(
+            documents=broken, into=StandInWorkspace(tmp_path), models=WITHOUT_POOL, progress=CheckedProgress()
+        )
 
 
 @pytest.mark.parametrize("config", [{"demonstrations": 0}, {"placement": "System"}, {"maxTokens": 1.5}, {"k": 4}])

@@ -1,4 +1,4 @@
-"""The prepared folder: demonstrations with their usefulness, and vectors or a BM25 index of their inputs."""
+"""The prepared folder: demonstrations with their usefulness, a BM25 index of their inputs, and vectors of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,12 +50,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What was prepared. `factors` [n] are 1 + usefulness; `vectors` [n, d] of length 1, or a BM25 index."""
+    """What was prepared. `factors` [n] are 1 + usefulness; `vectors` [n, d] have length 1, None without Embed pool."""
 
     known: Sequence[Known]
     factors: Floats
+    bm25: Bm25
     vectors: NDArray[np.float32] | None
-    bm25: Bm25 | None
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -64,16 +64,15 @@ class Index:
         known = [Known.of(Demonstration.model_validate(row), row["usefulness"]) for row in rows]
         factors = np.array([1 + each.usefulness for each in known])
         shards = sorted(folder.glob(VECTORS.format(0).replace("00000", "*")))
-        if shards:
-            return cls(known, factors, np.concatenate([np.load(shard) for shard in shards]), None)
+        vectors = np.concatenate([np.load(shard) for shard in shards]) if shards else None
         with np.load(folder / BM25) as arrays:
-            return cls(known, factors, None, Bm25.from_arrays(len(known), arrays))
+            return cls(known, factors, Bm25.from_arrays(len(known), arrays), vectors)
 
     def similarities(self, question: str, vector: NDArray[np.float32] | None) -> Floats:
-        """Of each demonstration's input with the question, 0 to 1."""
-        if self.vectors is not None and vector is not None:
-            return np.clip(np.asarray(self.vectors @ vector, np.float64), 0.0, 1.0)
-        return self.bm25.similarities(question) if self.bm25 else np.zeros(len(self.known))
+        """Of each demonstration's input with the question, 0 to 1. By BM25 where there is no vector."""
+        if self.vectors is None or vector is None:
+            return self.bm25.similarities(question)
+        return np.clip(np.asarray(self.vectors @ vector, np.float64), 0.0, 1.0)
 
     def best(self, similarities: Floats, least: float, count: int) -> list[Found]:
         """At most `count` demonstrations with the highest rank, similarity * (1 + usefulness), best first."""

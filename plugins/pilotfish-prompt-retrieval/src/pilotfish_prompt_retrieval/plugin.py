@@ -84,14 +84,12 @@ class PromptRetrieval:
         fitting = self._fitting(rows, learned)
         into.write(DEMONSTRATIONS, lines_of([(each.demonstration, each.usefulness) for each in fitting]))
         inputs = [each.demonstration.input for each in fitting]
+        into.write(BM25, await models.compute(lambda: write_artifact(BM25, Bm25.of(inputs).to_arrays())))
         if models.has(EMBEDDER):
             for number, (name, strings) in enumerate(shards_of(inputs, SHARD)):
                 if not into.has(name):
                     into.write(name, _bytes_of(await self._vectors(strings, models)))
                 progress(min((number + 1) * SHARD, len(inputs)), len(inputs), "embed demonstrations")
-        else:
-            into.write(BM25, await models.compute(lambda: write_artifact(BM25, Bm25.of(inputs).to_arrays())))
-            progress(len(inputs), len(inputs), "index demonstrations")
         details = {
             "demonstrations": len(fitting),
             "longerThanMaxTokens": len(rows.demonstrations) - len(fitting),
@@ -107,7 +105,8 @@ class PromptRetrieval:
         question = last_user_text(conversation.messages)
         if question is None or self._index is None:
             return None
-        vector = None if self._index.vectors is None else (await self._vectors([question], models))[0]
+        by_vector = self._index.vectors is not None and models.has(EMBEDDER)
+        vector = (await self._vectors([question], models))[0] if by_vector else None
         chosen = await models.compute(self._chosen, self._index, question, vector, conversation.context_tokens)
         if not chosen:
             return None
