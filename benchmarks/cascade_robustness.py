@@ -21,7 +21,7 @@ from routing import table
 from routing_serving import CHANGES
 from scipy import stats
 
-from pilotfish.calibration.log import Entry, read_log
+from pilotfish.calibration.log import RecordedRequest, read_log
 from pilotfish.calibration.recording import read_prompts, sample
 
 PLAIN = "plain"
@@ -41,7 +41,7 @@ def variants(questions: Path, limit: int | None) -> list[dict[str, str]]:
     return found
 
 
-def scores(entries: Sequence[Entry]) -> dict[str, dict[str, dict[str, int]]]:
+def scores(entries: Sequence[RecordedRequest]) -> dict[str, dict[str, dict[str, int]]]:
     """Permille of the first pool's answer: by scorer, change, and question."""
     found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     for entry in entries:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from typer.testing import CliRunner
 
-from pilotfish.calibration.log import Entry, read_log, write_jsonl
+from pilotfish.calibration.log import RecordedRequest, read_log, write_jsonl
 from pilotfish.cli.main import application
 from pilotfish.testing.stand_in_engine import Script
 
@@ -80,7 +80,7 @@ async def test_a_row_is_given_what_it_lacks_and_keeps_the_rest(house: House, tmp
     prompts, log, several = tmp_path / "prompts.jsonl", tmp_path / "log.jsonl", tmp_path / "several.yaml"
     prompts.write_bytes(orjson.dumps({"id": "q", "prompt": "Question?"}))
 
-    async def row(*options: str) -> Entry:
+    async def row(*options: str) -> RecordedRequest:
         result = await record(house, str(prompts), *options, "--out", str(log))
         assert result.exit_code == 0, result.output
         (entry,) = await asyncio.to_thread(read_log, log)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pilotfish.api.strategy import Scorer
-from pilotfish.calibration.log import Entry, read_log
+from pilotfish.calibration.log import RecordedRequest, read_log
 from pilotfish.calibration.scores import holds
 from pilotfish.plugin_api.artifacts import write_artifact
 from pilotfish.routing.snapshot import PoolState
@@ -24,7 +24,7 @@ def log(house: House, tmp_path: Path) -> Path:
     return tmp_path / "log.jsonl"
 
 
-async def rows(house: House, log: Path) -> list[Entry]:
+async def rows(house: House, log: Path) -> list[RecordedRequest]:
     """What was written, once the gateway has ended."""
     assert house.gateway
     await house.gateway.stop()

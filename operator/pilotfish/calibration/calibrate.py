@@ -22,7 +22,7 @@ from pilotfish.calibration.evaluate import (
     scored,
 )
 from pilotfish.calibration.learning import LEARNED_FROM, not_learned_from, request_digests, train, trainable
-from pilotfish.calibration.log import Entry
+from pilotfish.calibration.log import RecordedRequest
 from pilotfish.calibration.statistics.choose import Choice, Goal, GoalType, Recommendation, choose
 from pilotfish.calibration.statistics.diagnose import CalibrationWarning, WarningCode, not_finite, shift
 from pilotfish.calibration.statistics.stopping import LOOKS, Prefixes, Stopping, fewest_answers, learn
@@ -71,13 +71,13 @@ class Calibrated:
 
 
 def calibrate(
-    entries: Sequence[Entry],
+    entries: Sequence[RecordedRequest],
     router: ModelRouter,
     goal: Goal,
     registry: Registry,
     *,
     artifacts: Mapping[int, bytes],
-    today: Sequence[Entry] = (),
+    today: Sequence[RecordedRequest] = (),
     relearn: bool = False,
 ) -> Calibrated:
     """Thresholds for the goal from a log. Scorers that need an artifact and have none, or all with `relearn`, are
@@ -126,7 +126,7 @@ def calibrate(
     return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(warnings))
 
 
-def _check_costs(entries: Sequence[Entry], pools: Sequence[str]) -> None:
+def _check_costs(entries: Sequence[RecordedRequest], pools: Sequence[str]) -> None:
     """Without costs every answer would count as free."""
     for pool in pools:
         judged = [stage for entry in entries if (stage := entry.stage(pool)) is not None and stage.quality is not None]
@@ -138,17 +138,17 @@ def _check_costs(entries: Sequence[Entry], pools: Sequence[str]) -> None:
             )
 
 
-def _halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+def _halves(entries: Sequence[RecordedRequest]) -> tuple[list[RecordedRequest], list[RecordedRequest]]:
     order = np.random.default_rng(SPLIT_SEED).permutation(len(entries))
     # In the order of the log, because the tests of thresholds depend on it: a second calibration gives the same result.
     taken = set(order[: len(entries) // 2].tolist())
-    halves: tuple[list[Entry], list[Entry]] = ([], [])
+    halves: tuple[list[RecordedRequest], list[RecordedRequest]] = ([], [])
     for place, entry in enumerate(entries):
         halves[place not in taken].append(entry)
     return halves
 
 
-def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reserve:
+def _reserve(entries: Sequence[RecordedRequest], router: ModelRouter, goal: Goal) -> Reserve:
     """No stages if none can have boundaries, or if there are too few answers for a guarantee.
 
     A goal in expectation has none, because the changes by boundaries are bounded with a confidence only.
@@ -163,7 +163,7 @@ def _reserve(entries: Sequence[Entry], router: ModelRouter, goal: Goal) -> Reser
     return Reserve(share, error, stages)
 
 
-def _answers(entries: Sequence[Entry], pool: str) -> int:
+def _answers(entries: Sequence[RecordedRequest], pool: str) -> int:
     return sum((stage := entry.stage(pool)) is not None and bool(stage.logprobs) for entry in entries)
 
 
@@ -176,7 +176,11 @@ def _less(goal: Goal, reserve: Reserve) -> Goal:
 
 
 def _boundaries(
-    entries: Sequence[Entry], router: ModelRouter, scorers: Mapping[int, AnyScorer], choice: Choice, reserve: Reserve
+    entries: Sequence[RecordedRequest],
+    router: ModelRouter,
+    scorers: Mapping[int, AnyScorer],
+    choice: Choice,
+    reserve: Reserve,
 ) -> dict[int, Stopping]:
     """Stopping boundaries of every stage that is asked and has a reserve, if any boundary can be guaranteed."""
     accepts = accepts_of(router)
@@ -192,7 +196,7 @@ def _boundaries(
     return found
 
 
-def _prefixes(entries: Sequence[Entry], pool: str, accept: Accept, scorer: AnswerScorer) -> Prefixes | None:
+def _prefixes(entries: Sequence[RecordedRequest], pool: str, accept: Accept, scorer: AnswerScorer) -> Prefixes | None:
     """Scores of prefixes of every answer; None if the log has no tokens."""
     most = accept.decide_within_tokens
     answers = [stage.tokens(most) for entry in entries if (stage := entry.stage(pool)) is not None and stage.logprobs]
@@ -233,7 +237,11 @@ def _range(evaluated: Evaluated, choice: Choice, goal: Goal) -> ThresholdRange:
 
 
 def _moved(
-    evaluated: Evaluated, today: Sequence[Entry], with_scores: Sequence[Entry], now: Integers, router: ModelRouter
+    evaluated: Evaluated,
+    today: Sequence[RecordedRequest],
+    with_scores: Sequence[RecordedRequest],
+    now: Integers,
+    router: ModelRouter,
 ) -> list[CalibrationWarning]:
     """Whether the scores of today, `now` [n, k - 1], have moved; `with_scores`: requests, with scored answers only."""
     warnings: list[CalibrationWarning] = []
@@ -263,7 +271,7 @@ def _unscored(name: str, answers: int, *, early: bool) -> CalibrationWarning:
     )
 
 
-def _finite_warnings(entries: Sequence[Entry], router: ModelRouter) -> list[CalibrationWarning]:
+def _finite_warnings(entries: Sequence[RecordedRequest], router: ModelRouter) -> list[CalibrationWarning]:
     warnings: list[CalibrationWarning] = []
     for pool in router.strategy_pools[:-1]:
         stages = (entry.stage(pool) for entry in entries)

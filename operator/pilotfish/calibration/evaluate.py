@@ -10,7 +10,7 @@ from pilotfish.api import ModelRouter
 from pilotfish.api.strategy import Accept, Scorer, Streaming
 from pilotfish.base.arrays import Integers
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibration.log import Entry, Stage
+from pilotfish.calibration.log import RecordedRequest, RecordedStage
 from pilotfish.calibration.offline_models import OfflineModels
 from pilotfish.calibration.scores import OF_ANOTHER, asked_of, holds, is_of_another, lacking
 from pilotfish.calibration.statistics.table import Judging, Table
@@ -37,7 +37,7 @@ class Evaluated:
 class RecordedVectors(OfflineModels):
     """The pools of a scorer, answered from a log: only the prompt's vector is available."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: RecordedRequest) -> None:
         self._entry = entry
 
     async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
@@ -51,7 +51,7 @@ class RecordedVectors(OfflineModels):
 
 
 def evaluate(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Evaluated:
     """Score every request in which all pools of the router answered and have a quality.
 
@@ -81,7 +81,7 @@ def evaluate(
 
 
 def score_all(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Integers:
     """Permille [n, pools - 1] of every request by the router's scorers; 0 where a stage did not answer."""
     strategy, early = router.spec.strategy, exits_early(router)
@@ -100,7 +100,7 @@ def score_all(
     raise ConfigError("spec.strategy", f"router {router.name!r} is neither Cascade nor Predictive: it has no scores")
 
 
-def scored(entries: Sequence[Entry]) -> list[Entry]:
+def scored(entries: Sequence[RecordedRequest]) -> list[RecordedRequest]:
     """Requests with those of their answers that have scores, or tokens to score. A gateway writes neither for an early
     decision nor for a pool that failed.
     """
@@ -151,13 +151,13 @@ class _Judged:
         named = in_force(accept.scorer, scorer)
         return cls(scorer, named, asked_of(named), judged_tokens(accept, early=early))
 
-    def scores(self, entries: Sequence[Entry], pool: str) -> list[int]:
+    def scores(self, entries: Sequence[RecordedRequest], pool: str) -> list[int]:
         return [
             _answer_score(entry.id, stage, self) if (stage := entry.stage(pool)) is not None else 0 for entry in entries
         ]
 
 
-def _answer_score(request: str, stage: Stage, judged: _Judged) -> int:
+def _answer_score(request: str, stage: RecordedStage, judged: _Judged) -> int:
     scorer, named, asked, most = judged.scorer, judged.named, judged.asked, judged.most
     if isinstance(scorer, AnswerScorer) and stage.logprobs is not None:
         running = scorer.start()
@@ -178,13 +178,13 @@ def _answer_score(request: str, stage: Stage, judged: _Judged) -> int:
     )
 
 
-async def _predictions(entries: Sequence[Entry], scorer: PromptScorer) -> list[int]:
+async def _predictions(entries: Sequence[RecordedRequest], scorer: PromptScorer) -> list[int]:
     return [
         (await scorer.predict(question=entry.question, models=RecordedVectors(entry))).permille for entry in entries
     ]
 
 
-def check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
+def check_sample(entries: Sequence[RecordedRequest], pools: Sequence[str]) -> None:
     """Raises ConfigError if all pools answered only the requests that a router escalated, because those are not a
     random sample.
     """
@@ -197,12 +197,12 @@ def check_sample(entries: Sequence[Entry], pools: Sequence[str]) -> None:
         )
 
 
-def _complete(entry: Entry, pools: Sequence[str]) -> bool:
+def _complete(entry: RecordedRequest, pools: Sequence[str]) -> bool:
     stages = [entry.stage(pool) for pool in pools]
     return all(stage is not None and stage.quality is not None for stage in stages)
 
 
-def _of(entry: Entry, pool: str) -> Stage:
+def _of(entry: RecordedRequest, pool: str) -> RecordedStage:
     stage = entry.stage(pool)
     if stage is None:
         raise AssertionError(f"{entry.id} was checked to have {pool}")
@@ -210,7 +210,7 @@ def _of(entry: Entry, pool: str) -> Stage:
 
 
 def _judging(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Judging:
     """Cost and duration of scorers' calls. An early exit generates no more of a rejected answer than it scores."""
     judging = Judging.free((len(entries), len(router.strategy_pools)))
@@ -225,7 +225,7 @@ def _judging(
     return judging
 
 
-def _made(stage: Stage, within: int) -> float:
+def _made(stage: RecordedStage, within: int) -> float:
     """The share of all tokens that was generated after the answer's first `within`; 1 if the log has no counts.
 
     A token of the prompt counts like one of the answer.

@@ -8,7 +8,7 @@ from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import AnyScorer, make_scorer
 from pilotfish.calibration.learning import trainable
-from pilotfish.calibration.log import Stage
+from pilotfish.calibration.log import RecordedStage
 from pilotfish.calibration.scores import asked_of, holds
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer
 from pilotfish.plugins.registry import Registry
@@ -33,11 +33,11 @@ class Judge:
         """The pools that it may ask."""
         return {"self": self.pool, **{ref.role: ref.name for ref in self.named.pool_refs}}
 
-    def has_judged(self, stage: Stage) -> bool:
+    def has_judged(self, stage: RecordedStage) -> bool:
         """Whether the stage needs no score of this judge: it is another pool's, or it has the score."""
         return stage.pool != self.pool or holds(stage, self.named)
 
-    def lacks(self, stage: Stage) -> str:
+    def lacks(self, stage: RecordedStage) -> str:
         """The required field that the stage lacks; empty if the answer can be judged."""
         scorer = self.scorer
         if isinstance(scorer, JudgeScorer) and stage.answer is None:

@@ -10,7 +10,7 @@ from pilotfish.api import ModelRouter
 from pilotfish.api.strategy import Scorer
 from pilotfish.base.arrays import Integers
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibration.log import Entry, Stage
+from pilotfish.calibration.log import RecordedRequest, RecordedStage
 from pilotfish.calibration.scores import asked_of, holds, lacking
 from pilotfish.calibration.statistics.diagnose import CalibrationWarning, WarningCode
 from pilotfish.calibration.train import train_head
@@ -27,7 +27,7 @@ LEARNED_FROM = "taught"
 """The array of an artifact that identifies the requests it was learned from, by `request_digests`."""
 
 
-def request_digests(entries: Sequence[Entry]) -> Integers:
+def request_digests(entries: Sequence[RecordedRequest]) -> Integers:
     """A digest of each request [n], computed from its id and its prompt."""
     identities = (f"{entry.id}\n{question_text(entry.question)}" for entry in entries)
     digests = (hashlib.blake2b(identity.encode(), digest_size=8).digest() for identity in identities)
@@ -35,8 +35,8 @@ def request_digests(entries: Sequence[Entry]) -> Integers:
 
 
 def not_learned_from(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
-) -> list[Entry]:
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+) -> list[RecordedRequest]:
     """The requests that taught none of the artifacts: only these show what a scorer is worth. Raises ConfigError where
     there are none.
     """
@@ -73,7 +73,7 @@ class Trained:
     warnings: tuple[CalibrationWarning, ...] = ()
 
 
-def train(entries: Sequence[Entry], router: ModelRouter, registry: Registry, place: int) -> Trained:
+def train(entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, place: int) -> Trained:
     """The scorer at `place`, learned from the log. Raises ConfigError where it cannot be."""
     scorer = router.scorers[place]
     pools = router.strategy_pools
@@ -104,7 +104,7 @@ def train(entries: Sequence[Entry], router: ModelRouter, registry: Registry, pla
     return Trained(write_artifact(kind, {**head.to_arrays(), **logprob.scale_arrays()}))
 
 
-def _train_head(scorer: Scorer, stages: Sequence[Stage], outcomes: Outcomes) -> tuple[LogisticHead, str]:
+def _train_head(scorer: Scorer, stages: Sequence[RecordedStage], outcomes: Outcomes) -> tuple[LogisticHead, str]:
     if scorer.name == logprob.KIND:
         rows = [logprob.signals(stage.tokens()) for stage in stages if stage.logprobs]
         good = np.array([value for stage, value in zip(stages, outcomes.as_good, strict=True) if stage.logprobs])

@@ -28,7 +28,7 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Stage(Row):
+class RecordedStage(Row):
     """What one pool answered.
 
     `scores`: permille by scorer name, what asking that scorer cost and how long it took, and a digest of its config;
@@ -56,7 +56,7 @@ class Stage(Row):
         return tuple(TokenLogprobs(logprob, top) for logprob, top in zip(logprobs, tops, strict=False))
 
 
-class Entry(Row):
+class RecordedRequest(Row):
     """One request. `action` is the pool whose answer was given, `propensity` the chance with which that was so."""
 
     id: str
@@ -64,7 +64,7 @@ class Entry(Row):
     messages: tuple[dict[str, Any], ...] | None = None
     vector: tuple[float, ...] | None = None
     category: str | None = None
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    stages: Annotated[tuple[RecordedStage, ...], Field(min_length=1)]
     action: str | None = None
     propensity: Annotated[float, Field(gt=0, le=1)] | None = None
 
@@ -73,16 +73,16 @@ class Entry(Row):
         """What was asked, as scorers take it."""
         return Question(self.messages or ({"role": "user", "content": self.prompt or ""},))
 
-    def stage(self, pool: str) -> Stage | None:
+    def stage(self, pool: str) -> RecordedStage | None:
         """What the pool answered, if it was asked."""
         return next((stage for stage in self.stages if stage.pool == pool), None)
 
 
-def read_log(path: Path) -> list[Entry]:
+def read_log(path: Path) -> list[RecordedRequest]:
     """Every row of a log. Raises ConfigError with the row's number for one that does not fit, or a file that cannot
     be read.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[str, RecordedRequest] = {}
     lines: dict[str, int] = {}
     for number, raw in _rows(path):
         entry = entry_of(raw, f"{path}:{number}")
@@ -125,13 +125,13 @@ def _parquet(path: Path) -> Iterator[tuple[int, object]]:
         raise ConfigError(str(path), f"is not a Parquet file: {error}") from error
 
 
-def entry_of(raw: object, where: str) -> Entry:
+def entry_of(raw: object, where: str) -> RecordedRequest:
     """A row as it was read. Raises ConfigError that names the field."""
     if isinstance(raw, Mapping):
         # Parquet writes what is absent as null, in every row.
         raw = _without_nulls(raw)
     try:
-        return Entry.model_validate(raw)
+        return RecordedRequest.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(where, f"{format_path(first['loc'])}: {message_of(first)}") from error
@@ -147,13 +147,13 @@ def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def write_jsonl(path: Path, entries: Iterable[Entry]) -> None:
+def write_jsonl(path: Path, entries: Iterable[RecordedRequest]) -> None:
     """Write a log; what is not known is left out."""
     with path.open("wb") as file:
         for entry in entries:
             file.write(line_of(entry))
 
 
-def line_of(entry: Entry) -> bytes:
+def line_of(entry: RecordedRequest) -> bytes:
     """The entry as one line of JSON."""
     return orjson.dumps(entry.model_dump(exclude_none=True, exclude_defaults=True), option=orjson.OPT_APPEND_NEWLINE)

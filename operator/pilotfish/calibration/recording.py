@@ -20,7 +20,7 @@ from pilotfish.api.validation import format_path, message_of
 from pilotfish.base.errors import BadUpstream, ConfigError, ModelUnavailable, PilotfishError, RequestError
 from pilotfish.calibration.checks import Check, parse_check
 from pilotfish.calibration.judges import Judge
-from pilotfish.calibration.log import Entry, Row, Stage, line_of
+from pilotfish.calibration.log import RecordedRequest, RecordedStage, Row, line_of
 from pilotfish.calibration.offline_models import OfflineModels
 from pilotfish.calibration.resuming import log_so_far
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Question, TokenLogprobs, question_text
@@ -155,7 +155,7 @@ class Recorder:
     vectors_from: str | None = None
 
     def waiting(
-        self, prompts: Sequence[tuple[Prompt, Check | None]], before: Mapping[str, Entry]
+        self, prompts: Sequence[tuple[Prompt, Check | None]], before: Mapping[str, RecordedRequest]
     ) -> list[tuple[Prompt, Check | None]]:
         """Prompts for which the log lacks something. Raises ConfigError if a row has that id and another prompt, or if
         a pool whose answer has a quality would have to be asked again and nothing would judge the new answer.
@@ -173,7 +173,7 @@ class Recorder:
                 found.append((prompt, check))
         return found
 
-    def _keep_judged(self, entry: Entry) -> None:
+    def _keep_judged(self, entry: RecordedRequest) -> None:
         for stage in entry.stages:
             if stage.quality is not None and (lacks := self._unreadable(stage)):
                 text = (
@@ -181,17 +181,19 @@ class Recorder:
                 )
                 raise ConfigError("--out", f"{text}: add a `check` to the prompt, or use another file for --out")
 
-    def _unreadable(self, stage: Stage) -> str:
+    def _unreadable(self, stage: RecordedStage) -> str:
         """The field that the stage lacks for the remaining judges; empty if it lacks none."""
         missing = (judge for judge in self.judges if not judge.has_judged(stage))
         return next((lacks for judge in missing if (lacks := judge.lacks(stage))), "")
 
-    def _lacks(self, entry: Entry) -> bool:
+    def _lacks(self, entry: RecordedRequest) -> bool:
         held = {stage.pool for stage in entry.stages}
         judged = all(judge.has_judged(stage) for stage in entry.stages for judge in self.judges)
         return not held.issuperset(self.pools) or not judged or (self.vectors_from is not None and entry.vector is None)
 
-    async def entry(self, prompt: Prompt, check: Check | None, before: Entry | None = None) -> Entry:
+    async def entry(
+        self, prompt: Prompt, check: Check | None, before: RecordedRequest | None = None
+    ) -> RecordedRequest:
         """The finished row, with its previous fields. Raises RequestError if a pool cannot answer."""
         held = {stage.pool: stage for stage in before.stages} if before else {}
         stages = {pool: await self._stage(pool, prompt, check, held.get(pool)) for pool in self.pools}
@@ -206,7 +208,7 @@ class Recorder:
                 # These belong to the old answer.
                 update |= {"action": None, "propensity": None}
             return before.model_copy(update=update)
-        return Entry(
+        return RecordedRequest(
             id=prompt.id,
             prompt=prompt.prompt,
             messages=prompt.messages,
@@ -215,7 +217,7 @@ class Recorder:
             vector=vector,
         )
 
-    async def _stage(self, pool: str, prompt: Prompt, check: Check | None, held: Stage | None) -> Stage:
+    async def _stage(self, pool: str, prompt: Prompt, check: Check | None, held: RecordedStage | None) -> RecordedStage:
         """The recorded stage with the scores that it lacks; asked again if a judge needs a missing field."""
         readable = held is not None and not self._unreadable(held)
         stage = held if held is not None and readable else await self._answered(pool, prompt, check)
@@ -224,7 +226,7 @@ class Recorder:
                 stage = await self._judged(stage, prompt, judge)
         return stage
 
-    async def _answered(self, pool: str, prompt: Prompt, check: Check | None) -> Stage:
+    async def _answered(self, pool: str, prompt: Prompt, check: Check | None) -> RecordedStage:
         body = {
             "model": pool,
             "messages": prompt.conversation,
@@ -238,7 +240,7 @@ class Recorder:
         seconds = time.perf_counter() - started
         text, tokens = _read(answer)
         usage = answer.get("usage") or {}
-        return Stage(
+        return RecordedStage(
             pool=pool,
             answer=text,
             logprobs=tuple(token.logprob for token in tokens),
@@ -250,7 +252,7 @@ class Recorder:
             output_tokens=usage.get("completion_tokens"),
         )
 
-    async def _judged(self, stage: Stage, prompt: Prompt, judge: Judge) -> Stage:
+    async def _judged(self, stage: RecordedStage, prompt: Prompt, judge: Judge) -> RecordedStage:
         """The stage with the judge's score, and what asking it took."""
         tokens, name = stage.tokens(), judge.name
         update: dict[str, Any] = {"score_configs": {**stage.score_configs, name: digest_of(judge.named)}}
@@ -300,7 +302,7 @@ async def record(
     prompts: Sequence[tuple[Prompt, Check | None]],
     out: Path,
     *,
-    before: Mapping[str, Entry],
+    before: Mapping[str, RecordedRequest],
     at_once: int,
     on_progress: Callable[[Outcome], None],
 ) -> Outcome:

@@ -10,7 +10,7 @@ from pilotfish.base.arrays import Floats, Integers
 from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import check_sample, evaluate, score_all, scored
 from pilotfish.calibration.learning import not_learned_from
-from pilotfish.calibration.log import Entry
+from pilotfish.calibration.log import RecordedRequest
 from pilotfish.calibration.statistics.bounds import mean_interval
 from pilotfish.calibration.statistics.offpolicy import (
     Estimate,
@@ -57,7 +57,7 @@ class Replayed:
 
 
 def replay(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> Replayed:
     """Let the router decide on every request that has the answers of all of its pools and did not teach its scorers."""
     if not router.scorers:
@@ -76,7 +76,7 @@ def replay(
     )
 
 
-def _unscored(entries: Sequence[Entry], router: ModelRouter) -> Replayed:
+def _unscored(entries: Sequence[RecordedRequest], router: ModelRouter) -> Replayed:
     """Direct and Weighted: of a weighted router the mean over its coin, request by request."""
     pools, shares = router.strategy_pools, _shares(router)
     check_sample(entries, pools)
@@ -131,7 +131,7 @@ def _interval(values: Floats) -> Interval:
 
 
 def estimate(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> tuple[Estimate, ...]:
     """The router's mean quality from a log of single answers with propensities: IPS, self-normalised, doubly robust.
 
@@ -163,7 +163,7 @@ def estimate(
 
 
 def _chances(
-    entries: Sequence[Entry], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
+    entries: Sequence[RecordedRequest], router: ModelRouter, registry: Registry, artifacts: Mapping[int, bytes]
 ) -> tuple[Integers, Floats]:
     """Scores [n, k - 1] and the chance [n, k] with which the router takes each of its pools; not a number where it
     rests on the score of a stage that was not asked, or failed.
@@ -190,7 +190,7 @@ def _require_support(missing: float, requests: int, router: ModelRouter) -> None
         )
 
 
-def _quality(entry: Entry) -> float | None:
+def _quality(entry: RecordedRequest) -> float | None:
     stage = entry.stage(entry.action) if entry.action else None
     return stage.quality if stage else None
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import orjson
 
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibration.log import Entry, entry_of
+from pilotfish.calibration.log import RecordedRequest, entry_of
 
 SUFFIX = ".jsonl"
 _BEGINNING = b'{"id"'
 
 
-def log_so_far(path: Path) -> dict[str, Entry]:
+def log_so_far(path: Path) -> dict[str, RecordedRequest]:
     """The rows of the log by id; empty if the file does not exist.
 
     An incomplete last line, and rows that later rows replace, are removed from the file after all of it was read.
@@ -26,7 +26,7 @@ def log_so_far(path: Path) -> dict[str, Entry]:
     if last and not _cut_off(last):
         lines.append(last)
     kept: dict[str, bytes] = {}
-    entries: dict[str, Entry] = {}
+    entries: dict[str, RecordedRequest] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             entry = _entry(line, f"{path}:{number}")
@@ -48,7 +48,7 @@ def _cut_off(line: bytes) -> bool:
     return False
 
 
-def _entry(line: bytes, where: str) -> Entry:
+def _entry(line: bytes, where: str) -> RecordedRequest:
     try:
         raw = orjson.loads(line)
     except orjson.JSONDecodeError as error:

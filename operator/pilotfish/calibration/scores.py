@@ -1,7 +1,7 @@
 """Scores in a log: by the name of the scorer, with a digest of its config."""
 
 from pilotfish.api.strategy import Scorer
-from pilotfish.calibration.log import Stage
+from pilotfish.calibration.log import RecordedStage
 from pilotfish.plugin_api.settings import Settings, read_config
 from pilotfish.plugins.builtin.scorers import combined
 from pilotfish.plugins.score_digests import digests_of, is_without_digest
@@ -28,12 +28,12 @@ def asked_of(scorer: Scorer) -> tuple[Scorer, ...]:
     )
 
 
-def holds(stage: Stage, scorer: Scorer) -> bool:
+def holds(stage: RecordedStage, scorer: Scorer) -> bool:
     """Whether the log has this scorer's score."""
     return scorer.name in stage.scores and not is_of_another(stage, scorer)
 
 
-def is_of_another(stage: Stage, scorer: Scorer) -> bool:
+def is_of_another(stage: RecordedStage, scorer: Scorer) -> bool:
     """Whether the stage has a score of that name by a scorer with another config."""
     if scorer.name not in stage.scores:
         return False
@@ -41,7 +41,7 @@ def is_of_another(stage: Stage, scorer: Scorer) -> bool:
     return not is_without_digest(scorer) if digest is None else digest not in digests_of(scorer)
 
 
-def lacking(stage: Stage, scorers: tuple[Scorer, ...]) -> str:
+def lacking(stage: RecordedStage, scorers: tuple[Scorer, ...]) -> str:
     """The name of the first score that the log lacks, with the reason if it has one by another config."""
     first = next(scorer for scorer in scorers if not holds(stage, scorer))
     return f"scores.{first.name}{' by this config' + OF_ANOTHER if is_of_another(stage, first) else ''}"

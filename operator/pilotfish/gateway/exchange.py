@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pilotfish.gateway.adaptations.requests import RequestAdaptations
+from pilotfish.gateway.plugin_models import PluginModels
 from pilotfish.gateway.pool_calls import PoolCaller
 from pilotfish.gateway.records import RequestRecord
 from pilotfish.gateway.routes import Route
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.plugin_api.models import Models
+
+SCORERS = " scorers"
+"""The threads in which all scorers compute. No plugin has this name."""
 
 
 @dataclass(slots=True)
@@ -28,7 +32,9 @@ class Exchange:
 
     def scorer_models(self, roles: Mapping[str, str]) -> Models:
         """What a scorer may ask, recorded as this request's calls."""
-        return self.caller.models(roles, self.record.scorer_calls)
+        if self.adaptations:
+            return self.adaptations.models(SCORERS, roles, self.record.scorer_calls)
+        return PluginModels(self.caller, SCORERS, roles, self.record.scorer_calls)
 
     def close(self) -> None:
         """Stop what plugins still do for the request."""

@@ -11,6 +11,7 @@ from pilotfish.api import AdaptationPlugin
 from pilotfish.api.common import Model
 from pilotfish.api.strategy import Scorer
 from pilotfish.base.errors import ConfigError, PluginError
+from pilotfish.gateway.adaptations.guard import check_policy
 from pilotfish.gateway.prepared import PreparedAdaptations
 from pilotfish.plugin_api.adaptations import Adaptation
 from pilotfish.plugin_api.preparing import prepares
@@ -59,9 +60,10 @@ class PluginLoader:
 
     def adaptation(self, plugin: AdaptationPlugin, prepared: Path | None) -> Adaptation:
         """The adaptation of a manifest, with the folder that it prepared. Raises PluginError, also while it is not
-        prepared, and ConfigError for its config.
+        prepared, UnsafePolicy, and ConfigError for its config.
         """
         found = self._registry.load(ADAPTATIONS, plugin.spec.type)
+        check_policy(plugin, found)
 
         def load() -> Adaptation:
             return found.from_settings(Settings(plugin.spec.config, prepared=prepared))

@@ -10,7 +10,7 @@ from pilotfish.base.errors import BadRequest, ModelNotFound, ModelUnavailable, T
 from pilotfish.base.keys import Key
 from pilotfish.gateway import pooling
 from pilotfish.gateway.answer_reader import AnswerReader, GivenPieces
-from pilotfish.gateway.exchange import Exchange
+from pilotfish.gateway.exchange import SCORERS, Exchange
 from pilotfish.gateway.explain import explanation, plugin_answer
 from pilotfish.gateway.objectives import Objectives
 from pilotfish.gateway.planning import Planner
@@ -23,6 +23,7 @@ from pilotfish.gateway.stages import Taken, Uniform, run
 from pilotfish.gateway.wire.request import ClientRequest
 from pilotfish.plugin_api.adaptations import Answered
 from pilotfish.routing.limits import RateLimit
+from pilotfish.routing.plan import Plan
 from pilotfish.routing.snapshot import Snapshot
 from pilotfish.telemetry import genai
 
@@ -59,6 +60,7 @@ class Pipeline:
             kept[key] = self.limits.get(key) or RateLimit(limits.requests_per_minute, limits.tokens_per_minute, now)
             kept[key].configure(limits.requests_per_minute, limits.tokens_per_minute, now)
         self.limits = kept
+        self.pools.threads.keep({SCORERS, *(plugin.name for plugin in snapshot.plugins.values())})
 
     def route(self, model: str) -> Route:
         """The route of a served name.
@@ -92,7 +94,7 @@ class Pipeline:
         exchange = self._exchange(request, route, incoming, parent)
         try:
             plan = await self.planner.plan(exchange)
-            given = await self._on_request(exchange)
+            given = await self._on_request(exchange, plan)
             with given or await run(exchange, plan, self.uniform) as taken:
                 await send(exchange, taken)
             if self.request_log and exchange.record.stages:
@@ -141,7 +143,7 @@ class Pipeline:
         exchange = self._exchange(request, route, incoming, parent)
         try:
             plan = await self.planner.plan(exchange, explore=False)
-            given = await self._on_request(exchange)
+            given = await self._on_request(exchange, plan)
             return await explanation(exchange, plan) if given is None else plugin_answer(exchange)
         finally:
             exchange.close()
@@ -157,10 +159,11 @@ class Pipeline:
             )
         return limit
 
-    async def _on_request(self, exchange: Exchange) -> Taken | None:
+    async def _on_request(self, exchange: Exchange, plan: Plan) -> Taken | None:
         """Apply the route's adaptations to the request. Returns an answer where a plugin answered."""
         if exchange.adaptations is None:
             return None
+        exchange.adaptations.plan(plan)
         chain = exchange.adaptations.outer
         result = await chain.on_request(exchange.request)
         if isinstance(result, Answered):

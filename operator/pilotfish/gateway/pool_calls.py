@@ -1,22 +1,19 @@
 """Calls to pools on behalf of one request, and what they took: a span, time, tokens, cost and errors of each."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
-import orjson
 from opentelemetry.trace import Span, SpanKind
 
 from pilotfish.base.clock import Clock
-from pilotfish.base.errors import BadUpstream, ModelUnavailable, PluginFailed, RequestError, RequestRefused
+from pilotfish.base.errors import ModelUnavailable, PluginFailed, RequestError, RequestRefused
 from pilotfish.base.keys import Key
 from pilotfish.gateway.adaptations.guard import PluginGuard
-from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces
 from pilotfish.gateway.holding import HeldRequests
 from pilotfish.gateway.records import Cost, StageRecord
-from pilotfish.gateway.wire.upstream import Chunk, choice_text, parse_object, parse_whole, read_usage
+from pilotfish.gateway.threads import PluginThreads
 from pilotfish.routing.cascade import Decision, Ground, Verdict
 from pilotfish.routing.cost import stage_cost, stage_energy
 from pilotfish.routing.snapshot import PoolView, Snapshot
@@ -40,6 +37,7 @@ class Pools:
     in_flight: Counter[Key] = field(default_factory=Counter)
     held: HeldRequests = field(init=False)
     guard: PluginGuard = field(init=False)
+    threads: PluginThreads = field(default_factory=PluginThreads)
 
     def __post_init__(self) -> None:
         self.held = HeldRequests(self.clock)
@@ -83,10 +81,6 @@ class PoolCaller:
         if view.can_answer:
             return view
         raise ModelUnavailable(f"pool {name!r} is {view.state.value}: {view.reason or 'no replica answers yet'}")
-
-    def models(self, roles: Mapping[str, str], calls: list[StageRecord]) -> "PluginModels":
-        """What a scorer or plugin may ask, from the pool of each role. Every call is added to `calls`."""
-        return PluginModels(self, roles, calls)
 
     def begin(self, record: StageRecord, operation: str) -> "PoolCall":
         """A call to the pool that `record` names, to be closed. Raises ModelUnavailable where it cannot answer."""
@@ -188,88 +182,6 @@ class PoolCall:
         metrics.tokens.labels(record.pool, "output").inc(record.usage.completion_tokens or 0)
         if self._span.is_recording():
             self._span.set_attributes(_attributes(record))
-
-
-@dataclass
-class PluginModels:
-    """`Models` of the plugin API, over pools. Every call is added to `calls` when it begins."""
-
-    caller: PoolCaller
-    roles: Mapping[str, str]
-    calls: list[StageRecord]
-
-    async def complete(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Chunk:
-        """One chat completion."""
-        raw = await self._ask(role, "/chat/completions", {**parameters, "messages": list(messages)})
-        return parse_whole(raw)
-
-    async def embed(self, role: str, texts: Sequence[str]) -> list[list[float]]:
-        """Vectors, one for each string."""
-        answer = parse_object(await self._ask(role, "/embeddings", {"input": list(texts)}))
-        return [row["embedding"] for row in _rows(answer, len(texts))]
-
-    async def score(self, role: str, query: str, texts: Sequence[str]) -> list[float]:
-        """Relevance of each string to the query."""
-        answer = parse_object(await self._ask(role, "/score", {"text_1": query, "text_2": list(texts)}))
-        return [float(row["score"]) for row in _rows(answer, len(texts))]
-
-    async def stream(self, role: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> AsyncIterator[str]:
-        """The text of one chat completion as it arrives."""
-        options = {**parameters, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True}}
-        record = self._record(role)
-        with self.caller.begin(record, "chat") as call:
-            reply = await call.post("/chat/completions", orjson.dumps({**options, "model": call.view.model}))
-            answer = AnswerReader(StreamedPieces(reply, parse=True))
-            try:
-                while piece := await answer.next():
-                    for chunk in piece.chunks or ():
-                        for choice in chunk["choices"][:1]:
-                            if text := choice_text(choice):
-                                yield text
-            finally:
-                record.usage = answer.usage
-
-    async def classify(self, role: str, texts: Sequence[str]) -> list[list[float]]:
-        """The probability of each label, for each string."""
-        answer = parse_object(await self._ask(role, "/classify", {"input": list(texts)}))
-        return [[float(value) for value in row["probs"]] for row in _rows(answer, len(texts))]
-
-    async def count_tokens(self, role: str, text: str) -> int:
-        """Tokens of the string, without special tokens."""
-        body = {"prompt": text, "add_special_tokens": False}
-        return int(parse_object(await self._ask(role, "/tokenize", body))["count"])
-
-    def has(self, role: str) -> bool:
-        """Whether the role has a pool."""
-        return role in self.roles
-
-    async def compute(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """The result of a function, computed in a thread."""
-        return await asyncio.to_thread(function, *arguments, **named)
-
-    async def _ask(self, role: str, path: str, body: Mapping[str, Any]) -> bytes:
-        record = self._record(role)
-        with self.caller.begin(record, path.rpartition("/")[2]) as call:
-            reply = await call.post(path, orjson.dumps({**body, "model": call.view.model}))
-            raw = await reply.read()
-            record.usage = read_usage(parse_object(raw)) or record.usage
-        return raw
-
-    def _record(self, role: str) -> StageRecord:
-        pool = self.roles.get(role)
-        if pool is None:
-            raise ModelUnavailable(f"poolRefs has no entry for the role {role!r}, which a plugin asks: add one")
-        record = StageRecord(pool)
-        self.calls.append(record)
-        return record
-
-
-def _rows(answer: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """One row of a pooling model's answer for each string, in order. Raises BadUpstream for another number."""
-    rows = sorted(answer.get("data") or (), key=lambda row: row["index"])
-    if len(rows) != count:
-        raise BadUpstream(f"the model server returned {len(rows)} results for {count} strings")
-    return rows
 
 
 def _attributes(record: StageRecord) -> dict[str, str | int | float | bool]:

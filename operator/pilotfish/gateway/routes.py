@@ -9,7 +9,7 @@ from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.api.modelrouter import ModelRouter
 from pilotfish.base.errors import ConfigError, PluginError
 from pilotfish.base.keys import Key
-from pilotfish.gateway.adaptations.guard import BoundAdaptation
+from pilotfish.gateway.adaptations.guard import BoundAdaptation, UnsafePolicy
 from pilotfish.gateway.judges import Judge, judge_of
 from pilotfish.gateway.loading import PluginLoader
 from pilotfish.gateway.usage_counters import UsageCounters
@@ -150,6 +150,8 @@ class RouteTable:
             try:
                 plugin = self._loader.adaptation(manifest, snapshot.prepared.get(manifest.key))
                 yield BoundAdaptation.of(manifest, plugin)
+            except UnsafePolicy as error:
+                raise PluginError(f"plugin {manifest.name!r}: {error}") from error
             except (ConfigError, PluginError) as error:
                 if manifest.spec.failure_policy is FailurePolicy.FAIL:
                     raise PluginError(f"plugin {manifest.name!r}: {error}") from error

@@ -124,6 +124,7 @@ class GatewayServer:
             self._following.cancel()
             await asyncio.wait({self._following})
         await self._servers.close()
+        self._pools.threads.keep(())
         await asyncio.to_thread(self._tracing.shutdown)
         if self._request_log:
             await asyncio.to_thread(self._request_log.close)

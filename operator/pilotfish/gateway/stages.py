@@ -13,12 +13,14 @@ from typing import Self, TypeVar
 
 from pilotfish.api.strategy import Streaming
 from pilotfish.base.errors import DeadlineExceeded, ModelUnavailable, PluginFailed, RequestError, RequestRefused
+from pilotfish.gateway.adaptations.chain import Chain
 from pilotfish.gateway.adaptations.guard import Escalated
-from pilotfish.gateway.answer_reader import AnswerReader, StreamedPieces, WholePiece
+from pilotfish.gateway.answer_reader import AnswerReader, GivenPieces, StreamedPieces, WholePiece
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.judges import Judge
 from pilotfish.gateway.pool_calls import PoolCall
 from pilotfish.gateway.records import StageRecord
+from pilotfish.plugin_api.adaptations import Answered
 from pilotfish.routing.cascade import Decision, Verdict, explored, rejected_by_plugin
 from pilotfish.routing.plan import Plan, Step
 
@@ -130,6 +132,7 @@ class StageRun:
         self._judge = judge
         self._call = call
         self._answer: AnswerReader | None = None
+        self._chain: Chain | None = None
         self.record = record
 
     @classmethod
@@ -144,6 +147,8 @@ class StageRun:
         if answer := self._answer:
             self._answer = None
             self.record.usage, self.record.answer = answer.usage, answer.text
+        if self._chain:
+            self._chain.drop()
         self._call.close(error)
 
     def __enter__(self) -> Self:
@@ -164,38 +169,50 @@ class StageRun:
         early = mode.streaming is Streaming.EARLY_EXIT
         streamed = request.stream or bool(judge and judge.incremental and early and request.can_be_streamed)
         answer = await self.ask(streamed=streamed)
-        if judge:
-            decision = await self._decide(judge, answer, early=early and streamed)
-            self.record.decision = explored(decision, self._exchange.route.exploration_permille, mode.uniform())
-            if self.record.decision.verdict is Verdict.REJECTED:
-                return None
-        return await self._taken(answer, escalates=mode.escalates)
-
-    async def _taken(self, answer: AnswerReader, *, escalates: bool) -> AnswerReader | None:
-        """The answer as plugins release it. None if one of them asks for the next pool's."""
-        stream = self._exchange.request.stream
-        adaptations = self._exchange.adaptations
-        if adaptations is None:
-            await answer.begin(whole=not stream)
-            return answer
-        adapted = adaptations.outer.on_answer(answer, streamed=stream, escalates=escalates)
         try:
-            await adapted.begin(whole=not stream)
+            return await self._taken(answer, mode, early=early and streamed)
         except Escalated as escalated:
             self.record.decision = rejected_by_plugin(self.record.decision)
             self.record.plugin, self.record.reason = escalated.plugin, escalated.reason
             self.record.notes = escalated.notes
             return None
-        adaptations.outer.take()
+
+    async def _taken(self, answer: AnswerReader, mode: _Mode, *, early: bool) -> AnswerReader | None:
+        """The answer as plugins release it. None if it was rejected. Raises Escalated."""
+        stream, judge = self._exchange.request.stream, self._judge
+        called = self._called(answer, escalates=mode.escalates)
+        if judge:
+            decision = await self._decide(judge, answer if judge.incremental else called, early=early)
+            self.record.decision = explored(decision, self._exchange.route.exploration_permille, mode.uniform())
+            if self.record.decision.verdict is Verdict.REJECTED:
+                return None
+        adaptations = self._exchange.adaptations
+        if adaptations is None:
+            await answer.begin(whole=not stream)
+            return answer
+        adapted = adaptations.outer.on_answer(called, streamed=stream, escalates=mode.escalates)
+        await adapted.begin(whole=not stream)
+        for chain in (self._chain, adaptations.outer):
+            if chain:
+                chain.take()
         return adapted
+
+    def _called(self, answer: AnswerReader, *, escalates: bool = False) -> AnswerReader:
+        """The answer as the plugins of scope CALL release it."""
+        if self._chain is None:
+            return answer
+        streamed = self._exchange.request.stream and (self._judge is None or self._judge.incremental)
+        return self._chain.on_answer(answer, streamed=streamed, escalates=escalates)
 
     async def explained(self) -> str:
         """The text of the whole answer. It is judged as a whole, and the decision is recorded."""
         answer = await self.ask(streamed=False)
+        called = self._called(answer)
         if self._judge:
-            self.record.decision = await self._decide(self._judge, answer, early=False)
-        await answer.begin(whole=True)
-        return answer.text or ""
+            judged = answer if self._judge.incremental else called
+            self.record.decision = await self._decide(self._judge, judged, early=False)
+        await called.begin(whole=True)
+        return called.text or ""
 
     async def ask(self, *, streamed: bool) -> AnswerReader:
         """Send the request to the pool."""
@@ -203,6 +220,13 @@ class StageRun:
         extra = judge.parameters(request) if judge else {}
         adaptations = self._exchange.adaptations
         adapted = adaptations is not None and adaptations.outer.handle_answers
+        if adaptations and (chain := adaptations.inner(view)):
+            self._chain = chain
+            asked = await chain.on_request(request)
+            if isinstance(asked, Answered):
+                self._answer = AnswerReader(GivenPieces(request, self.record.pool, asked.text))
+                return self._answer
+            request, adapted = asked, adapted or chain.handle_answers
         body = request.body_for(
             view.model,
             stream=streamed,

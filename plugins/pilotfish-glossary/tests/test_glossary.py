@@ -1,5 +1,8 @@
 """`glossary`: which terms a question mentions, what is added for them, and what documents may contain."""
 
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -8,10 +11,9 @@ from hypothesis import strategies as st
 
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.adaptations import Conversation
+from pilotfish.plugin_api.preparing import Document
 from pilotfish.plugin_api.settings import Settings
-from pilotfish.testing.adaptations import OnRequestContract
 from pilotfish.testing.models import StandInModels
-from pilotfish.testing.preparing import CheckedProgress, InMemoryDocuments, PreparingContract, StandInWorkspace
 from pilotfish_glossary import Glossary
 from pilotfish_glossary.documents import Columns, read_entries
 from pilotfish_glossary.entries import Entry
@@ -25,12 +27,6 @@ PLUS = {"term": "C++", "definition": "A language."}
 WHALE = {"term": "鯨", "definition": "A whale."}
 ENTRIES = [PTO, BANK_BY_WATER, BANK_OF_MONEY, IT, PLUS, WHALE]
 LINKER = Linker([Entry.model_validate(each) for each in ENTRIES])
-
-
-class TestContract(OnRequestContract, PreparingContract):
-    plugin = Glossary
-    settings = Settings({"entries": [{"term": "Australia", "definition": "A continent."}]})
-    documents = {"a.csv": b"term,definition\ncapital,Where the government is.", "b.yaml": b"word: A part of speech."}
 
 
 @pytest.mark.parametrize(
@@ -164,26 +160,49 @@ def test_a_document_that_is_not_valid_is_refused_by_path_and_place(
     assert refused.value.field == where
 
 
+@dataclass
+class Folder:
+    """`Documents` and `Workspace` of a test."""
+
+    contents: dict[str, bytes]
+    path: Path
+    previous: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def __iter__(self) -> Iterator[Document]:
+        for path, content in sorted(self.contents.items()):
+            yield Document("handbook", path, hashlib.sha256(content).hexdigest(), len(content))
+
+    def read(self, document: Document) -> bytes:
+        return self.contents[document.path]
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def write(self, name: str, content: bytes) -> None:
+        (self.path / name).write_bytes(content)
+
+
 async def test_entries_of_documents_are_used_once_they_are_prepared(tmp_path: Path) -> None:
-    documents = InMemoryDocuments({"terms.csv": CSV.encode(), "logo.png": b"\x89", "bank.yaml": b"bank: A bench."})
-    progress = CheckedProgress()
+    folder = Folder({"terms.csv": CSV.encode(), "logo.png": b"\x89", "bank.yaml": b"bank: A bench."}, tmp_path)
+    steps: list[tuple[int, int]] = []
     prepared = await glossary().prepare(
-        documents=documents, into=StandInWorkspace(tmp_path / "made"), models=StandInModels(), progress=progress
+        documents=folder, into=folder, models=StandInModels(), progress=lambda *step: steps.append(step[:2])
     )
     assert (prepared.documents, dict(prepared.details)) == (2, {"entries": 2, "skipped": 1})
-    assert progress.reports == [(1, 2, "bank.yaml"), (2, 2, "terms.csv")]
-    made = Glossary.from_settings(Settings({"entries": ENTRIES}, prepared=tmp_path / "made"))
+    assert steps == [(1, 2), (2, 2)]
+    made = Glossary.from_settings(Settings({"entries": ENTRIES}, prepared=tmp_path))
     rewritten = await made.on_request(conversation=asking("An agreed level of PTO"), models=StandInModels())
     assert rewritten is not None
     assert rewritten.notes == {"terms": {"SLA": "agreed level", "paid time off": "PTO"}}
 
 
 async def test_documents_without_an_entry_are_refused(tmp_path: Path) -> None:
-    documents, workspace = InMemoryDocuments({"a.md": b"# No table"}), StandInWorkspace(tmp_path / "made")
+    folder = Folder({"a.md": b"# No table"}, tmp_path)
     with pytest.raises(ConfigError, match=r"sources: no document has an entry: .*'term' and 'definition'"):
-        await glossary().prepare(
-            documents=documents, into=workspace, models=StandInModels(), progress=CheckedProgress()
-        )
+        await glossary().prepare(documents=folder, into=folder, models=StandInModels(), progress=lambda *_: None)
 
 
 @pytest.mark.parametrize(

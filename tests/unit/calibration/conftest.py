@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from pilotfish.calibration.log import Entry, Stage
+from pilotfish.calibration.log import RecordedRequest, RecordedStage
 from pilotfish.manifests import load
 
 ROUTERS = """
@@ -91,7 +91,7 @@ def make_log(count, seed=0):
         length = int(random.integers(20, 80))
         likely = np.minimum(-0.001, random.normal(level, 0.3, length))
         tops = tuple((float(value), math.log(max(1e-9, 1 - math.exp(value)))) for value in likely)
-        small = Stage(
+        small = RecordedStage(
             pool="small",
             answer="a",
             logprobs=tuple(float(value) for value in likely),
@@ -101,10 +101,10 @@ def make_log(count, seed=0):
             cost=0.001,
             seconds=0.5,
         )
-        large = Stage(pool="large", answer="b", quality=float(random.random() < 0.95), cost=0.02, seconds=3.0)
+        large = RecordedStage(pool="large", answer="b", quality=float(random.random() < 0.95), cost=0.02, seconds=3.0)
         words = "add two small numbers" if easy else "prove the deep theorem"
         prompt = f"Please {words} number {number}"
-        entries.append(Entry(id=str(number), prompt=prompt, stages=(small, large)))
+        entries.append(RecordedRequest(id=str(number), prompt=prompt, stages=(small, large)))
     return entries
 
 

@@ -9,7 +9,7 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.calibrate import calibrate
 from pilotfish.calibration.evaluate import evaluate
 from pilotfish.calibration.learning import train
-from pilotfish.calibration.log import Entry, Stage, write_jsonl
+from pilotfish.calibration.log import RecordedRequest, RecordedStage, write_jsonl
 from pilotfish.calibration.manifest import rewrite, to_yaml
 from pilotfish.calibration.replay import estimate, replay
 from pilotfish.calibration.statistics.choose import Goal, GoalType, Recommendation, choose
@@ -76,9 +76,9 @@ def sure_log(count, seed=0):
     for number, doubt in enumerate(doubts):
         right = random.random() < (0.99 if doubt < 3e-5 else 0.5)
         logprobs = tuple(np.log1p(-doubt * random.uniform(0.5, 1.5, 20)).tolist())
-        small = Stage(pool="small", logprobs=logprobs, quality=float(right), cost=0.001)
-        large = Stage(pool="large", quality=float(random.random() < 0.98), cost=0.02)
-        entries.append(Entry(id=str(number), prompt=f"number {number}", stages=(small, large)))
+        small = RecordedStage(pool="small", logprobs=logprobs, quality=float(right), cost=0.001)
+        large = RecordedStage(pool="large", quality=float(random.random() < 0.98), cost=0.02)
+        entries.append(RecordedRequest(id=str(number), prompt=f"number {number}", stages=(small, large)))
     return entries
 
 
@@ -312,7 +312,7 @@ def test_a_candidate_that_is_never_picked_is_left_out_of_the_manifest(tmp_path, 
     document = routers["picker"].to_manifest()
     candidates = document["spec"]["strategy"]["predictive"]["candidates"]
     candidates.insert(1, {"poolRef": {"name": "useless"}, "thresholdPermille": 500})
-    useless = Stage(pool="useless", answer="c", quality=0.0, cost=0.5, seconds=1.0)
+    useless = RecordedStage(pool="useless", answer="c", quality=0.0, cost=0.5, seconds=1.0)
     entries = [entry.model_copy(update={"stages": (*entry.stages, useless)}) for entry in log]
     router = type(routers["picker"]).model_validate(document)
     found = calibrate(entries, router, Goal(GoalType.QUALITY_LOSS, 0.1, 0.9), REGISTRY, artifacts={})

@@ -7,12 +7,15 @@ import pytest
 from pyarrow import parquet
 
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibration.log import Entry, Stage, read_log, write_jsonl
+from pilotfish.calibration.log import RecordedRequest, RecordedStage, read_log, write_jsonl
 
-ENTRY = Entry(
+ENTRY = RecordedRequest(
     id="1",
     prompt="Hello?",
-    stages=(Stage(pool="small", answer="hi", logprobs=(-0.5, -math.inf), quality=1.0), Stage(pool="large")),
+    stages=(
+        RecordedStage(pool="small", answer="hi", logprobs=(-0.5, -math.inf), quality=1.0),
+        RecordedStage(pool="large"),
+    ),
     action="small",
     propensity=0.9,
 )

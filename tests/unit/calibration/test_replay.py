@@ -14,7 +14,7 @@ from pilotfish.base.errors import ConfigError
 from pilotfish.calibration.evaluate import score_all
 from pilotfish.calibration.judges import judges_of
 from pilotfish.calibration.learning import train
-from pilotfish.calibration.log import Stage, write_jsonl
+from pilotfish.calibration.log import RecordedStage, write_jsonl
 from pilotfish.calibration.replay import estimate, replay
 from pilotfish.calibration.scores import asked_of, holds
 from pilotfish.cli.main import application
@@ -252,7 +252,7 @@ def test_a_recorded_score_counts_for_every_config_that_means_the_same(config, he
 
     def stage(recorded):
         configs = {} if recorded is None else {"logprob": raw_digest(recorded)}
-        return Stage(pool="small", scores={"logprob": 998}, score_configs=configs)
+        return RecordedStage(pool="small", scores={"logprob": 998}, score_configs=configs)
 
     assert [recorded for recorded in held + refused if holds(stage(recorded), scorer)] == held
 

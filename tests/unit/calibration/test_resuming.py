@@ -3,12 +3,12 @@
 import pytest
 
 from pilotfish.base.errors import ConfigError
-from pilotfish.calibration.log import Entry, Stage, line_of, read_log
+from pilotfish.calibration.log import RecordedRequest, RecordedStage, line_of, read_log
 from pilotfish.calibration.resuming import log_so_far
 
-FIRST = Entry(id="1", prompt="Hello?", stages=(Stage(pool="small", answer="hi"),))
+FIRST = RecordedRequest(id="1", prompt="Hello?", stages=(RecordedStage(pool="small", answer="hi"),))
 SECOND = FIRST.model_copy(update={"id": "2"})
-MORE = FIRST.model_copy(update={"stages": (*FIRST.stages, Stage(pool="large", answer="hi"))})
+MORE = FIRST.model_copy(update={"stages": (*FIRST.stages, RecordedStage(pool="large", answer="hi"))})
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ from typing import Any, Protocol, Self, TypeVar
 import orjson
 from opentelemetry.trace import Span
 
-from pilotfish.base.errors import PluginFailed, RequestRefused
+from pilotfish.base.errors import BadRequest, PluginFailed, RequestRefused
 from pilotfish.gateway.adaptations.answers import AdaptedPieces
 from pilotfish.gateway.adaptations.guard import BoundAdaptation, Fault, Hook, PluginFault, PluginGuard, checked_message
 from pilotfish.gateway.adaptations.links import Adapter, AnswerState, Observer, link_of
 from pilotfish.gateway.adaptations.notes import Notes
 from pilotfish.gateway.answer_reader import AnswerReader
 from pilotfish.gateway.records import RequestRecord
-from pilotfish.plugin_api.adaptations import Answered, Channel, Conversation, OnAnswer, Refused, Rewritten
+from pilotfish.gateway.wire.strings import Strings
+from pilotfish.plugin_api.adaptations import Answered, CalledPool, Channel, Conversation, OnAnswer, Refused, Rewritten
 from pilotfish.plugin_api.models import Models
 
 ADDED_BYTES = 4 * 1024 * 1024
@@ -30,6 +31,14 @@ class Asked(Protocol):
     @property
     def conversation(self) -> Conversation:
         """What an adaptation sees."""
+
+    @property
+    def answerable(self) -> bool:
+        """Whether a string can be the answer."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Parameters that an adaptation does not see."""
 
     def rewritten(self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None) -> Self:
         """The same with other messages."""
@@ -52,7 +61,7 @@ class Applied:
 class Chain:
     """Adaptations on one conversation, in the router's order. `models` and `span` are those of one adaptation.
 
-    `see` completes what an adaptation sees of a conversation.
+    `see` completes what an adaptation sees of a conversation. `pool` is that of one call, for the scope CALL.
     """
 
     adaptations: Sequence[BoundAdaptation]
@@ -61,6 +70,7 @@ class Chain:
     models: Callable[[BoundAdaptation], Models]
     span: Callable[[BoundAdaptation], AbstractContextManager[Span]]
     see: Callable[[Conversation], Conversation]
+    pool: CalledPool | None = None
     _applied: list[Applied] = field(default_factory=list)
     _open: list[AdaptedPieces] = field(default_factory=list)
 
@@ -75,6 +85,8 @@ class Chain:
         Raises RequestRefused where a plugin refuses, PluginFailed where a plugin fails whose failurePolicy is Fail.
         """
         for adaptation in self.adaptations:
+            if adaptation.protects and (self.pool is None or self.pool.external):
+                _check_shown(request)
             try:
                 result = await self.guard.call(adaptation, Hook.ON_REQUEST, partial(self._asked, adaptation, request))
             except PluginFailed as error:
@@ -86,6 +98,13 @@ class Chain:
                 return result
             request = result
         return request
+
+    async def on_strings(self, strings: Strings) -> Strings:
+        """What a pool embeds, scores, classifies or counts. Raises as `on_request` does."""
+        result = await self.on_request(strings)
+        if isinstance(result, Answered):
+            raise TypeError("a plugin answered a call for numbers")
+        return result
 
     async def _asked(self, adaptation: BoundAdaptation, request: AnyAsked) -> AnyAsked | Answered:
         """The request after one adaptation, or its answer."""
@@ -99,7 +118,7 @@ class Chain:
             case Refused():
                 notes.add(adaptation.name, result.notes)
                 raise RequestRefused(checked_message(result.message))
-            case Answered():
+            case Answered() if request.answerable:
                 _check_answer(result)
                 notes.add(adaptation.name, result.notes)
                 return result
@@ -151,6 +170,14 @@ class Chain:
             models=self.models(applied.adaptation),
             channel=channel,
         )
+
+
+def _check_shown(request: Asked) -> None:
+    """Raises BadRequest for a request that has strings which a plugin that protects would not see."""
+    if request.hidden:
+        name = request.hidden[0]
+        text = "one string" if name == "prompt" else "absent"
+        raise BadRequest(f"`{name}` must be {text}, because a plugin of this model protects requests", param=name)
 
 
 def _check_answer(answered: Answered) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pilotfish.api import AdaptationPlugin
 from pilotfish.api.adaptationplugin import FailurePolicy
-from pilotfish.base.errors import ConfigError, PluginFailed, RequestError, RequestRefused
+from pilotfish.base.errors import PluginError, PluginFailed, RequestError, RequestRefused
 from pilotfish.plugin_api.adaptations import Adaptation, Declaration, Escalate, OnAnswer, OnRequest
 from pilotfish.telemetry.metrics import GatewayMetrics
 
@@ -88,13 +88,14 @@ class BoundAdaptation:
     def of(cls, manifest: AdaptationPlugin, plugin: Adaptation) -> Self:
         """The adaptation of a loaded plugin.
 
-        Raises ConfigError for a plugin that protects where its failure would be ignored, and for a wrong declaration.
+        Raises UnsafePolicy for a plugin that protects where its failure would be ignored, and PluginError for a wrong
+        declaration.
         """
+        check_policy(manifest, plugin)
         try:
             declaration = Declaration.of(plugin)
         except TypeError as error:
-            raise ConfigError("spec.type", f"the plugin {manifest.spec.type} is not valid: {error}") from error
-        check_policy(manifest, declaration)
+            raise PluginError(f"the plugin {manifest.spec.type} is not valid: {error}") from error
         asked = plugin if isinstance(plugin, OnRequest) else None
         return cls(manifest, declaration, asked, plugin if isinstance(plugin, OnAnswer) else None)
 
@@ -124,12 +125,15 @@ class BoundAdaptation:
         return {ref.role: ref.name for ref in self.manifest.spec.pool_refs}
 
 
-def check_policy(manifest: AdaptationPlugin, declaration: Declaration) -> None:
-    """Raises ConfigError for a plugin that protects where its failure would be ignored."""
-    if declaration.protects and manifest.spec.failure_policy is FailurePolicy.IGNORE:
-        raise ConfigError(
-            "spec.failurePolicy",
-            f"the plugin {manifest.spec.type} protects, so requests must not be answered without it: set Fail",
+class UnsafePolicy(PluginError):
+    """The failurePolicy of a plugin that protects is Ignore: its router must not answer."""
+
+
+def check_policy(manifest: AdaptationPlugin, plugin: object) -> None:
+    """Raises UnsafePolicy for a plugin that protects where its failure would be ignored. `plugin`: or its class."""
+    if getattr(plugin, "protects", False) and manifest.spec.failure_policy is FailurePolicy.IGNORE:
+        raise UnsafePolicy(
+            f"spec.failurePolicy: {manifest.spec.type} protects, so no request may be answered without it: set Fail"
         )
 
 

@@ -20,6 +20,9 @@ MAX_ANSWERS = 1024
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of OpenAI's completions API where the client names none."""
 
+HIDDEN = ("suffix", "functions", "prediction", "documents")
+"""Parameters with strings that are no message and no tool."""
+
 NOT_STREAMED = frozenset({"tools", "functions", "prompt_logprobs", "use_beam_search", "best_of"})
 """Parameters for which engines return other answers streamed than whole, or return only whole answers."""
 
@@ -147,6 +150,18 @@ class ClientRequest:
             stream=self.stream,
             max_tokens=self.max_tokens,
         )
+
+    @property
+    def answerable(self) -> bool:
+        """Whether a string can be the answer."""
+        return True
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Parameters whose strings are not in `conversation`."""
+        named = tuple(name for name in HIDDEN if self.body.get(name))
+        whole = self.task is Task.CHAT or isinstance(self.body["prompt"], str)
+        return named if whole else ("prompt", *named)
 
     def rewritten(
         self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None
