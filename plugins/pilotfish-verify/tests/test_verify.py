@@ -159,6 +159,7 @@ UNCHECKED = (
     "```sh\nrm -rf 12345 everything dangerous\n```\n",
     "The passages do not contain an answer about parental leave. ",
     "Great question! ",
+    "I don't know how many days a manager gets each year. ",
 )
 
 
@@ -167,6 +168,13 @@ async def test_code_abstentions_and_short_sentences_are_not_checked(unchecked):
     found = await results(opened({"action": "Refuse"}), unchecked)
     assert "".join(each.text for each in found) == unchecked
     assert found[-1].notes["checked"] == 0
+
+
+async def test_a_negation_is_checked_and_a_citation_is_no_number():
+    found = await results(opened({"action": "Refuse"}), "Managers do not receive another 12 holidays. ")
+    assert isinstance(found[-1], Refused)
+    (*_, last) = await results(opened({"noteAll": True}), "Employees get 28 days of paid leave [7, 9].")
+    assert last.notes["sentences"][0]["signals"] == {"words": 1, "pairs": 1, "numbers": 1}
 
 
 async def test_without_context_or_for_tools_no_answer_is_handled():

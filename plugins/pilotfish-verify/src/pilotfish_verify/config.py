@@ -11,10 +11,13 @@ from pilotfish.api.common import Model, Permille
 
 Weight = Annotated[int, Field(strict=True, ge=-100_000, le=100_000)]
 
+_SOURCES = r"\b(passages?|context|sources?|documents?|information)\b"
+_NEGATION = r"(\b(no|not|none|cannot)|n['\u2019]t)\b"
 ABSTENTION = (
-    r"\b(no|not|cannot|can't|don't|doesn't|didn't|isn't|aren't)\b.{0,80}"
-    r"\b(answer|contain|find|found|information|know|mention|provide|say|specif|state)"
+    rf"{_SOURCES}.{{0,60}}{_NEGATION}|{_NEGATION}.{{0,60}}{_SOURCES}"
+    r"|\bI (do not|don['\u2019]t|cannot|can['\u2019]t) (know|answer|find|say)\b"
 )
+"""Finds sentences such as "The passages do not contain an answer."."""
 
 
 class Action(StrEnum):

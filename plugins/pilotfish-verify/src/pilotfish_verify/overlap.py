@@ -16,6 +16,7 @@ NAME_FACTOR = 1.5
 NEAR = 3
 """Two content words are a pair of the passage if at most this many steps lie between them there."""
 
+_CITATION = re.compile(r"\[\d+(?:\s*[,-]\s*\d+)*\]")
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 _ENDINGS = ("ing", "ies", "ed", "es", "ly", "s")
 _COMMON = re.compile(
@@ -39,9 +40,9 @@ class Word:
 
 
 def content_words(text: str) -> list[Word]:
-    """The words in the text, in order, without the most common ones."""
+    """The words in the text, in order, without the most common ones and without citations such as [1]."""
     words = []
-    for found in _WORD.finditer(text):
+    for found in _WORD.finditer(_CITATION.sub("", text)):
         word, lower = found.group(), found.group().lower()
         if word[0].isdigit():
             words.append(Word(word.replace(",", ""), NUMBER_WEIGHT, number=True))
