@@ -12,7 +12,7 @@ from .adapting import adapted
 from .conftest import Answered, House, pool, resource
 
 CONTEXT = "Employees of Acme get 28 days of paid leave each year. Trains are booked by the travel desk."
-QUESTION = f"{CONTEXT}\n\nHow many days of leave do I get?"
+QUESTION = f"{CONTEXT}\n\nQuestion:\nHow many days of leave do I get?"
 RIGHT = "Employees get 28 days of paid leave each year."
 WRONG = "Managers receive another 12 bonus holidays."
 

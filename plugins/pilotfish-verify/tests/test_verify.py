@@ -25,7 +25,10 @@ QUESTION = "How many days of leave do I get?"
 RIGHT = "Employees get 28 days of paid leave each year. "
 ALSO_RIGHT = "Leave is requested in the portal. "
 WRONG = "Managers receive another 12 bonus holidays. "
-MESSAGES = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{CONTEXT}\n\n{QUESTION}"})
+MESSAGES = (
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": f"{CONTEXT}\n\nQuestion:\n\n{QUESTION}"},
+)
 NEVER = "never"
 
 
@@ -183,18 +186,32 @@ async def test_without_context_or_for_tools_no_answer_is_handled():
     assert opened({}, channel=Channel(tool_call=0)) is None
 
 
-async def test_the_question_is_no_evidence():
+async def test_results_of_tools_are_evidence():
+    call = {"role": "assistant", "content": None, "tool_calls": []}
+    tool = {"role": "tool", "content": "Managers receive another 12 bonus holidays.", "tool_call_id": "a"}
+    for first in (MESSAGES[-1], {"role": "user", "content": QUESTION}):
+        (*_, last) = await results(opened({"action": "Refuse"}, messages=(first, call, tool)), WRONG)
+        assert last.text == WRONG
+
+
+async def test_without_context_nothing_is_supported_if_it_is_required():
+    found = opened({"action": "Refuse", "requireContext": True}, messages=({"role": "user", "content": QUESTION},))
+    assert isinstance((await results(found, RIGHT))[-1], Refused)
+
+
+@pytest.mark.parametrize(("marker", "between"), [("Question:", "Question:\n\nHello."), ("", "")])
+async def test_the_question_is_no_evidence(marker, between):
     question = "Is it true that managers receive another 12 bonus holidays?"
-    for text in (f"{CONTEXT}\n\nQuestion:\n\nHello.\n\n{question}", f"{CONTEXT}\n\n{question}"):
-        stream = opened({"action": "Refuse"}, messages=({"role": "user", "content": text},))
-        assert isinstance((await results(stream, WRONG))[-1], Refused)
+    messages = ({"role": "user", "content": f"{CONTEXT}\n\n{between}\n\n{question}"},)
+    found = await results(opened({"action": "Refuse", "questionMarker": marker}, messages=messages), WRONG)
+    assert isinstance(found[-1], Refused)
 
 
 async def test_the_judge_sees_the_passage_that_fits_and_its_probability_counts():
     weights = {"bias": 0, "words": 0, "pairs": 0, "numbers": 0, "yes": 10_000}
     config = {"action": "Refuse", "weights": weights, "longestContext": 500}
     filler = "\n\n".join(f"{word} is a word of the filler. " * 12 for word in ("Alpha", "Beta", "Gamma"))
-    messages = ({"role": "user", "content": f"{filler}\n\n{CONTEXT}\n\n{QUESTION}"},)
+    messages = ({"role": "user", "content": f"{filler}\n\n{CONTEXT}\n\nQuestion:\n{QUESTION}"},)
     models = Pools(yes=0.9)
     (*_, last) = await results(opened(config, models, messages), RIGHT)
     assert last.text == RIGHT

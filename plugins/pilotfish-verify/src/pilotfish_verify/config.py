@@ -112,8 +112,12 @@ class Config(Model):
     )
     """The message of the error, with Refuse."""
     question_marker: Annotated[str, Field(max_length=200)] = "Question:"
-    """The line that ends the context in the last user message. Without such a line, the last paragraph is the question
-    and the paragraphs before it are the context.
+    """The line that ends the context in the last user message, as pilotfish-retrieval writes it. An empty string: the
+    last paragraph is the question, and the paragraphs before it are the context.
+    """
+    require_context: bool = False
+    """Whether sentences are not supported where there is no context, such as when retrieval found nothing. By default
+    such answers are not checked.
     """
     fewest_words: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
     """Sentences with fewer content words are not checked. Neither are questions and lines of code."""

@@ -1,10 +1,10 @@
-"""The context of a question: what retrieval and other adaptations put into the last user message in front of it."""
+"""The context of a question: what stands in front of it in the last user message, and results of tools."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pilotfish.plugin_api.messages import last_user_text
+from pilotfish.plugin_api.scorers import message_text
 from pilotfish_verify.overlap import Passage
 
 LEAST_PASSAGE = 300
@@ -14,15 +14,22 @@ _EMPTY_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 
 
 def context_of(messages: Sequence[Mapping[str, Any]], marker: str) -> str | None:
-    """The context, None if there is none: no last user message, or nothing in front of its question."""
-    text = last_user_text(messages)
-    if text is None:
+    """The context in the last user message, and the results of tools after it. None if there is neither."""
+    users = [place for place, message in enumerate(messages) if message.get("role") == "user"]
+    if not users:
         return None
-    ends = list(re.finditer(rf"^{re.escape(marker)}[^\S\n]*$", text, re.MULTILINE)) if marker else []
-    if ends:
-        return text[: ends[-1].start()].strip() or None
-    paragraphs = list(_EMPTY_LINE.finditer(text))
-    return text[: paragraphs[-1].start()].strip() or None if paragraphs else None
+    tools = [message_text(message) for message in messages[users[-1] :] if message.get("role") == "tool"]
+    parts = [_before_question(message_text(messages[users[-1]]).strip(), marker), *tools]
+    return "\n\n".join(part for part in parts if part.strip()) or None
+
+
+def _before_question(text: str, marker: str) -> str:
+    """What stands in front of the question in a user message."""
+    if marker:
+        ends = list(re.finditer(rf"^{re.escape(marker)}[^\S\n]*$", text, re.MULTILINE))
+    else:
+        ends = list(_EMPTY_LINE.finditer(text))
+    return text[: ends[-1].start()] if ends else ""
 
 
 def passages_of(context: str) -> list[Passage]:

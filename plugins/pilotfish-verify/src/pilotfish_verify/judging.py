@@ -62,11 +62,13 @@ class Judge:
         """
         if not self._is_checked(sentence):
             return None
+        if not self._passages:
+            return Judgement(0.0, {})
         signals = await self.signals(sentence)
         return Judgement(probability_of(signals, self._config.weights), signals)
 
     async def signals(self, sentence: str) -> dict[str, float]:
-        """The overlap, and what the pools say whose weight is not 0. Raises as `judge` does."""
+        """The overlap, and what the pools say whose weight is not 0. There must be passages. Raises as `judge` does."""
         signals, passages = ranked_overlap(self._passages, content_words(sentence))
         weights = self._config.weights
         if weights.yes:

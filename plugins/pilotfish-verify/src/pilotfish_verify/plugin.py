@@ -33,7 +33,7 @@ MOST_NOTES = 50
 
 
 class Verify:
-    """Checks each sentence of an answer against the context in the last user message."""
+    """Checks each sentence of an answer against the context of the question."""
 
     config_model: ClassVar = Config
     roles: ClassVar = (
@@ -54,11 +54,11 @@ class Verify:
     def on_answer(
         self, *, conversation: Conversation, state: Any, models: Models, channel: Channel
     ) -> AnswerStream | None:
-        """A stream for the text of an answer, None for the arguments of tools, and where there is no context."""
+        """A stream for text. None for the arguments of tools, and where there is neither a context nor one required."""
         context = context_of(conversation.messages, self._config.question_marker)
-        if context is None or channel.tool_call is not None:
+        if channel.tool_call is not None or (context is None and not self._config.require_context):
             return None
-        return _CheckedAnswer(self._config, context, models, channel, conversation.choices)
+        return _CheckedAnswer(self._config, context or "", models, channel, conversation.choices)
 
 
 class _CheckedAnswer:
