@@ -138,3 +138,23 @@ def test_an_image_is_named_by_digest_tag_or_the_charts_version(image: dict[str, 
 def test_the_charts_version_is_the_packages() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == pilotfish.__version__
+
+
+def test_extra_plugins_are_installed_for_every_process_that_loads_plugins() -> None:
+    volume = {"persistentVolumeClaim": {"claimName": "ours", "readOnly": True}}
+    manifests = render(values={"webhook": {"enabled": True}, "plugins": {"extra": {"volume": volume}}})
+    for component in ("operator", "gateway", "webhook"):
+        pod = pick(manifests, "Deployment", f"pilotfish-{component}")["spec"]["template"]["spec"]
+        (init,), (container,) = pod["initContainers"], pod["containers"]
+        assert init["image"] == container["image"]
+        assert init["securityContext"] == container["securityContext"]
+        assert {"name": "PYTHONPATH", "value": "/plugins"} in container["env"]
+        volumes = {each["name"]: each for each in pod["volumes"]}
+        assert volumes["wheels"] == {"name": "wheels", **volume}
+        for each in (init, container):
+            assert {mount["name"] for mount in each["volumeMounts"]} <= set(volumes)
+
+
+def test_without_extra_plugins_there_is_no_init_container(plain: list[dict[str, Any]]) -> None:
+    for component in ("operator", "gateway", "webhook"):
+        assert "initContainers" not in pick(plain, "Deployment", f"pilotfish-{component}")["spec"]["template"]["spec"]

@@ -92,6 +92,7 @@ OTHER: dict[Path, Any] = {
     ("webhook", "certificate", "issuer", "kind"): "ClusterIssuer",
     ("webhook", "env"): [{"name": "OTHER", "value": "1"}],
     ("webhook", "tolerations"): [{"key": "other"}],
+    ("plugins", "extra", "volume"): {"configMap": {"name": "plugins"}},
     ("operator", "env"): [{"name": "OTHER", "value": "1"}],
     ("gateway", "env"): [{"name": "OTHER", "value": "1"}],
     ("operator", "tolerations"): [{"key": "other"}],
@@ -111,6 +112,7 @@ _CERT_MANAGER = {"type": "CertManager", "issuer": {"name": "ours"}}
 WITH: dict[Path, dict[str, Any]] = {
     ("gateway", "autoscaling"): {"gateway": {"autoscaling": {"enabled": True}}},
     ("gateway", "apiKeysSecret", "key"): {"gateway": {"apiKeysSecret": {"name": "keys"}}},
+    ("plugins", "extra", "requirements"): {"plugins": {"extra": {"volume": {"configMap": {"name": "plugins"}}}}},
     ("telemetry", "samplingRatio"): {"telemetry": {"otlpEndpoint": "http://collector:4318"}},
     ("serviceMonitor",): {"serviceMonitor": {"enabled": True}},
     ("webhook", "certificate", "issuer"): {"webhook": {"enabled": True, "certificate": _CERT_MANAGER}},

@@ -72,6 +72,48 @@ capabilities:
 {{- end }}
 {{- end -}}
 
+{{/* Installs plugins that are not in the image. pip finds nothing but the volume's wheels, and checks their hashes. */}}
+{{- define "pilotfish.pluginsInit" -}}
+{{- if .Values.plugins.extra.volume }}
+initContainers:
+  - name: plugins
+    image: {{ include "pilotfish.image" (dict "root" . "image" .Values.image) }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    command: [python3, -m, pip, install, --no-index, --no-deps, --no-cache-dir, --only-binary, ":all:", --require-hashes]
+    args: [--find-links, /wheels, --target, /plugins, --requirement, /wheels/{{ .Values.plugins.extra.requirements }}]
+    resources:
+      requests: {cpu: 50m, memory: 128Mi}
+      limits: {memory: 512Mi}
+    securityContext: {{- include "pilotfish.containerSecurityContext" . | nindent 6 }}
+    volumeMounts:
+      - {name: wheels, mountPath: /wheels, readOnly: true}
+      - {name: plugins, mountPath: /plugins}
+      - {name: tmp, mountPath: /tmp}
+{{- end }}
+{{- end -}}
+
+{{- define "pilotfish.pluginsEnv" -}}
+{{- if .Values.plugins.extra.volume }}
+- name: PYTHONPATH
+  value: /plugins
+{{- end }}
+{{- end -}}
+
+{{- define "pilotfish.pluginsMount" -}}
+{{- if .Values.plugins.extra.volume }}
+- {name: plugins, mountPath: /plugins, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "pilotfish.pluginsVolumes" -}}
+{{- with .Values.plugins.extra.volume }}
+- name: wheels
+  {{- toYaml . | nindent 2 }}
+- name: plugins
+  emptyDir: {}
+{{- end }}
+{{- end -}}
+
 {{/* Where a pod may be placed; takes the component's values. */}}
 {{- define "pilotfish.placement" -}}
 {{- with .nodeSelector }}
