@@ -9,6 +9,7 @@ import argparse
 from importlib import import_module
 
 SUBCOMMANDS = {
+    "guard": "plugins_guard",
     "prompting": "plugins_prompting",
     "redact": "plugins_redact",
     "rewrite": "plugins_rewrite",
