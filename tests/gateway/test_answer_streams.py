@@ -6,7 +6,11 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from typer.testing import CliRunner
 
+from pilotfish.cli.main import application
 from pilotfish.plugin_api.adaptations import (
     AnswerStream,
     Channel,
@@ -17,8 +21,10 @@ from pilotfish.plugin_api.adaptations import (
     OnRequest,
     Refused,
     Release,
+    Rewritten,
 )
 from pilotfish.plugin_api.models import Models
+from pilotfish.telemetry.tracing import Tracing
 from pilotfish.testing.stand_in_engine import Script
 
 from .adapting import Configured, adapted, install, plugin
@@ -74,6 +80,12 @@ class Bounded(Rewriting):
     hold_tokens: ClassVar = 2
 
 
+class Prefix(Configured):
+    async def on_request(self, *, conversation: Conversation, models: Models) -> Rewritten:
+        *before, last = conversation.messages
+        return Rewritten((*before, {**last, "content": f"kindly {last['content']}"}))
+
+
 class Gate(Rewriting):
     mode: ClassVar = Mode.GATE
 
@@ -84,6 +96,7 @@ class Observing(Rewriting):
 
 PLUGINS: Mapping[str, type[OnRequest] | type[OnAnswer]] = {
     "rewriting": Rewriting, "bounded": Bounded, "gate": Gate, "observing": Observing,
+    "prefix": Prefix,
 }  # fmt: skip
 
 
@@ -252,3 +265,32 @@ async def test_a_hanging_stream_is_left_out_after_its_timeout(house: House, stre
 def cascade_without_judge(name: str) -> Any:
     extra = f", fallback: [{{poolRef: {{name: large}}}}], plugins: [{{pluginRef: {{name: {name}}}}}]"
     return router("assistant", "{type: Direct, direct: {poolRef: {name: small}}}", extra)
+
+
+async def test_an_explanation_has_what_each_plugin_did(house: House) -> None:
+    house.say(small=WORDS)
+    manifests = [plugin("gate", escalate_at="two", hold_all=True), plugin("prefix")]
+    await house.serve([adapted("prefix", "gate")], plugins=manifests)
+    body = b'{"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}'
+    explained = (await house.post("/pilotfish/v1/explain", body)).json
+    (effect,) = explained["adaptations"]
+    assert (effect["plugin"], effect["written"]) == ("prefix", [0])
+    assert effect["messages"][0]["content"] == "kindly hi"
+    small, large = explained["stages"]
+    assert (small["answer"], small["verdict"], small["plugin"]) == ("one two three four", "Rejected", "gate")
+    assert (large["answer"], large["released"]) == ("Canberra it is.", "CANBERRA IT IS.")
+    assert (explained["answered_by"], large["notes"]["gate"]) == ("large", {"text": "Canberra it is."})
+    command = ["explain", "-m", "assistant", "--url", house.url, "hi"]
+    printed = await asyncio.to_thread(CliRunner().invoke, application(("explain",)), command)
+    assert "plugin prefix changes the request" in printed.output
+    assert "user message: kindly hi" in printed.output
+    assert "reason: too vague" in printed.output
+
+
+async def test_what_plugins_do_has_spans(house: House) -> None:
+    exporter = InMemorySpanExporter()
+    house.tracing = Tracing.exporting(SimpleSpanProcessor(exporter), "pilotfish-gateway")
+    await house.serve([adapted("prefix", "observing", "gate")], plugins=[*map(plugin, ("prefix", "observing", "gate"))])
+    await house.ask(stream=True)
+    names = sorted(span.name for span in exporter.get_finished_spans() if span.name.startswith("adapt"))
+    assert names == ["adapt answer gate", "adapt answer observing", "adapt prefix"]

@@ -60,6 +60,11 @@ def _print_explanation(console: Console, explanation: dict[str, Any]) -> None:
             markup=False,
         )
         _details(console, prediction["details"])
+    for effect in explanation.get("adaptations", ()):
+        _effect(console, effect)
+    if notes := explanation.get("plugins"):
+        console.print("notes of plugins:")
+        _details(console, notes)
     table = Table("pool", "verdict", "score", "threshold", "tokens", "seconds", "cost", box=None, pad_edge=False)
     stages = [*explanation["stages"], *explanation.get("alternatives", ())]
     for stage in stages:
@@ -77,7 +82,21 @@ def _print_explanation(console: Console, explanation: dict[str, Any]) -> None:
     for stage in stages:
         console.print(f"\n[bold]{stage['pool']}[/]", end=" ")
         console.print(stage.get("answer") or stage.get("error", ""), markup=False)
-        _details(console, stage.get("details", {}))
+        known = {name: stage[name] for name in ("released", "plugin", "reason", "refused", "notes") if name in stage}
+        _details(console, {**stage.get("details", {}), **known})
+
+
+def _effect(console: Console, effect: dict[str, Any]) -> None:
+    """What a plugin made of what is asked: the messages that it wrote, and the names of the tools that it left."""
+    call = f" in the call of {effect['pool']}" if "pool" in effect else ""
+    did = "answers" if "answer" in effect else "changes the request"
+    console.print(f"plugin {effect['plugin']} {did}{call}", markup=False)
+    written = [effect["messages"][place] for place in effect.get("written", ())]
+    details = {f"{message.get('role')} message": message.get("content") or "" for message in written}
+    if "tools" in effect:
+        names = (tool.get("function", {}).get("name", "") for tool in effect["tools"])
+        details["tools"] = ", ".join(names)
+    _details(console, {**details, **({"answer": effect["answer"]} if "answer" in effect else {})})
 
 
 def _details(console: Console, details: dict[str, Any]) -> None:

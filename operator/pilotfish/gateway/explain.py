@@ -20,7 +20,10 @@ async def explanation(exchange: Exchange, plan: Plan) -> dict[str, Any]:
     `alternatives` are the pools of the strategy that the plan leaves out, with what they answer and at which cost.
     """
     judged = zip_longest(plan.steps, exchange.route.judges)
-    stages = [await _stage(exchange, step.pool, judge) for step, judge in judged]
+    last = len(plan.steps) - 1
+    stages = [
+        await _stage(exchange, step.pool, judge, escalates=place < last) for place, (step, judge) in enumerate(judged)
+    ]
     chosen = next((stage for stage in stages if stage["verdict"] == Verdict.ACCEPTED.value), None)
     alternatives = [await _stage(exchange, pool, None) for pool in _others(exchange, plan)]
     return {
@@ -29,6 +32,7 @@ async def explanation(exchange: Exchange, plan: Plan) -> dict[str, Any]:
         "answered_by": chosen["pool"] if chosen else None,
         "stages": stages,
         **({"alternatives": alternatives} if alternatives else {}),
+        **_effects(exchange),
         **details(exchange.record),
         **_prediction(exchange),
     }
@@ -42,8 +46,14 @@ def plugin_answer(exchange: Exchange) -> dict[str, Any]:
         "strategy": route.strategy,
         "answered_by": None,
         "stages": [],
+        **_effects(exchange),
         **details(exchange.record),
     }
+
+
+def _effects(exchange: Exchange) -> dict[str, Any]:
+    """What each plugin made of what is asked, in order: of a call of a pool, with the pool."""
+    return {"adaptations": exchange.record.effects} if exchange.record.effects else {}
 
 
 def _others(exchange: Exchange, plan: Plan) -> list[str]:
@@ -70,15 +80,15 @@ def _prediction(exchange: Exchange) -> dict[str, Any]:
     return {"prediction": {**prediction, "thresholds": thresholds, "details": {**prediction["details"], **more}}}
 
 
-async def _stage(exchange: Exchange, pool: str, judge: Judge | None) -> dict[str, Any]:
+async def _stage(exchange: Exchange, pool: str, judge: Judge | None, *, escalates: bool = False) -> dict[str, Any]:
     try:
         with StageRun.begin(exchange, pool, judge) as stage:
-            answer = await stage.explained()
+            found = await stage.explained(escalates=escalates)
     except RequestError:
         return stage_object(exchange.record.stages[-1])
     return {
         **stage_object(stage.record),
-        "answer": answer,
+        **found,
         "scorer": stage.record.scorer,
         "details": dict(stage.record.decision.details),
     }

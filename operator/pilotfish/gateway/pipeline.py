@@ -142,6 +142,7 @@ class Pipeline:
         limit = self._admit(route)
         exchange = self._exchange(request, route, incoming, parent)
         try:
+            exchange.record.effects = []
             plan = await self.planner.plan(exchange, explore=False)
             given = await self._on_request(exchange, plan)
             return await explanation(exchange, plan) if given is None else plugin_answer(exchange)

@@ -58,6 +58,8 @@ class RequestRecord:
     scorer_calls: list[StageRecord] = field(default_factory=list)
     plugin_calls: list[StageRecord] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    effects: list[dict[str, Any]] | None = None
+    """What each plugin did to what is asked, in order, where the request is explained."""
     drawn: float = 1.0
 
     @property

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pilotfish.api.strategy import Streaming
 from pilotfish.base.errors import DeadlineExceeded, ModelUnavailable, PluginFailed, RequestError, RequestRefused
@@ -172,9 +172,7 @@ class StageRun:
         try:
             return await self._taken(answer, mode, early=early and streamed)
         except Escalated as escalated:
-            self.record.decision = rejected_by_plugin(self.record.decision)
-            self.record.plugin, self.record.reason = escalated.plugin, escalated.reason
-            self.record.notes = escalated.notes
+            self._reject(escalated)
             return None
 
     async def _taken(self, answer: AnswerReader, mode: _Mode, *, early: bool) -> AnswerReader | None:
@@ -204,15 +202,39 @@ class StageRun:
         streamed = self._exchange.request.stream and (self._judge is None or self._judge.incremental)
         return self._chain.on_answer(answer, streamed=streamed, escalates=escalates)
 
-    async def explained(self) -> str:
-        """The text of the whole answer. It is judged as a whole, and the decision is recorded."""
+    async def explained(self, *, escalates: bool) -> dict[str, Any]:
+        """The whole answer, and what plugins release of it. It is judged as a whole; the decision is recorded."""
         answer = await self.ask(streamed=False)
-        called = self._called(answer)
+        found: dict[str, Any] = {}
+        try:
+            found = await self._explained(answer, escalates=escalates)
+        except Escalated as escalated:
+            self._reject(escalated)
+        except RequestRefused as refused:
+            found = {"refused": refused.message}
+        known = {name: value for name, value in found.items() if value and value != answer.text}
+        return {"answer": answer.text or "", **known}
+
+    async def _explained(self, answer: AnswerReader, *, escalates: bool) -> dict[str, Any]:
+        called = self._called(answer, escalates=escalates)
         if self._judge:
             judged = answer if self._judge.incremental else called
             self.record.decision = await self._decide(self._judge, judged, early=False)
         await called.begin(whole=True)
-        return called.text or ""
+        if self._chain:
+            self._chain.take()
+        adaptations = self._exchange.adaptations
+        if adaptations is None or self.record.decision.verdict is Verdict.REJECTED:
+            return {"released": called.text}
+        adaptations.outer.drop()
+        released = adaptations.outer.on_answer(called, streamed=False, escalates=escalates, apart=True)
+        await released.begin(whole=True)
+        return {"released": released.text, "notes": dict(adaptations.outer.notes)}
+
+    def _reject(self, escalated: Escalated) -> None:
+        self.record.decision = rejected_by_plugin(self.record.decision)
+        self.record.plugin, self.record.reason = escalated.plugin, escalated.reason
+        self.record.notes = escalated.notes
 
     async def ask(self, *, streamed: bool) -> AnswerReader:
         """Send the request to the pool."""

@@ -144,7 +144,7 @@ class AdaptedPieces:
         self._new_links = new_links
         self.state = state
         self._choices: dict[int, _Choice] = {}
-        self._observers: list[Observer] = []
+        self._opened: list[Adapter | Observer] = []
         self._heads: list[Chunk] = []
         self._last: Chunk = {}
 
@@ -163,9 +163,9 @@ class AdaptedPieces:
         return Piece(b"", chunks) if chunks else None
 
     def close(self) -> None:
-        """Stop what still observes the answer."""
-        for observer in self._observers:
-            observer.cancel()
+        """Stop what still works on the answer."""
+        for link in self._opened:
+            link.close()
 
     async def _adapt(self, chunk: Chunk, *, whole: bool) -> list[Chunk]:
         if not chunk["choices"]:
@@ -197,12 +197,12 @@ class AdaptedPieces:
 
     def _links(self, channel: Channel) -> Sequence[Adapter | Observer]:
         links = self._new_links(channel)
-        self._observers.extend(link for link in links if isinstance(link, Observer))
+        self._opened.extend(links)
         return links
 
     async def _observed(self) -> None:
         ended = perf_counter()
-        for observer in self._observers:
+        for observer in (link for link in self._opened if isinstance(link, Observer)):
             await observer.finished(perf_counter() - ended)
 
     def _rest(self) -> list[Chunk]:

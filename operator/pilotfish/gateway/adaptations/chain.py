@@ -1,13 +1,12 @@
 """Adaptations on one conversation: what is asked passes through them in order, what is answered in reverse."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 
 import orjson
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanKind
 
 from pilotfish.base.errors import BadRequest, PluginFailed, RequestRefused
 from pilotfish.gateway.adaptations.answers import AdaptedPieces
@@ -19,6 +18,7 @@ from pilotfish.gateway.records import RequestRecord
 from pilotfish.gateway.wire.strings import Strings
 from pilotfish.plugin_api.adaptations import Answered, CalledPool, Channel, Conversation, OnAnswer, Refused, Rewritten
 from pilotfish.plugin_api.models import Models
+from pilotfish.telemetry.tracing import Tracing
 
 ADDED_BYTES = 4 * 1024 * 1024
 """How much larger a plugin may make the messages and tools of a request, as JSON."""
@@ -59,7 +59,7 @@ class Applied:
 
 @dataclass
 class Chain:
-    """Adaptations on one conversation, in the router's order. `models` and `span` are those of one adaptation.
+    """Adaptations on one conversation, in the router's order. `models` are those of one adaptation.
 
     `see` completes what an adaptation sees of a conversation. `pool` is that of one call, for the scope CALL.
     """
@@ -68,7 +68,8 @@ class Chain:
     guard: PluginGuard
     record: RequestRecord
     models: Callable[[BoundAdaptation], Models]
-    span: Callable[[BoundAdaptation], AbstractContextManager[Span]]
+    tracing: Tracing
+    span: Span
     see: Callable[[Conversation], Conversation]
     pool: CalledPool | None = None
     _applied: list[Applied] = field(default_factory=list)
@@ -111,7 +112,7 @@ class Chain:
         result: object = None
         seen = self.see(request.conversation)
         if adaptation.on_request:
-            with self.span(adaptation):
+            with self.tracing.span(f"adapt {adaptation.name}", SpanKind.INTERNAL, self.span, {}):
                 result = await adaptation.on_request.on_request(conversation=seen, models=self.models(adaptation))
         state, notes = None, Notes(self.record)
         match result:
@@ -120,10 +121,12 @@ class Chain:
                 raise RequestRefused(checked_message(result.message))
             case Answered() if request.answerable:
                 _check_answer(result)
+                self._effect(adaptation, lambda: {"answer": result.text})
                 notes.add(adaptation.name, result.notes)
                 return result
             case Rewritten():
                 _check_size(result, request)
+                self._effect(adaptation, partial(_changes, result, request))
                 request, state = request.rewritten(result.messages, result.tools), result.state
                 notes.add(adaptation.name, result.notes)
             case None:
@@ -135,15 +138,24 @@ class Chain:
             self._applied.append(Applied(adaptation, adaptation.on_answer, left, state))
         return request
 
-    def on_answer(self, answer: AnswerReader, *, streamed: bool, escalates: bool = False) -> AnswerReader:
+    def _effect(self, adaptation: BoundAdaptation, made: Callable[[], Mapping[str, Any]]) -> None:
+        """Record what an adaptation did, for an explanation."""
+        if self.record.effects is not None and (effect := made()):
+            pool = {"pool": self.pool.name} if self.pool else {}
+            self.record.effects.append({"plugin": adaptation.name, **pool, **effect})
+
+    def on_answer(
+        self, answer: AnswerReader, *, streamed: bool, escalates: bool = False, apart: bool = False
+    ) -> AnswerReader:
         """The answer as the adaptations release it, in the reverse of the router's order.
 
         `streamed`: parts of it leave for the client before it is complete. `escalates`: another pool can be asked.
-        Its notes are part of the record when `take` is called.
+        Its notes are part of the record when `take` is called, at once where it is the only answer and not `apart`.
         """
         if not self._applied:
             return answer
-        state = AnswerState(self.guard, Notes(self.record, taken=not escalates), streamed, escalates)
+        notes = Notes(self.record, taken=not (escalates or apart))
+        state = AnswerState(self.guard, notes, self.tracing, self.span, streamed, escalates)
         pieces = AdaptedPieces(answer, partial(self._links, state), state)
         self._open.append(pieces)
         return AnswerReader(pieces)
@@ -152,6 +164,11 @@ class Chain:
         """The last answer is the one that the client gets."""
         for pieces in self._open[-1:]:
             pieces.state.notes.take()
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """The notes on the last answer, by plugin, while it is not taken."""
+        return self._open[-1].state.notes.waiting if self._open else {}
 
     def drop(self) -> None:
         """The last answer is not needed any more. The next one has streams of its own."""
@@ -170,6 +187,17 @@ class Chain:
             models=self.models(applied.adaptation),
             channel=channel,
         )
+
+
+def _changes(after: Rewritten, request: Asked) -> dict[str, Any]:
+    """Messages and tools after a plugin, where it changed them, with the places of messages that it wrote."""
+    before, changes = request.conversation, dict[str, Any]()
+    if list(after.messages) != list(before.messages):
+        written = [place for place, message in enumerate(after.messages) if message not in before.messages]
+        changes |= {"messages": list(after.messages), "written": written}
+    if after.tools is not None and list(after.tools) != list(before.tools):
+        changes["tools"] = list(after.tools)
+    return changes
 
 
 def _check_shown(request: Asked) -> None:

@@ -10,6 +10,8 @@ from functools import partial
 from time import perf_counter
 from typing import Protocol
 
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
 from pilotfish.base.errors import PluginFailed, RequestRefused
 from pilotfish.gateway.adaptations.guard import (
     BoundAdaptation,
@@ -22,6 +24,7 @@ from pilotfish.gateway.adaptations.guard import (
 )
 from pilotfish.gateway.adaptations.notes import Notes, checked
 from pilotfish.plugin_api.adaptations import AnswerStream, Escalate, Mode, Refused, Release
+from pilotfish.telemetry.tracing import Tracing
 
 BYTES_PER_TOKEN = 4
 RELEASED_BEYOND = 64 * 1024
@@ -43,9 +46,15 @@ class AnswerState:
 
     guard: PluginGuard
     notes: Notes
+    tracing: Tracing
+    span: Span
     streamed: bool
     escalates: bool
     committed: bool = False
+
+    def begin(self, adaptation: BoundAdaptation) -> Span:
+        """A span for what an adaptation does with one channel."""
+        return self.tracing.begin(f"adapt answer {adaptation.name}", SpanKind.INTERNAL, self.span, {})
 
 
 class Link(Protocol):
@@ -81,6 +90,7 @@ class Adapter:
         self._held = ""
         self._received = self._released = 0
         self._hold_seconds = 0.0
+        self._span: Span = INVALID_SPAN
 
     @property
     def handles(self) -> bool:
@@ -102,6 +112,8 @@ class Adapter:
             self._stream = await self._answer.guard.call(self._adaptation, Hook.ON_ANSWER, opened)
         except PluginFailed as error:
             self._ignore(error)
+        if self._stream is not None:
+            self._span = self._answer.begin(self._adaptation)
 
     async def push(self, text: str, *, more: bool) -> str:
         """What the plugin releases after this string."""
@@ -117,7 +129,14 @@ class Adapter:
         stream = self._stream
         if stream is None:
             return ""
-        return await self._take(Hook.END, lambda: stream.end(finish_reason), more=False)
+        released = await self._take(Hook.END, lambda: stream.end(finish_reason), more=False)
+        self.close()
+        return released
+
+    def close(self) -> None:
+        """End the span, where the stream did not end."""
+        span, self._span = self._span, INVALID_SPAN
+        self._answer.tracing.end(span)
 
     async def _take(self, hook: Hook, made: Callable[[], Awaitable[Result]], *, more: bool) -> str:
         async def taken() -> str:
@@ -183,6 +202,7 @@ class Adapter:
             raise error
         self._answer.notes.fail(self._adaptation.name, error)
         self._stream = None
+        self.close()
         held, self._held = self._held, ""
         return held
 
@@ -206,8 +226,9 @@ class Observer:
 
     async def open(self) -> None:
         """Begin to observe."""
+        span = self._answer.begin(self._adaptation)
         self._task = asyncio.create_task(self._observe(), name=f"observer {self._adaptation.name}")
-        self._task.add_done_callback(_retrieve)
+        self._task.add_done_callback(partial(_retrieve, self._answer.tracing, span))
 
     async def push(self, text: str, *, more: bool) -> str:
         """The string itself."""
@@ -244,7 +265,7 @@ class Observer:
                 raise
             self._answer.notes.fail(self._adaptation.name, error)
 
-    def cancel(self) -> None:
+    def close(self) -> None:
         """The answer is not needed any more."""
         if self._task:
             self._task.cancel()
@@ -281,10 +302,9 @@ class Observer:
         return noted
 
 
-def _retrieve(task: asyncio.Task[None]) -> None:
+def _retrieve(tracing: Tracing, span: Span, task: asyncio.Task[None]) -> None:
     """An observer whose answer was dropped is not awaited: asyncio then does not log its error."""
-    if not task.cancelled():
-        task.exception()
+    tracing.end(span, None if task.cancelled() else task.exception())
 
 
 def link_of(adaptation: BoundAdaptation, opened: Opened, answer: AnswerState) -> Adapter | Observer:

@@ -22,7 +22,7 @@ class Notes:
 
     record: RequestRecord
     taken: bool = True
-    _waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
+    waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, plugin: str, notes: Mapping[str, Any]) -> None:
         """Add notes of a plugin to those that it has. Raises PluginFault where they are no JSON or too large."""
@@ -40,12 +40,12 @@ class Notes:
         """The answer is taken: its notes are the request's."""
         if not self.taken:
             self.taken = True
-            for plugin, notes in self._waiting.items():
+            for plugin, notes in self.waiting.items():
                 self._kept().setdefault(plugin, {}).update(notes)
 
     def _kept(self) -> dict[str, dict[str, Any]]:
         if not self.taken:
-            return self._waiting
+            return self.waiting
         kept: dict[str, dict[str, Any]] = self.record.details.setdefault("plugins", {})
         return kept
 

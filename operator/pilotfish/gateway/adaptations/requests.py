@@ -1,11 +1,8 @@
 """The adaptations of one request: those of scope REQUEST, and those of scope CALL for each call of a pool."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-
-from opentelemetry.trace import Span, SpanKind
 
 from pilotfish.gateway.adaptations.chain import Chain
 from pilotfish.gateway.adaptations.context import room, smallest_window
@@ -60,7 +57,8 @@ class RequestAdaptations:
             self._caller.pools.guard,
             self._record,
             models=partial(self._models, inside=inside),
-            span=self._span,
+            tracing=self._caller.pools.tracing,
+            span=self._caller.span,
             see=partial(self._seen, view, pool),
             pool=pool,
         )
@@ -72,10 +70,6 @@ class RequestAdaptations:
     def _models(self, adaptation: BoundAdaptation, *, inside: Names) -> Models:
         name = adaptation.name
         return self.models(name, adaptation.roles, self._record.plugin_calls, inside | {name})
-
-    def _span(self, adaptation: BoundAdaptation) -> AbstractContextManager[Span]:
-        name = f"adapt {adaptation.name}"
-        return self._caller.pools.tracing.span(name, SpanKind.INTERNAL, self._caller.span, {})
 
 
 def _called(view: PoolView) -> CalledPool:
