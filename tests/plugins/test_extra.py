@@ -1,7 +1,7 @@
 """The chart's init container installs the wheels of a volume offline, and only those with the listed hashes."""
 
-import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +11,8 @@ from helm import Unavailable, find_helm, pick, render
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
+LISTING = re.compile(r"^\$ (for wheel in .*)$", re.MULTILINE)
+"""The documented command that writes the file of requirements."""
 VOLUME = {"plugins": {"extra": {"volume": {"configMap": {"name": "plugins"}}}}}
 
 
@@ -32,9 +34,8 @@ def wheels(tmp_path: Path) -> Path:
     build = [UV, "build", "--wheel", "--no-build-isolation", "--offline", "--python", sys.executable]
     folder = tmp_path / "wheels"
     subprocess.run([*build, "--out-dir", folder, tmp_path / "extra-plugin"], check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    (folder / "requirements.txt").write_text(f"extra-plugin==0.1.0 --hash=sha256:{digest}\n")
+    (listing,) = LISTING.findall((ROOT / "docs" / "plugins.md").read_text())
+    subprocess.run(["bash", "-c", listing], cwd=folder, check=True)
     return folder
 
 

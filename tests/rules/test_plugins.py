@@ -10,9 +10,14 @@ BLOCK = re.compile(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOT
 
 def test_the_tutorial_shows_files_that_tests_run() -> None:
     blocks = BLOCK.findall((ROOT / "docs" / "plugins.md").read_text())
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     for path, shown in blocks:
         assert shown == (ROOT / path).read_text(), f"docs/plugins.md does not show {path} as it is"
+
+
+def test_the_table_of_plugins_has_every_distribution_of_the_workspace() -> None:
+    listed = re.findall(r"^\| \[([\w-]+)\]\(\.\./plugins/", (ROOT / "docs" / "plugins.md").read_text(), re.MULTILINE)
+    assert listed == sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 
 def test_types_and_layers_are_checked_in_every_distribution_of_the_workspace() -> None:

@@ -1,6 +1,6 @@
 """`brevity`: short prompts are easy."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -11,13 +11,16 @@ from pilotfish.plugin_api.settings import Settings, read_config
 
 
 class Config(Model):
-    """A prompt of `halfWords` words scores 500."""
+    """The settings of `brevity`."""
 
     half_words: Annotated[int, Field(ge=1)] = 20
+    """A prompt of this many words scores 500."""
 
 
 class BrevityScorer:
     """Scores a prompt by its number of words."""
+
+    config_model: ClassVar = Config
 
     def __init__(self, config: Config) -> None:
         self._half = config.half_words
