@@ -76,6 +76,10 @@ class OperatorSettings:
     """The base URL for clients, ending in /v1. Shown in the status of routers."""
     cache_claim: str | None = None
     """Name of a PersistentVolumeClaim for fetched weights in each namespace with pools. None: each pod fetches them."""
+    image: str = ""
+    """Image of operator and gateway. The Jobs of plugins use it."""
+    prepared_claim: str | None = None
+    """Name of a PersistentVolumeClaim for what plugins prepare, in each namespace. None: nothing is prepared."""
     kuberay_namespace: str | None = None
     """Namespace of KubeRay's operator, which may reach Ray's dashboards. None: pods with its labels anywhere may."""
     accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -108,6 +112,8 @@ class OperatorSettings:
             gateway_service=environ.get("PILOTFISH_GATEWAY_SERVICE") or cls.gateway_service,
             gateway_url=environ.get("PILOTFISH_GATEWAY_URL") or None,
             cache_claim=environ.get("PILOTFISH_POOL_CACHE_CLAIM") or None,
+            image=environ.get("PILOTFISH_IMAGE", ""),
+            prepared_claim=environ.get("PILOTFISH_PREPARED_CLAIM") or None,
             kuberay_namespace=environ.get("PILOTFISH_KUBERAY_NAMESPACE") or None,
             accelerators=_accelerators(environ),
             traces_endpoint=_traces_endpoint(environ),
@@ -160,6 +166,8 @@ class ClusterGatewaySettings:
     """Whether clients can call a pool by its own name, if no router has it."""
     log_level: str = "INFO"
     """Log level, by its name in Python."""
+    prepared: Path | None = None
+    """The folder at which what plugins prepared is mounted. None: no plugin is prepared."""
     peers: str | None = None
     """`name:port` that resolves to all gateways, for objectives. None: there is one gateway."""
 
@@ -171,6 +179,7 @@ class ClusterGatewaySettings:
             namespaces=tuple(name for name in environ.get("PILOTFISH_WATCH_NAMESPACES", "").split(",") if name),
             serve_pools=environ.get("PILOTFISH_SERVE_POOLS", "true").lower() != "false",
             log_level=log_level(environ),
+            prepared=Path(environ["PILOTFISH_PREPARED"]) if environ.get("PILOTFISH_PREPARED") else None,
             peers=_peers(environ),
         )
 

@@ -57,6 +57,7 @@ class Day:
         self._make("AutoscalingPolicy", "follow", minReplicas=1, maxReplicas=2, signals=[_SIGNAL])
         self._make("ModelPool", "led", tier="Small", model=_MODEL, runtime="Deployment", **_FOLLOWS)
         self._make("AdaptationPlugin", "unknown", type="no-such-plugin")
+        self._prepare()
         self._make("ModelRouter", "direct", strategy={"type": "Direct", "direct": {"poolRef": {"name": "one"}}})
         key = {"name": "keys", "key": "key"}
         external = {"baseURL": "http://127.0.0.1:9/v1", "model": "m", "apiKeySecretRef": key}
@@ -73,6 +74,21 @@ class Day:
             self._api.apply(ours("ModelPool", name, self._namespace, {"tier": "Small", "external": external}))
             for each in made:
                 self._api.wait(f"{each['kind']} of {name} being deleted", lambda each=each: self._gone(each))
+
+    def _prepare(self) -> None:
+        """A plugin with documents; its Job is edited and deleted by hand, and the plugin's sources are removed."""
+        terms = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "terms", "namespace": self._namespace}}
+        self._api.create({**terms, "data": {"terms.csv": "term,definition"}})
+        sources = [{"name": "terms", "configMapRef": {"name": "terms"}}]
+        self._make("AdaptationPlugin", "terms", type="glossary", sources=sources)
+        where = self._api.path_of("batch/v1", "Job", self._namespace)
+        self._api.wait("a Job", lambda: bool(self._api.request("GET", where)["items"]))
+        (job,) = self._api.request("GET", where)["items"]
+        made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": job["metadata"]}
+        self._mend(made, {"metadata": {"labels": {"pilotfish.dev/plugin": "other"}}})
+        self._mend(made, None)
+        self._api.apply(ours("AdaptationPlugin", "terms", self._namespace, {"type": "glossary"}))
+        self._api.wait("the Job being deleted", lambda: self._gone(made))
 
     def _make(self, kind: str, name: str, **spec: Any) -> dict[str, Any]:
         manifest = ours(kind, name, self._namespace, spec)
@@ -118,7 +134,8 @@ def test_rights_are_enough_and_every_one_is_used(plane: ControlPlane, tmp_path: 
     with plane.api() as api:
         account = Account.make(api)
         kubeconfig = plane.kubeconfig(tmp_path / "kubeconfig", token=account.token)
-        with OperatorProcess(kubeconfig, account.namespace, tmp_path / "operator.log") as operator:
+        prepared = {"PILOTFISH_PREPARED_CLAIM": "prepared"}
+        with OperatorProcess(kubeconfig, account.namespace, tmp_path / "operator.log", **prepared) as operator:
             Day(api, api.namespace()).live()
             api.wait("the gateway's load being asked for", lambda: bool(used(plane, account.user, "endpointslices")))
             assert operator.stop() == 0, operator.words

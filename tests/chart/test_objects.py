@@ -101,6 +101,24 @@ def test_an_autoscaled_gateway_says_no_number_of_replicas() -> None:
     assert pick(made, "HorizontalPodAutoscaler", "pilotfish-gateway")["spec"]["minReplicas"] == 3
 
 
+def test_gateways_read_what_jobs_prepare_where_there_is_a_claim(plain: list[dict[str, Any]]) -> None:
+    def parts(made: list[dict[str, Any]], component: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        pod = pick(made, "Deployment", f"pilotfish-{component}")["spec"]["template"]["spec"]
+        return pod, {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+
+    made = render(values={"prepared": {"claim": "shared"}})
+    pod, environment = parts(made, "gateway")
+    volume = next(each for each in pod["volumes"] if each["name"] == "prepared")
+    assert volume["persistentVolumeClaim"] == {"claimName": "shared", "readOnly": True}
+    mount = {"name": "prepared", "mountPath": environment["PILOTFISH_PREPARED"], "readOnly": True}
+    assert mount in pod["containers"][0]["volumeMounts"]
+    assert parts(made, "operator")[1]["PILOTFISH_PREPARED_CLAIM"] == "shared"
+    pod, environment = parts(plain, "gateway")
+    assert "PILOTFISH_PREPARED" not in environment
+    assert [each["name"] for each in pod["volumes"]] == ["tmp"]
+    assert parts(plain, "operator")[1]["PILOTFISH_PREPARED_CLAIM"] == ""
+
+
 def test_crds_are_kept_or_left_out_as_said() -> None:
     def crds(**values: bool) -> list[dict[str, Any]]:
         return [each for each in render(values={"crds": values}) if each["kind"] == "CustomResourceDefinition"]

@@ -24,10 +24,18 @@
 - apiGroups: ["networking.k8s.io"]
   resources: ["networkpolicies"]
   verbs: ["get", "list", "watch", "create", "patch", "delete"]
+# prepares the documents of plugins
+- apiGroups: ["batch"]
+  resources: ["jobs"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
 # finds out why a replica does not start
 - apiGroups: [""]
   resources: ["pods"]
   verbs: ["list", "watch"]
+# prepares plugins again when their documents change
+- apiGroups: [""]
+  resources: ["configmaps"]
+  verbs: ["get"]
 # lists the models of external APIs with their keys
 - apiGroups: [""]
   resources: ["secrets"]

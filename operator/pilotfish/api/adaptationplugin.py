@@ -55,6 +55,10 @@ class AdaptationPluginSpec(Model):
     """The pools that the plugin may call, by role, at most 8. The plugin defines the roles."""
     sources: Annotated[tuple[DocumentSource, ...], *list_map("name", maximum=32)] = ()
     """The documents that the plugin reads, at most 32. Each source has exactly one of configMapRef, uri."""
+    refresh_seconds: Annotated[int, Field(strict=True, ge=60, le=31_536_000)] | None = None
+    """How often documents at addresses are read again, in seconds. If absent, they are read again when the manifest, a
+    ConfigMap or a model changes.
+    """
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=600)] = 5
     """The maximum time of one call to the plugin, in seconds."""
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
@@ -73,6 +77,7 @@ class AdaptationPlugin(Resource):
         (
             *READY_COLUMNS,
             Column("Type", ".spec.type"),
+            Column("Documents", ".status.prepared.documents", "integer"),
             Column("Routers", ".status.routers", "integer"),
             AGE_COLUMN,
             MESSAGE_COLUMN,

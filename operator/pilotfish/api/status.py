@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pilotfish.api.common import Model, list_map, ordered_list
+from pilotfish.api.common import Model, Opaque, Sha256, list_map, ordered_list
 
 
 class ConditionType(StrEnum):
@@ -17,6 +17,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     DEGRADED = "Degraded"
+    PREPARED = "Prepared"
     WEIGHTS_AVAILABLE = "WeightsAvailable"
     ENGINE_READY = "EngineReady"
     SCALED = "Scaled"
@@ -123,8 +124,26 @@ class ModelRouterStatus(Status):
     """The state of `spec.objective`. Absent if the spec has none."""
 
 
+class PreparedStatus(Model):
+    """What a plugin prepared from its documents."""
+
+    digest: Sha256
+    """The SHA-256 of all that it depends on: documents, config, versions, models. It names the folder."""
+    job: Annotated[str, Field(max_length=63)]
+    """The Job that prepared it."""
+    documents: Annotated[int, Field(strict=True, ge=0)]
+    """The number of documents in it."""
+    details: Opaque = {}
+    """Details, which the plugin defines."""
+    time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+    """The time at which the Job ended."""
+
+
 class AdaptationPluginStatus(Status):
     """The observed state of a plugin."""
+
+    prepared: PreparedStatus | None = None
+    """What the plugin prepared last, which gateways use. Absent before that, and if the plugin prepares nothing."""
 
     routers: Annotated[int, Field(strict=True, ge=0)] | None = None
     """The number of routers that refer to the plugin."""

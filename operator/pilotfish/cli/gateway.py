@@ -67,7 +67,10 @@ async def _follow(settings: ClusterGatewaySettings, server: GatewayServer) -> No
     """Start to listen with the first snapshot, and apply every later one."""
     listening = False
     async with KubeClient(find_credentials(os.environ)) as client:
-        snapshots = ClusterSnapshots(client, settings.namespaces, serve_pools=settings.serve_pools).follow()
+        watched = ClusterSnapshots(
+            client, settings.namespaces, serve_pools=settings.serve_pools, prepared=settings.prepared
+        )
+        snapshots = watched.follow()
         async with aclosing(snapshots):
             async for snapshot in snapshots:
                 server.apply(snapshot)

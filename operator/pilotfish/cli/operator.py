@@ -17,6 +17,7 @@ from pilotfish.base.keys import Key
 from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
 from pilotfish.controller.audit import Audit
+from pilotfish.controller.config_maps import ConfigMapDigests
 from pilotfish.controller.external import ExternalChecks
 from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.instruments import Instruments, serve_health
@@ -97,7 +98,8 @@ def _assemble(
         return await peers.usage(await gateways())
 
     reports = GatewayReports(usage, monotonic)
-    reconciler = _reconciler(settings, client, peers, mirror, load, reports, kuberay)
+    config_maps = ConfigMapDigests(client)
+    reconciler = _reconciler(settings, client, peers, mirror, load, reports, config_maps, kuberay)
 
     async def in_flight() -> Mapping[Key, float]:
         return await peers.in_flight(await gateways())
@@ -115,6 +117,7 @@ def _assemble(
         load=load,
         in_flight=in_flight,
         reports=reports,
+        config_maps=config_maps,
         audit=Audit(client, mirror, settings.watch_namespaces),
         instruments=instruments,
         stopping=stopping,
@@ -130,12 +133,16 @@ def _reconciler(
     mirror: Mirror,
     load: LoadBook,
     reports: GatewayReports,
+    config_maps: ConfigMapDigests,
     kuberay: KubeRay,
 ) -> Reconciler:
     render = _render_context(settings)
+    installed = InstalledPlugins(Registry.installed())
     observer = ClusterObserver(
         mirror=mirror,
-        faults=partial(mirror.kinds.check_all, installed=InstalledPlugins(Registry.installed())),
+        faults=partial(mirror.kinds.check_all, installed=installed),
+        prepares=installed.prepares,
+        config_maps=config_maps,
         load=load,
         reports=reports,
         external=ExternalChecks(client, peers.ask_models, monotonic),
@@ -166,5 +173,7 @@ def _render_context(settings: OperatorSettings) -> RenderContext:
         kuberay_namespace=settings.kuberay_namespace,
         accelerators=settings.accelerators,
         cache_claim=settings.cache_claim,
+        image=settings.image or settings.pool_image,
+        prepared_claim=settings.prepared_claim,
         traces_endpoint=settings.traces_endpoint,
     )

@@ -1,12 +1,13 @@
 """What the functions of the kinds observe: the mirror, and the answers of other servers."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from pilotfish.api import ModelPool, Resource
+from pilotfish.api import AdaptationPlugin, ModelPool, Resource
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
 from pilotfish.controller.answers import Answers
+from pilotfish.controller.config_maps import ConfigMapDigests
 from pilotfish.controller.external import ExternalChecks
 from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.load import LoadBook
@@ -27,12 +28,15 @@ class ClusterObserver:
         *,
         mirror: Mirror,
         faults: Callable[[Resource, Find], tuple[Fault, ...]],
+        prepares: Callable[[AdaptationPlugin], bool],
+        config_maps: ConfigMapDigests,
         load: LoadBook,
         reports: GatewayReports,
         external: ExternalChecks,
         answers: Answers,
     ) -> None:
         self._mirror, self._faults = mirror, faults
+        self._prepares, self._config_maps = prepares, config_maps
         self._load, self._reports, self._external, self._answers = load, reports, external, answers
 
     def observed(self, resource: Resource) -> Observed:
@@ -73,6 +77,14 @@ class ClusterObserver:
         """What gateways report of a router, None until they were asked."""
         return self._reports.of(key)
 
+    def prepares(self, plugin: AdaptationPlugin) -> bool:
+        """Whether the plugin's documents are prepared by a Job."""
+        return self._prepares(plugin)
+
+    async def config_maps(self, reader: Key, named: Sequence[Key]) -> Mapping[Key, str]:
+        """Digests of the data of the ConfigMaps that exist."""
+        return await self._config_maps.digests(reader, named)
+
     async def external_check(self, pool: ModelPool) -> ExternalCheck | None:
         """Whether the API of an external pool lists its model."""
         return await self._external.check(pool.key, pool)
@@ -93,6 +105,7 @@ class ClusterObserver:
         self._load.forget(key)
         self._external.forget(key)
         self._answers.forget(key)
+        self._config_maps.forget(key)
 
     def _usable(self, key: Key) -> Resource | None:
         cached = self._mirror.find(key)

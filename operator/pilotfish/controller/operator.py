@@ -11,6 +11,7 @@ from pilotfish.api import ModelPool
 from pilotfish.base.keys import Key
 from pilotfish.concurrency import first_done
 from pilotfish.controller.audit import Audit
+from pilotfish.controller.config_maps import ConfigMapDigests
 from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.instruments import Instruments
 from pilotfish.controller.load import InFlight, LoadBook
@@ -38,6 +39,7 @@ class Operator:
     load: LoadBook
     in_flight: InFlight
     reports: GatewayReports
+    config_maps: ConfigMapDigests
     audit: Audit
     instruments: Instruments
     stopping: asyncio.Event
@@ -100,6 +102,7 @@ class Operator:
                 group.create_task(self.queue.run(self.workers))
                 group.create_task(self.load.follow(self.in_flight, self.queue.add))
                 group.create_task(self.reports.follow(self.queue.add))
+                group.create_task(self.config_maps.follow(self.queue.add))
                 group.create_task(self.audit.run())
         except asyncio.CancelledError:
             await self._release()

@@ -41,6 +41,7 @@ def operator_grants(kinds: KindTable) -> tuple[Grant, ...]:
         Grant(GROUP, tuple(f"{plural}/status" for plural in plurals), ("patch",), "writes the status"),
         *(Grant(each.group, (each.plural,), _OWN, purpose) for each, purpose in purposes.items()),
         Grant("", ("pods",), ("list", "watch"), "finds out why a replica does not start"),
+        Grant("", ("configmaps",), ("get",), "prepares plugins again when their documents change"),
         Grant("", ("secrets",), ("get",), "lists the models of external APIs with their keys"),
         Grant("events.k8s.io", ("events",), ("create",), "reports changes to users"),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
 
 from pilotfish.base.keys import Key
 from pilotfish.kube.client import JSON, KubeClient
@@ -22,12 +23,19 @@ POOL_SLICES = (POOL_LABEL, "ray.io/originated-from-crd=RayService")
 class ClusterSnapshots:
     """Watches our kinds and EndpointSlices, and reads referenced Secrets and ConfigMaps. Writes nothing.
 
-    `namespaces` empty: the whole cluster.
+    `namespaces` empty: the whole cluster. `prepared` is the folder with what plugins prepared.
     """
 
-    def __init__(self, client: KubeClient, namespaces: Iterable[str] = (), *, serve_pools: bool = True) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        namespaces: Iterable[str] = (),
+        *,
+        serve_pools: bool = True,
+        prepared: Path | None = None,
+    ) -> None:
         self._client = client
-        self._serve_pools = serve_pools
+        self._serve_pools, self._prepared = serve_pools, prepared
         self._dirty = asyncio.Event()
         where: tuple[str | None, ...] = tuple(namespaces) or (None,)
         types = [kind.type for kind in KINDS]
@@ -49,7 +57,7 @@ class ClusterSnapshots:
                     names = needed(self._cluster())
                     await self._secrets.want(names.secrets, group)
                     await self._config_maps.want(names.config_maps, group)
-                    yield snapshot_of(self._cluster(), serve_pools=self._serve_pools)
+                    yield snapshot_of(self._cluster(), serve_pools=self._serve_pools, prepared=self._prepared)
                     await self._dirty.wait()
                     await asyncio.sleep(SETTLE_SECONDS)
             finally:

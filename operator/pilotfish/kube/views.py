@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool, ModelRouter, Resource
@@ -16,6 +17,7 @@ from pilotfish.reconcile.kinds import parse_resource
 from pilotfish.reconcile.pool_status import state_of
 from pilotfish.reconcile.scaling import hold_seconds
 from pilotfish.render import labels
+from pilotfish.render.preparation import folder_of
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView, RouterView, Snapshot, snapshot
 
 Object = Mapping[str, Any]
@@ -39,8 +41,11 @@ class Needed:
     config_maps: frozenset[Key]
 
 
-def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
-    """The snapshot of the resources, without invalid ones, whose status has the faults."""
+def snapshot_of(cluster: Cluster, *, serve_pools: bool = True, prepared: Path | None = None) -> Snapshot:
+    """The snapshot of the resources, without invalid ones, whose status has the faults.
+
+    `prepared` is the folder with what plugins prepared.
+    """
     by_service: dict[Key, list[Object]] = {}
     for piece in cluster.slices:
         metadata = piece["metadata"]
@@ -48,6 +53,7 @@ def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
         by_service.setdefault(Key("Service", metadata["namespace"], service), []).append(piece)
     resources = list(_parsed(cluster))
     policies = {item.key: item for item in resources if isinstance(item, AutoscalingPolicy)}
+    plugins = [item for item in resources if isinstance(item, AdaptationPlugin)]
     return snapshot(
         [
             replace(_pool_view(item, by_service, cluster.secrets), hold_seconds=hold_seconds(policies.get, item))
@@ -55,13 +61,20 @@ def snapshot_of(cluster: Cluster, *, serve_pools: bool = True) -> Snapshot:
             if isinstance(item, ModelPool)
         ],
         [RouterView(item, _artifacts(item, cluster)) for item in resources if isinstance(item, ModelRouter)],
-        [item for item in resources if isinstance(item, AdaptationPlugin)],
+        plugins,
+        prepared=_prepared(plugins, prepared) if prepared else {},
         serve_pools=serve_pools,
     )
 
 
+def _prepared(plugins: Iterable[AdaptationPlugin], root: Path) -> dict[Key, Path]:
+    """The folder that each plugin prepared last, by its status."""
+    statuses = {plugin.key: (plugin, plugin.status.prepared) for plugin in plugins if plugin.status}
+    return {key: root / folder_of(plugin) / done.digest for key, (plugin, done) in statuses.items() if done}
+
+
 def needed(cluster: Cluster) -> Needed:
-    """The Secrets and ConfigMaps to read: API keys of external pools, artifacts of scorers, documents of plugins."""
+    """The Secrets and ConfigMaps to read: API keys of external pools, artifacts of scorers."""
     secrets: set[Key] = set()
     config_maps: set[Key] = set()
     for item in _parsed(cluster):
@@ -70,9 +83,6 @@ def needed(cluster: Cluster) -> Needed:
         if isinstance(item, ModelRouter):
             refs = (scorer.artifact.config_map_ref for scorer in item.scorers if scorer.artifact)
             config_maps |= {item.key.beside("ConfigMap", ref.name) for ref in refs if ref}
-        if isinstance(item, AdaptationPlugin):
-            documents = (source.config_map_ref for source in item.spec.sources)
-            config_maps |= {item.key.beside("ConfigMap", document.name) for document in documents if document}
     return Needed(frozenset(secrets), frozenset(config_maps))
 
 

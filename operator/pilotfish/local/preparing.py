@@ -22,8 +22,7 @@ from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.fetching import Files, stamps
 from pilotfish.local.secrets import Secrets
 from pilotfish.manifests import Loaded
-from pilotfish.plugin_api.preparing import prepares
-from pilotfish.plugins.extension_points import ADAPTATIONS
+from pilotfish.plugins.installed import InstalledPlugins
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import PoolView
 
@@ -80,7 +79,7 @@ class Preparer:
     ) -> None:
         self._to, self._volumes, self._revisions = to, volumes, revisions
         self._on_event, self._on_change = on_event, on_change
-        self._registry = Registry.installed()
+        self._installed = InstalledPlugins(Registry.installed())
         self._running: dict[Key, _Preparing] = {}
         self._views: Mapping[Key, PoolView] = {}
         self._woken = asyncio.Event()
@@ -134,18 +133,11 @@ class Preparer:
         uses = ((router, use) for router in routers for use in router.spec.plugins)
         used = {router.key.beside("AdaptationPlugin", use.plugin_ref.name) for router, use in uses}
         for plugin in loaded.resources:
-            if isinstance(plugin, AdaptationPlugin) and plugin.key in used and self._prepares(plugin):
+            if isinstance(plugin, AdaptationPlugin) and plugin.key in used and self._installed.prepares(plugin):
                 try:
                     yield _gathered(plugin, loaded, secrets)
                 except ConfigError as error:
                     self._on_event(PoolEvent(plugin.key, Phase.FAILED, str(error)))
-
-    def _prepares(self, plugin: AdaptationPlugin) -> bool:
-        """False for a plugin that cannot be loaded: the gateway reports it."""
-        try:
-            return prepares(self._registry.load(ADAPTATIONS, plugin.spec.type), plugin)
-        except PluginError:
-            return False
 
     async def _tend(self, wanted: _Wanted) -> None:
         """Prepare, and again whenever a document changes. What failed is tried again, with backoff."""

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pilotfish.api import AdaptationPlugin
+from pilotfish.base.errors import PluginError
+from pilotfish.plugin_api.preparing import prepares
 from pilotfish.plugins.extension_points import ADAPTATIONS, LOGITS, SCORERS, SOURCES
 from pilotfish.plugins.registry import Registry
 
@@ -41,6 +44,13 @@ class InstalledPlugins:
     def adaptation(self, name: str) -> Any:
         """The class of an adaptation. Raises PluginError."""
         return self.registry.load(ADAPTATIONS, name)
+
+    def prepares(self, plugin: AdaptationPlugin) -> bool:
+        """Whether the plugin's class prepares its documents. False where the class cannot be loaded."""
+        try:
+            return prepares(self.adaptation(plugin.spec.type), plugin)
+        except PluginError:
+            return False
 
     def logits_plugin(self, name: str) -> Any:
         """The class of a logits plugin. Raises PluginError."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from pilotfish.api import ModelPool, Resource
+from pilotfish.api import AdaptationPlugin, ModelPool, Resource
 from pilotfish.api.common import FieldPath
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
@@ -92,6 +92,12 @@ class Observer(Protocol):
 
     def router_report(self, key: Key) -> RouterReport | None:
         """What gateways report of a router, None until they were asked."""
+
+    def prepares(self, plugin: AdaptationPlugin) -> bool:
+        """Whether the plugin's documents are prepared by a Job."""
+
+    async def config_maps(self, reader: Key, named: Sequence[Key]) -> Mapping[Key, str]:
+        """Digests of the data of the ConfigMaps that exist. `reader` is reconciled when one of them changes."""
 
     async def external_check(self, pool: ModelPool) -> ExternalCheck | None:
         """Whether the API of an external pool lists its model."""

@@ -12,8 +12,8 @@ from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
 from pilotfish.reconcile import adaptation_checks, logits_checks, plugin, policy, pool, router, spec_checks
 from pilotfish.reconcile.kind import Child, Find, Kind, PluginCatalog, Reference
-from pilotfish.render.labels import POOL_LABEL
-from pilotfish.render.resources import DEPLOYMENTS, NETWORK_POLICIES, RAY_SERVICES, SERVICES, ResourceType
+from pilotfish.render.labels import PLUGIN_LABEL, POOL_LABEL
+from pilotfish.render.resources import DEPLOYMENTS, JOBS, NETWORK_POLICIES, RAY_SERVICES, SERVICES, ResourceType
 
 
 class KindTable:
@@ -123,6 +123,8 @@ KINDS = KindTable(
             check=spec_checks.check_plugin,
             check_links=adaptation_checks.check_pools,
             remark_links=adaptation_checks.remark_pools,
+            children=(Child(JOBS, "prepares the documents of plugins"),),
+            pod_label=PLUGIN_LABEL,
             counts_referrers=True,
         ),
         Kind(

@@ -14,9 +14,11 @@ from pilotfish.api.reasons import Reason
 from pilotfish.api.strategy import Scorer, Streaming
 from pilotfish.api.validation import Fault
 from pilotfish.base.errors import PluginError
+from pilotfish.plugin_api.preparing import Preparing
 from pilotfish.reconcile.adaptation_checks import declared_faults
 from pilotfish.reconcile.kind import PluginCatalog
 from pilotfish.reconcile.plugin_config import config_faults
+from pilotfish.render.preparation import LONGEST_NAME
 
 
 def check_pool(pool: ModelPool, installed: PluginCatalog) -> Iterator[Fault]:
@@ -79,6 +81,18 @@ def _adaptation(plugin: AdaptationPlugin, installed: PluginCatalog) -> Iterator[
         yield from config_faults(("spec",), found, plugin.spec.config)
     else:
         yield from declared_faults(plugin, found)
+    if isinstance(found, Preparing):
+        yield from _preparing(plugin, optional=getattr(found, "sources_optional", False))
+
+
+def _preparing(plugin: AdaptationPlugin, *, optional: bool) -> Iterator[Fault]:
+    """What keeps a plugin that prepares documents from doing so."""
+    if not plugin.spec.sources and not optional:
+        message = f"plugin type {plugin.spec.type!r} prepares documents: add their source"
+        yield Fault(("spec", "sources"), message)
+    if plugin.spec.sources and len(plugin.name) > LONGEST_NAME:
+        message = f"must have at most {LONGEST_NAME} characters for a plugin that prepares documents"
+        yield Fault(("metadata", "name"), message)
 
 
 def _judges_whole(scorer: str, installed: PluginCatalog) -> bool:

@@ -27,6 +27,10 @@ class RenderContext:
     """Labels of the pods of operator and gateway, which may reach pools."""
     cache_claim: str | None = None
     """Name of a PersistentVolumeClaim for fetched weights in each namespace; None: each pod fetches them."""
+    image: str = ""
+    """Image of operator and gateway, which has the installed plugins."""
+    prepared_claim: str | None = None
+    """Name of a PersistentVolumeClaim for what plugins prepare, in each namespace; None: nothing is prepared."""
     traces_endpoint: str | None = None
     """OTLP/HTTP endpoint of the engines."""
     ray_version: str = "2.60.0"

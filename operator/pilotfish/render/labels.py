@@ -9,9 +9,14 @@ FIELD_MANAGER = "pilotfish"
 
 POOL_LABEL = f"{GROUP}/pool"
 """Label of all objects of a pool: the pool's name."""
+PLUGIN_LABEL = f"{GROUP}/plugin"
+"""Label of the Job of a plugin and of its pods: the AdaptationPlugin's name."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
+
+PREPARATION_LABELS = {NAME_LABEL: "pilotfish", COMPONENT_LABEL: "preparation"}
+"""Labels of the Jobs of all plugins, and of their pods."""
 
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Digest of the last applied manifest, from which a field that is no longer wanted is detected."""

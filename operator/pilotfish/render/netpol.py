@@ -17,7 +17,9 @@ def network_policy(pool: ModelPool, context: RenderContext, *, spans_pods: bool)
         "namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: context.namespace}},
         "podSelector": {"matchLabels": dict(context.peer_labels)},
     }
-    rules: list[dict[str, Any]] = [{"from": [ours], "ports": [_tcp(labels.SERVE_PORT)]}]
+    # The Jobs of plugins ask pools too, in the namespace of the plugin, which is the pool's.
+    jobs = {"podSelector": {"matchLabels": dict(labels.PREPARATION_LABELS)}}
+    rules: list[dict[str, Any]] = [{"from": [ours, jobs], "ports": [_tcp(labels.SERVE_PORT)]}]
     if spans_pods:
         # Ray's dashboard can run any code. Only KubeRay's operator needs it, to configure Serve.
         namespace = {"matchLabels": {_NAMESPACE_NAME: context.kuberay_namespace}} if context.kuberay_namespace else {}

@@ -80,13 +80,7 @@ def pod_template(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": DRAIN_SECONDS + PRESTOP_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "initContainers": fetches,
         "containers": [main],
         "volumes": _volumes(context, claims, accelerator),
@@ -146,6 +140,17 @@ def _fetch(to: str, source: ModelSource, context: RenderContext, claims: list[st
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount for mount in _mounts(context, claims) if mount["name"] != "shm"],
+    }
+
+
+def pod_security() -> dict[str, Any]:
+    """The security context of a pod."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": _USER,
+        "runAsGroup": _USER,
+        "fsGroup": _USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 

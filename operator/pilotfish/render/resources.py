@@ -35,6 +35,7 @@ def declared(model: type[Resource]) -> ResourceType:
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 SERVICES = ResourceType("", "v1", "services", "Service")
 NETWORK_POLICIES = ResourceType("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+JOBS = ResourceType("batch", "v1", "jobs", "Job")
 RAY_SERVICES = ResourceType("ray.io", "v1", "rayservices", "RayService")
 
 PODS = ResourceType("", "v1", "pods", "Pod")

@@ -77,8 +77,8 @@ class Api:
         return self.request("GET", self.path(manifest) + sub)
 
     def delete(self, manifest: Manifest) -> Any:
-        """Delete an object."""
-        return self.request("DELETE", self.path(manifest))
+        """Delete an object. What it owns goes later, as with kubectl: a Job would wait until it owns nothing."""
+        return self.request("DELETE", self.path(manifest), params={"propagationPolicy": "Background"})
 
     def namespace(self) -> str:
         """Create a namespace with a new name, and return the name."""

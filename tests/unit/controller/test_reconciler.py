@@ -6,6 +6,7 @@ from resource_builders import a_context, a_pool
 from pilotfish.base.keys import Key
 from pilotfish.controller.answers import Answers
 from pilotfish.controller.apply import Applier
+from pilotfish.controller.config_maps import ConfigMapDigests
 from pilotfish.controller.external import ExternalChecks
 from pilotfish.controller.gateway_reports import GatewayReports
 from pilotfish.controller.load import LoadBook
@@ -55,6 +56,8 @@ def a_reconciler(server, entries):
         observer=ClusterObserver(
             mirror=mirror,
             faults=lambda *_: (),
+            prepares=lambda _: False,
+            config_maps=ConfigMapDigests(server),
             load=LoadBook(lambda: 0.0),
             reports=GatewayReports(unused, lambda: 0.0),
             external=ExternalChecks(server, unused, lambda: 0.0),

@@ -1,6 +1,7 @@
 """From what a cluster holds to what a gateway answers from."""
 
 import base64
+from pathlib import Path
 
 import pytest
 from resource_builders import a_plugin, a_pool, a_router, an_external
@@ -119,18 +120,27 @@ def predictive():
 
 
 def test_what_is_needed_besides_is_named_and_taken_in():
-    plugin = a_plugin(sources=[{"name": "pages", "configMapRef": {"name": "handbook"}}])
     cluster = Cluster(
-        raw_forms(with_key(), predictive(), plugin),
+        raw_forms(with_key(), predictive()),
         config_maps={
             Key("ConfigMap", "team", "weights"): {"binaryData": {"scorer.npz": base64.b64encode(b"\x00\x01").decode()}}
         },
     )
     wanted = needed(cluster)
     assert wanted.secrets == {Key("Secret", "team", "key")}
-    assert wanted.config_maps == {Key("ConfigMap", "team", "weights"), Key("ConfigMap", "team", "handbook")}
+    assert wanted.config_maps == {Key("ConfigMap", "team", "weights")}
     router = snapshot_of(cluster).routers[Key("ModelRouter", "team", "r")]
     assert router.artifacts == {"configmap://weights/scorer.npz": b"\x00\x01"}
+
+
+def test_the_folder_of_a_plugin_is_what_its_status_names():
+    prepared = {"digest": "a" * 64, "job": "j", "documents": 1, "time": "2026-07-31T12:00:00Z"}
+    (raw,) = raw_forms(a_plugin())
+    cluster = Cluster([{**raw, "status": {"prepared": prepared}}])
+    key = Key("AdaptationPlugin", "team", "handbook")
+    assert snapshot_of(cluster, prepared=Path("/p")).prepared == {key: Path("/p/team.handbook", "a" * 64)}
+    assert snapshot_of(cluster).prepared == {}
+    assert snapshot_of(Cluster([raw]), prepared=Path("/p")).prepared == {}
 
 
 def test_what_cannot_be_read_leaves_the_rest_alone():
