@@ -16,6 +16,8 @@ from pilotfish.local.secrets import Secrets
 from pilotfish.manifests import Loaded, load
 from pilotfish.routing.snapshot import Snapshot
 
+pytestmark = pytest.mark.timeout(900)
+
 KEY = Key("AdaptationPlugin", "default", "terms")
 KINDS = {"apiVersion": "pilotfish.dev/v1alpha1"}
 
@@ -41,7 +43,7 @@ class Seen:
 
     async def next(self, phase: Phase) -> PoolEvent:
         """The next event of this phase. Earlier ones are dropped."""
-        async with asyncio.timeout(60), self.changed:
+        async with asyncio.timeout(200), self.changed:
             while True:
                 while self.events:
                     if (event := self.events.pop(0)).phase is phase:
