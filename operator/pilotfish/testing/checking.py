@@ -25,7 +25,10 @@ SUITES: Mapping[str, Mapping[str, type]] = {
     },
 }
 """The contract suites by group, and by the method whose presence makes a plugin subject to the suite."""
-WITHOUT_SUITE = {"pilotfish.sources": "it needs an address: subclass pilotfish.testing.sources.SourceContract"}
+WITHOUT_SUITE = {
+    "pilotfish.sources": "it needs an address: subclass pilotfish.testing.sources.SourceContract",
+    "pilotfish.logits": "it needs models: subclass pilotfish.testing.logits.LogitsContract",
+}
 
 
 @dataclass(frozen=True)

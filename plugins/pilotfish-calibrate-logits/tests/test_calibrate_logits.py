@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.logits import EngineProcess, SteeredRequest
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.testing.logits import LogitsContract
 from pilotfish_calibrate_logits import CalibrateLogits
 from pilotfish_calibrate_logits.fitting import fit, main, read
 from pilotfish_calibrate_logits.plugin import Arguments
@@ -99,6 +100,18 @@ def test_rows_of_enabled_requests_change_and_biases_end_with_the_first_tokens(en
     process.apply(logits=logits, requests=requests)
     assert logits[:, 0].tolist() == [1.5, 3, 3, 1.5]
     assert logits[:, 4].tolist() == [0, 3, 3, 1.5]
+
+
+class TestContract(LogitsContract):
+    plugin = CalibrateLogits
+    settings = Settings({"temperature": 2, "bias": {"yes": -1.5}, "biasTokens": 2})
+
+    @pytest.fixture(autouse=True)
+    def made(self, engine):
+        self.made_engine = engine
+
+    def engine(self):
+        return self.made_engine
 
 
 @pytest.mark.parametrize("text", ["yes no", "certainly"])

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from pilotfish.base.errors import ConfigError
 from pilotfish.plugin_api.logits import EngineProcess, SteeredRequest
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.testing.logits import LogitsContract
 from pilotfish_proxy_tuning import ProxyTuning
 from pilotfish_proxy_tuning.plugin import ROLES, Arguments, Combination, Config, Mixer
 from pilotfish_proxy_tuning.steering import combine
@@ -162,6 +163,19 @@ def test_a_cache_smaller_than_the_longest_request_is_refused(folders):
 def test_the_roles_follow_the_combination():
     assert [role.name for role in plugin().roles] == ["expert", "anti-expert"]
     assert [role.name for role in plugin(combination="Contrastive").roles] == ["anti-expert"]
+
+
+class TestContract(LogitsContract):
+    plugin = ProxyTuning
+    vocabulary = 97
+    arguments = {"alpha": 0.5}
+
+    @pytest.fixture(autouse=True)
+    def models(self, folders):
+        self.folders = folders
+
+    def engine(self):
+        return engine(self.folders, "expert", "anti-expert")
 
 
 def test_a_smaller_vocabulary_of_the_expert_is_no_fault(folders):
