@@ -110,7 +110,8 @@ class Conversation:
     A call that embeds or scores strings has one user message for each of them, and a rewriting keeps their number.
     `choices` is the number of answers asked for. `max_tokens` is None where the client set no limit. `context_tokens`
     estimates how many tokens can be added so that the smallest context window of the plan still holds prompt and
-    answer, None where no window is known. `pool` is the pool of the call, None for the scope REQUEST.
+    answer, None where no window is known. `pool` is the pool of the call, None for the scope REQUEST. `parameters` are
+    the request's other parameters by name, such as `user`, `stop` or `response_format`.
     """
 
     messages: tuple[Mapping[str, Any], ...]
@@ -120,11 +121,12 @@ class Conversation:
     max_tokens: int | None = None
     context_tokens: int | None = None
     pool: CalledPool | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """Ask this instead. `tools` None leaves the client's tools.
+    """Ask this instead. `tools` None leaves the client's tools, `parameters` None its other parameters.
 
     `state` is handed to the same adaptation's `on_answer`. `notes` are JSON values for the answer's `pilotfish` object.
     """
@@ -133,6 +135,7 @@ class Rewritten:
     tools: tuple[Mapping[str, Any], ...] | None = None
     state: Any = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

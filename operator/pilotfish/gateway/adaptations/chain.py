@@ -40,8 +40,8 @@ class Asked(Protocol):
     def hidden(self) -> tuple[str, ...]:
         """Parameters that an adaptation does not see."""
 
-    def rewritten(self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None) -> Self:
-        """The same with other messages."""
+    def rewritten(self, by: Rewritten) -> Self:
+        """The same with what a plugin changed."""
 
 
 AnyAsked = TypeVar("AnyAsked", bound=Asked)
@@ -127,7 +127,7 @@ class Chain:
             case Rewritten():
                 _check_size(result, request)
                 self._effect(adaptation, partial(_changes, result, request))
-                request, state = request.rewritten(result.messages, result.tools), result.state
+                request, state = request.rewritten(result), result.state
                 notes.add(adaptation.name, result.notes)
             case None:
                 pass
@@ -218,11 +218,11 @@ def _check_answer(answered: Answered) -> None:
 def _check_size(after: Rewritten, before: Asked) -> None:
     """Raises PluginFault for messages and tools that are not JSON, or that are too large."""
     try:
-        size = len(orjson.dumps((after.messages, after.tools)))
+        size = len(orjson.dumps((after.messages, after.tools, after.parameters)))
     except TypeError as error:
         raise PluginFault(Fault.INVALID, f"returned messages that are not JSON: {error}") from error
     if size <= ADDED_BYTES:
         return
     conversation = before.conversation
-    if size > len(orjson.dumps((conversation.messages, conversation.tools))) + ADDED_BYTES:
+    if size > len(orjson.dumps((conversation.messages, conversation.tools, conversation.parameters))) + ADDED_BYTES:
         raise PluginFault(Fault.TOO_MUCH, f"added more than {ADDED_BYTES} bytes to the request")

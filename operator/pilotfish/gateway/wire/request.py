@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from pilotfish.base.errors import BadRequest
-from pilotfish.plugin_api.adaptations import Conversation
+from pilotfish.plugin_api.adaptations import Conversation, Rewritten
 from pilotfish.plugin_api.scorers import Question
 
 MAX_CHOICES = 128
@@ -19,6 +19,11 @@ MAX_ANSWERS = 1024
 """The largest number of answers to one request: `n` times the number of prompts of a completion."""
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of OpenAI's completions API where the client names none."""
+
+SHOWN = frozenset(
+    {"model", "messages", "prompt", "tools", "n", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
+)
+"""Parameters that a conversation has fields for, or that the gateway sets."""
 
 HIDDEN = ("suffix", "functions", "prediction", "documents")
 """Parameters with strings that are no message and no tool."""
@@ -149,6 +154,7 @@ class ClientRequest:
             choices=self.choices,
             stream=self.stream,
             max_tokens=self.max_tokens,
+            parameters=copy.deepcopy({name: value for name, value in self.body.items() if name not in SHOWN}),
         )
 
     @property
@@ -163,19 +169,21 @@ class ClientRequest:
         whole = self.task is Task.CHAT or isinstance(self.body["prompt"], str)
         return named if whole else ("prompt", *named)
 
-    def rewritten(
-        self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None
-    ) -> "ClientRequest":
-        """The request with other messages; `tools` None leaves its tools.
+    def rewritten(self, by: Rewritten) -> "ClientRequest":
+        """The request with what a plugin changed.
 
         Raises BadRequest for messages that are none of OpenAI's API, and for a completion whose prompt is a list.
         """
         body = dict(self.body)
-        _check_content(Task.CHAT, {"messages": list(messages)})
+        if by.parameters is not None:
+            shown = {name: value for name, value in body.items() if name in SHOWN}
+            body = shown | {name: value for name, value in by.parameters.items() if name not in SHOWN}
+        messages = list(by.messages)
+        _check_content(Task.CHAT, {"messages": messages})
         if self.task is Task.CHAT:
-            body["messages"] = list(messages)
-            if tools is not None:
-                body["tools"] = list(tools)
+            body["messages"] = messages
+            if by.tools is not None:
+                body["tools"] = list(by.tools)
         elif isinstance(body["prompt"], str):
             body["prompt"] = "\n\n".join(str(message.get("content") or "") for message in messages)
         else:

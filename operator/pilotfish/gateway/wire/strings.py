@@ -1,11 +1,10 @@
 """Strings that a pool embeds, scores, classifies or counts, as adaptations see them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from pilotfish.base.errors import BadRequest
-from pilotfish.plugin_api.adaptations import Conversation
+from pilotfish.plugin_api.adaptations import Conversation, Rewritten
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,9 @@ class Strings:
         """Nothing: an adaptation sees every string."""
         return ()
 
-    def rewritten(self, messages: tuple[Mapping[str, Any], ...], tools: tuple[Mapping[str, Any], ...] | None) -> Self:
+    def rewritten(self, by: Rewritten) -> Self:
         """Other strings. Raises BadRequest for another number of them."""
-        strings = tuple(message.get("content") for message in messages)
+        strings = tuple(message.get("content") for message in by.messages)
         if len(strings) != len(self.strings):
             raise BadRequest(f"there must be {len(self.strings)} messages, one for each string, not {len(strings)}")
         if not all(isinstance(each, str) for each in strings):
