@@ -35,6 +35,7 @@ class Masked:
 
     messages: tuple[Mapping[str, Any], ...]
     tools: tuple[Mapping[str, Any], ...]
+    parameters: Mapping[str, Any]
     values: Mapping[str, str]
     counts: Mapping[str, int]
 
@@ -52,7 +53,8 @@ def mask(conversation: Conversation, find: Find, key: bytes, *, attachments: boo
     Raises Unmaskable for a function whose name holds personal data, and, without `attachments`, for a part of a message
     that is not text.
     """
-    content = ([_sealed(message, attachments) for message in conversation.messages], list(conversation.tools))
+    messages = [_sealed(message, attachments) for message in conversation.messages]
+    content = [messages, list(conversation.tools), dict(conversation.parameters)]
     spans = {string: list(merged(find(string))) for string in dict.fromkeys(strings(content))}
     kinds = {string[span.start : span.end]: span.kind for string, found in spans.items() for span in found}
     if not kinds:
@@ -69,48 +71,52 @@ def mask(conversation: Conversation, find: Find, key: bytes, *, attachments: boo
         repeated = [Span(found.start(), found.end(), kinds[found[0]]) for found in again.finditer(string)]
         return _replaced(string, merged([*spans.get(string, ()), *repeated]), placeholders)
 
-    messages, tools = (tuple(_rebuilt(part, masked)) for part in content)
+    messages, tools, parameters = (_rebuilt(part, masked) for part in content)
     counts = Counter(placeholder.partition("-")[0] for placeholder in placeholders.values)
-    return Masked(messages, tools, placeholders.values, counts)
+    return Masked(tuple(messages), tuple(tools), parameters, placeholders.values, counts)
 
 
-def strings(value: Any) -> Iterator[str]:
-    """Every string of a JSON value that may be masked, those in strings of JSON too, and every number as a string."""
+def strings(value: Any, *, inside: bool = False) -> Iterator[str]:
+    """Every string of a JSON value that may be masked, and every string and number `inside` of its strings of JSON.
+
+    Other numbers are parameters and limits of schemas.
+    """
     if isinstance(value, str):
         parsed = _json(value)
         if parsed is None:
             yield value
         else:
-            yield from strings(parsed)
-    elif _is_number(value):
+            yield from strings(parsed, inside=True)
+    elif inside and _is_number(value):
         yield str(value)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield str(key)
             if key not in STRUCTURE:
-                yield from strings(inner)
+                yield from strings(inner, inside=inside)
     elif isinstance(value, Sequence):
         for inner in value:
-            yield from strings(inner)
+            yield from strings(inner, inside=inside)
 
 
-def _rebuilt(value: Any, masked: Callable[[str], str]) -> Any:
-    """The value with masked strings. A number that is masked becomes a string."""
+def _rebuilt(value: Any, masked: Callable[[str], str], *, inside: bool = False) -> Any:
+    """The value with masked strings. A number `inside` of a string of JSON that is masked becomes a string."""
     if isinstance(value, str):
         parsed = _json(value)
         if parsed is None:
             return masked(value)
-        rebuilt = _rebuilt(parsed, masked)
+        rebuilt = _rebuilt(parsed, masked, inside=True)
         return value if rebuilt == parsed else json.dumps(rebuilt, ensure_ascii=False)
-    if _is_number(value):
+    if inside and _is_number(value):
         number = masked(str(value))
         return value if number == str(value) else number
     if isinstance(value, Mapping):
         return {
-            masked(str(key)): inner if key in STRUCTURE else _rebuilt(inner, masked) for key, inner in value.items()
+            masked(str(key)): inner if key in STRUCTURE else _rebuilt(inner, masked, inside=inside)
+            for key, inner in value.items()
         }
     if isinstance(value, Sequence):
-        return [_rebuilt(inner, masked) for inner in value]
+        return [_rebuilt(inner, masked, inside=inside) for inner in value]
     return value.part if isinstance(value, _Attachment) else value
 
 

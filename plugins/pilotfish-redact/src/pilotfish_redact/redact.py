@@ -101,7 +101,8 @@ class Redact:
         if masked is None:
             return None
         tools = masked.tools if conversation.tools else None
-        return Rewritten(masked.messages, tools, Restorer(masked.values), {"masked": dict(masked.counts)})
+        notes = {"masked": dict(masked.counts)}
+        return Rewritten(masked.messages, tools, Restorer(masked.values), notes, masked.parameters)
 
     def on_answer(
         self, *, conversation: Conversation, state: Any, models: Models, channel: Channel
