@@ -190,13 +190,15 @@ class Chain:
 
 
 def _changes(after: Rewritten, request: Asked) -> dict[str, Any]:
-    """Messages and tools after a plugin, where it changed them, with the places of messages that it wrote."""
+    """What a plugin changed of messages, tools and parameters, and the places of messages that it wrote."""
     before, changes = request.conversation, dict[str, Any]()
     if list(after.messages) != list(before.messages):
         written = [place for place, message in enumerate(after.messages) if message not in before.messages]
         changes |= {"messages": list(after.messages), "written": written}
     if after.tools is not None and list(after.tools) != list(before.tools):
         changes["tools"] = list(after.tools)
+    if after.parameters is not None and dict(after.parameters) != dict(before.parameters):
+        changes["parameters"] = dict(after.parameters)
     return changes
 
 
