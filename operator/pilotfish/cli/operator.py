@@ -143,6 +143,7 @@ def _reconciler(
         faults=partial(mirror.kinds.check_all, installed=installed),
         prepares=installed.prepares,
         config_maps=config_maps,
+        progress=peers.progress,
         load=load,
         reports=reports,
         external=ExternalChecks(client, peers.ask_models, monotonic),

@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from pilotfish.plugin_api.preparing import Progress
 from pilotfish.preparing import Preparation, PreparedFolder
 from pilotfish.preparing import prepare as prepare_folder
 from pilotfish.preparing.documents import Origins
+from pilotfish.preparing.progress import ProgressServer
 from pilotfish.routing.snapshot import Endpoint
 
 MANIFESTS_VARIABLE = "PILOTFISH_MANIFESTS"
@@ -52,6 +54,9 @@ def prepare(
     volume: Volumes = None,
     secret: SecretFiles = None,
     result: Annotated[Path | None, typer.Option(help="File to write the result to, as JSON.")] = None,
+    progress_port: Annotated[
+        int | None, typer.Option(help="Port to serve the progress at, as JSON. 0 chooses a free port.", min=0)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print progress and result as lines of JSON.")] = False,
 ) -> None:
     """Compute the folder of a plugin from its documents, and print the folder.
@@ -63,8 +68,8 @@ def prepare(
     shown = _Lines() if json else _Shown(Console(stderr=True, highlight=False, soft_wrap=True))
     try:
         preparation = _preparation(_loaded(paths), plugin, pool, config_map, volume, secret)
-        with shown:
-            folder = asyncio.run(prepare_folder(preparation, to, progress=shown.report))
+        with shown, _served(progress_port, shown.report) as report:
+            folder = asyncio.run(prepare_folder(preparation, to, progress=report))
     except PilotfishError as error:
         shown.fail(error)
         raise typer.Exit(1) from error
@@ -72,6 +77,21 @@ def prepare(
     if result is not None:
         result.write_bytes(orjson.dumps(described))
     shown.finish(described)
+
+
+@contextmanager
+def _served(port: int | None, shown: Progress) -> Iterator[Progress]:
+    """Reports to `shown`, and to everyone who asks at the port."""
+    if port is None:
+        yield shown
+        return
+    with ProgressServer(port) as server:
+
+        def report(done: int, total: int, message: str) -> None:
+            server.report(done, total, message)
+            shown(done, total, message)
+
+        yield report
 
 
 def _described(folder: PreparedFolder) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the functions of the kinds observe: the mirror, and the answers of other servers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from pilotfish.api import AdaptationPlugin, ModelPool, Resource
@@ -30,13 +30,14 @@ class ClusterObserver:
         faults: Callable[[Resource, Find], tuple[Fault, ...]],
         prepares: Callable[[AdaptationPlugin], bool],
         config_maps: ConfigMapDigests,
+        progress: Callable[[str], Awaitable[str]],
         load: LoadBook,
         reports: GatewayReports,
         external: ExternalChecks,
         answers: Answers,
     ) -> None:
         self._mirror, self._faults = mirror, faults
-        self._prepares, self._config_maps = prepares, config_maps
+        self._prepares, self._config_maps, self._progress = prepares, config_maps, progress
         self._load, self._reports, self._external, self._answers = load, reports, external, answers
 
     def observed(self, resource: Resource) -> Observed:
@@ -84,6 +85,10 @@ class ClusterObserver:
     async def config_maps(self, reader: Key, named: Sequence[Key]) -> Mapping[Key, str]:
         """Digests of the data of the ConfigMaps that exist."""
         return await self._config_maps.digests(reader, named)
+
+    async def progress(self, address: str) -> str:
+        """How far the preparation at `host:port` is."""
+        return await self._progress(address)
 
     async def external_check(self, pool: ModelPool) -> ExternalCheck | None:
         """Whether the API of an external pool lists its model."""

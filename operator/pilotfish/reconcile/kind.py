@@ -99,6 +99,9 @@ class Observer(Protocol):
     async def config_maps(self, reader: Key, named: Sequence[Key]) -> Mapping[Key, str]:
         """Digests of the data of the ConfigMaps that exist. `reader` is reconciled when one of them changes."""
 
+    async def progress(self, address: str) -> str:
+        """How far the preparation at `host:port` is, for people. Empty where that is not known."""
+
     async def external_check(self, pool: ModelPool) -> ExternalCheck | None:
         """Whether the API of an external pool lists its model."""
 

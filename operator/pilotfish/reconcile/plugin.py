@@ -19,6 +19,8 @@ from pilotfish.render.preparation import preparation_job
 
 RETRY_SECONDS = 600.0
 """Seconds after which a Job that failed is made again."""
+PROGRESS_SECONDS = 15.0
+"""Seconds between two looks at the progress of a Job."""
 _GATES = (ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS)
 
 
@@ -36,6 +38,8 @@ class ObservedPlugin(Observed):
     """Digests of the ConfigMaps that its sources name and that exist."""
     pods: tuple[Manifest, ...] = ()
     """Pods of its Jobs."""
+    progress: str = ""
+    """How far the Job that runs is, for people."""
 
 
 def references(plugin: AdaptationPlugin) -> Iterator[Reference]:
@@ -56,6 +60,8 @@ async def observe(plugin: AdaptationPlugin, observer: Observer) -> ObservedPlugi
     }
     digests = await observer.config_maps(plugin.key, sorted(named) if prepares else ())
     absent = tuple(key for key in sorted(named) if prepares and key not in digests)
+    pods = observer.pods(plugin.key)
+    address = preparation.progress_address(pods)
     return ObservedPlugin(
         seen.faults,
         (*seen.missing, *absent),
@@ -64,7 +70,8 @@ async def observe(plugin: AdaptationPlugin, observer: Observer) -> ObservedPlugi
         routers=len(observer.referrers(plugin.key, "ModelRouter")),
         prepares=prepares,
         config_maps=digests,
-        pods=observer.pods(plugin.key),
+        pods=pods,
+        progress=await observer.progress(address) if address else "",
     )
 
 
@@ -124,7 +131,13 @@ def _planned(plugin: AdaptationPlugin, seen: ObservedPlugin, context: Context, s
     documents = {str(key): digest for key, digest in seen.config_maps.items()} | period
     job = drift.sealed(preparation_job(plugin, seen.pools, documents, context.render))
     key = Key.of(job)
-    plan = _followed(key.name, preparation.view(seen.children.get(key), seen.pods), prepared, context.now)
+    found = preparation.view(seen.children.get(key), seen.pods)
+    plan = _followed(key.name, found, prepared, context.now)
+    if seen.progress and plan.works:
+        value = replace(plan.value, message=f"{plan.value.message}: {seen.progress}")
+        plan = replace(plan, value=value, again=PROGRESS_SECONDS)
+    elif found.state is JobState.RUNNING:
+        plan = replace(plan, again=PROGRESS_SECONDS)
     if seen.refusal:
         plan = replace(plan, value=ConditionValue.false(Reason.PREPARATION_FAILED, seen.refusal))
     stale = tuple(child for child in seen.children if child != key)

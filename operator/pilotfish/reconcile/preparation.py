@@ -9,7 +9,7 @@ from typing import Any
 
 from pilotfish.reconcile import pods
 from pilotfish.reconcile.outcome import Manifest
-from pilotfish.render.preparation import JOB_NAME_LABEL, PREPARE
+from pilotfish.render.preparation import JOB_NAME_LABEL, PREPARE, PROGRESS_PORT
 
 
 class JobState(StrEnum):
@@ -53,6 +53,16 @@ def view(job: Manifest | None, of_plugin: Sequence[Manifest]) -> JobView:
         reason = message or str(failed.get("message") or "the Job failed")
         return JobView(JobState.FAILED, message=reason, ended=str(failed.get("lastTransitionTime") or ""))
     return JobView(JobState.RUNNING, message=message)
+
+
+def progress_address(of_plugin: Sequence[Manifest]) -> str | None:
+    """`host:port` of the progress of the pod that runs, None where none does."""
+    for pod in of_plugin:
+        status = pod.get("status", {})
+        if status.get("phase") == "Running" and status.get("podIP"):
+            host = status["podIP"]
+            return f"[{host}]:{PROGRESS_PORT}" if ":" in host else f"{host}:{PROGRESS_PORT}"
+    return None
 
 
 def seconds_between(before: str, after: str) -> float:

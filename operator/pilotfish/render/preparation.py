@@ -21,6 +21,8 @@ JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 """The label by which Kubernetes marks the pods of a Job."""
 TRIES = 4
 """Times that a failed Job is tried again before it counts as failed."""
+PROGRESS_PORT = 8002
+"""Port at which the container serves its progress."""
 LONGEST_NAME = 40
 _DOCUMENTS, _SECRETS = "/documents", "/secrets"
 _WITHOUT_CLIENT = frozenset({"pvc", "package", "file", "https"})
@@ -72,6 +74,7 @@ def _template(plugin: AdaptationPlugin, pools: Sequence[ModelPool], context: Ren
     secrets = _secrets(plugin, pools)
     remote = any(scheme not in _WITHOUT_CLIENT for scheme, _, _ in addresses)
     command = ["pilotfish", "prepare", "--to", f"{PREPARED}/{folder_of(plugin)}", "--result", "/dev/termination-log"]
+    command += ["--progress-port", str(PROGRESS_PORT)]
     command += _options("--config-map", maps, _DOCUMENTS)
     command += _options("--volume", claims, VOLUMES)
     command += _options("--secret", [f"{ref.name}/{ref.key}" for ref in secrets], _SECRETS)
@@ -82,6 +85,7 @@ def _template(plugin: AdaptationPlugin, pools: Sequence[ModelPool], context: Ren
         "image": context.pool_image if remote else context.image,
         "imagePullPolicy": context.pull_policy,
         "command": command,
+        "ports": [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
         "securityContext": container_security(),

@@ -22,6 +22,8 @@ from pilotfish.routing.gateway_usage import GatewayUsage
 from pilotfish.upstream.probe import probe
 
 _SECONDS = 20.0
+_PROGRESS_SECONDS = 2.0
+_LONGEST_PROGRESS = 200
 logger = logging.getLogger(__name__)
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
@@ -84,6 +86,19 @@ class Peers:
         """What each gateway (`host:port`) reports of its routers; gateways that do not answer are left out."""
         asked = (self._usage(gateway) for gateway in gateways)
         return [found for found in await asyncio.gather(*asked) if found]
+
+    async def progress(self, address: str) -> str:
+        """How far the preparation at `host:port` is, for people. Empty where it does not say so in time."""
+        try:
+            async with asyncio.timeout(_PROGRESS_SECONDS):
+                status, body = await self._get(f"http://{address}/progress", {})
+            found = _json(body) if status == 200 else {}
+        except (ModelUnavailable, TimeoutError):
+            return ""
+        if not found.get("message"):
+            return ""
+        amount = f", {found.get('done')} of {found['total']}" if found.get("total") else ""
+        return f"{found['message']}{amount}"[:_LONGEST_PROGRESS]
 
     async def _usage(self, gateway: str) -> GatewayUsage | None:
         try:

@@ -58,6 +58,7 @@ def a_reconciler(server, entries):
             faults=lambda *_: (),
             prepares=lambda _: False,
             config_maps=ConfigMapDigests(server),
+            progress=unused,
             load=LoadBook(lambda: 0.0),
             reports=GatewayReports(unused, lambda: 0.0),
             external=ExternalChecks(server, unused, lambda: 0.0),

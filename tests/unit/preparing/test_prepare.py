@@ -16,9 +16,11 @@ from pilotfish.base.errors import ConfigError, PilotfishError, PluginError
 from pilotfish.cli.main import application
 from pilotfish.preparing import Preparation, PreparedFolder, prepare
 from pilotfish.preparing.documents import DocumentChanged, Origins, find_documents
+from pilotfish.preparing.progress import ProgressServer
 from pilotfish.reconcile.kinds import parse_resource
 from pilotfish.routing.snapshot import Endpoint
 from pilotfish.testing.stand_in_engine import StandInEngine
+from pilotfish.upstream.peers import Peers
 
 BOOK = {"configMapRef": {"name": "book"}, "name": "book"}
 
@@ -244,3 +246,15 @@ def test_the_command_names_what_is_missing(tmp_path: Path, command: Any) -> None
     for arguments, message in failures.items():
         done = command(given, "--to", tmp_path / "out", *arguments)
         assert (done.exit_code, message in done.stderr) == (1, True), done.stderr
+
+
+async def test_progress_is_served_while_it_changes() -> None:
+    async with Peers() as peers:
+        with ProgressServer(0) as server:
+            address = f"127.0.0.1:{server.port}"
+            assert await peers.progress(address) == ""
+            server.report(1, 2, "indexing")
+            assert await peers.progress(address) == "indexing, 1 of 2"
+            server.report(0, 0, "copying documents")
+            assert await peers.progress(address) == "copying documents"
+        assert await peers.progress(address) == ""

@@ -83,7 +83,7 @@ def test_a_job_mounts_the_documents_and_writes_to_the_claim():
     (container,) = pod["containers"]
     assert container["image"] == "operator.test/pilotfish:1"
     assert " ".join(container["command"]) == (
-        "pilotfish prepare --to /prepared/team.handbook --result /dev/termination-log"
+        "pilotfish prepare --to /prepared/team.handbook --result /dev/termination-log --progress-port 8002"
         " --config-map book=/documents/book --volume shelf=/volumes/shelf --secret keys/one=/secrets/keys/one"
     )
     mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
@@ -134,6 +134,15 @@ def test_a_plugin_is_ready_once_it_is_prepared():
     prepared = done.status["prepared"]
     assert (prepared["digest"], prepared["documents"], prepared["details"]) == ("a" * 64, 3, {"entries": 7})
     assert done.manifests == first.manifests
+
+
+def test_the_progress_of_a_job_is_in_the_condition():
+    first = decided()
+    running = {key: {**made, "status": {}} for key, made in ended(first, "Complete").items()}
+    outcome = decided(observed=seen(children=running, progress="indexing, 5 of 10"))
+    name = job(first)["metadata"]["name"]
+    assert condition(outcome, "Prepared")["message"] == f"Job '{name}' prepares the documents: indexing, 5 of 10"
+    assert outcome.requeue_after == 15.0
 
 
 def test_a_change_makes_a_new_job_and_what_was_prepared_stays_in_use():
