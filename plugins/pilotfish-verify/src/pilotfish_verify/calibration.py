@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from pilotfish.api.validation import format_path, message_of
 from pilotfish.base.arrays import Floats
@@ -101,12 +103,15 @@ def calibrate(rows: Sequence[Labelled], false_alarms: float = 0.05) -> Calibrati
     if fewest < FEWEST_OF_A_LABEL:
         raise ConfigError("log", f"has {fewest} rows of one label: label at least {FEWEST_OF_A_LABEL} of each")
     values = np.array([[row.signals[name] for name in names] for row in rows])
-    model = LogisticRegression(C=10.0, max_iter=1000)
+    # Signals are brought to one scale, because the log-odds of some models vary little, and the penalty is for all.
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     held_out = cross_val_predict(model, values, supported, cv=folds, method="predict_proba")[:, 1]
     threshold = float(np.quantile(held_out[supported], false_alarms))
-    model.fit(values, supported)
-    weights = dict(zip(["bias", *names], map(_thousandths, [*model.intercept_, *model.coef_[0]]), strict=True))
+    scaler, regression = (step for _, step in model.fit(values, supported).steps)
+    slopes = regression.coef_[0] / scaler.scale_
+    bias = regression.intercept_[0] - slopes @ scaler.mean_
+    weights = dict(zip(["bias", *names], map(_thousandths, [bias, *slopes]), strict=True))
     absent = {name: 0 for name in SIGNALS if name not in names}
     return Calibration(
         weights=Weights.model_validate({**absent, **weights}),
