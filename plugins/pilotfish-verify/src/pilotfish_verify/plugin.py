@@ -124,6 +124,8 @@ class _CheckedAnswer:
         return sentence[:end] + self._config.flag + sentence[end:]
 
     async def _judgements(self, sentences: Sequence[Sentence]) -> list[Judgement | None]:
+        if not sentences:
+            return []
         if self._judge is None:
             passages = await self._models.compute(passages_of, self._context)
             self._judge = Judge(self._config, passages, self._models)
