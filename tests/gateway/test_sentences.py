@@ -82,6 +82,17 @@ async def test_verify_observes_without_a_change(house: House) -> None:
     assert noted["sentence"] == WRONG
 
 
+@pytest.mark.parametrize(("says_so", "answered_by"), [("Yes", "small"), ("No", "large")])
+async def test_a_small_pool_judges_each_sentence(house: House, says_so: str, answered_by: str) -> None:
+    house.say(small=says(WRONG), large=says(RIGHT), judge=Script([(says_so, -0.1)]))
+    weights = {"bias": 0, "words": 0, "pairs": 0, "numbers": 0, "yes": 1000}
+    await served(house, plugin("verify", "judge", action="Escalate", weights=weights))
+    answer = await ask(house, stream=True)
+    report = answer.chunks[-1]["pilotfish"]
+    assert report["answered_by"] == answered_by
+    assert {call["pool"] for call in report["plugin_calls"]} == {"judge"}
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_rewrite_releases_what_the_corrector_writes(house: House, *, stream: bool) -> None:
     house.say(small=says(RIGHT, "See:\n\n```\nx = 1\n```\n", WRONG), judge=says("Corrected."))
