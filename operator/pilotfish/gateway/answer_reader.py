@@ -15,6 +15,7 @@ from pilotfish.routing.cost import UNKNOWN_USAGE, Usage
 from pilotfish.upstream.client import Reply
 from pilotfish.upstream.sse import DONE, EventCutter, payloads
 
+EVENT_END = b"\n\n"
 UNFINISHED = "the model server ended its stream without a finish reason or [DONE]"
 
 
@@ -136,13 +137,15 @@ class AnswerReader:
         self._usage = UNKNOWN_USAGE
         self.counted_tokens = 0
         """Tokens of the answer that a judge has seen, for answers that are cancelled before their usage arrives."""
+        self._counted_chunks = 0
 
     @property
     def usage(self) -> Usage:
-        """Tokens, as the model server last reported them."""
-        if self._usage.completion_tokens or not self.counted_tokens:
+        """Tokens, as the model server last reported them. Before it has, a chunk of a stream counts as a token."""
+        counted = max(self.counted_tokens, self._counted_chunks)
+        if self._usage.completion_tokens or not counted:
             return self._usage
-        return Usage(self._usage.prompt_tokens, self.counted_tokens)
+        return Usage(self._usage.prompt_tokens, counted)
 
     @property
     def text(self) -> str | None:
@@ -158,6 +161,8 @@ class AnswerReader:
         piece = await self._pieces.receive()
         if piece is None or piece.chunks:
             self._note(piece)
+        else:
+            self._counted_chunks += piece.raw.count(EVENT_END)
         return piece
 
     def take_ahead(self) -> list[Piece]:
@@ -190,6 +195,7 @@ class AnswerReader:
             self._ended, self._text_complete = True, self._pieces.parsed
         elif piece.chunks:
             self._ended = piece.whole
+            self._counted_chunks += len(piece.chunks)
             for chunk in piece.chunks:
                 self._usage = read_usage(chunk) or self._usage
                 if self._pieces.parsed:

@@ -33,6 +33,14 @@ Send = Callable[[Exchange, Taken], Awaitable[None]]
 """Sends an answer to the client. Where it fails, what still runs at a pool is cancelled."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A request within a limit, and the tokens that were reserved for it."""
+
+    limit: RateLimit
+    reserved: int
+
+
 @dataclass
 class Pipeline:
     """Answers requests with the current routes."""
@@ -89,7 +97,7 @@ class Pipeline:
         self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span, send: Send
     ) -> None:
         """Send the answer that is taken, and account for it. Raises TooManyRequests at a limit."""
-        limit = self._admit(route)
+        admitted = self._admit(route, request)
         started = self.pools.clock()
         exchange = self._exchange(request, route, incoming, parent)
         try:
@@ -101,7 +109,7 @@ class Pipeline:
                 self.request_log.write(request.question, exchange.record)
         finally:
             exchange.close()
-            self._account(exchange, limit)
+            self._settle(admitted, exchange.record)
             if route.counters:
                 route.counters.count(exchange.record, self.pools.clock() - started)
             self._report(exchange, parent)
@@ -120,15 +128,14 @@ class Pipeline:
                 "plugins that protect",
                 param="model",
             )
-        limit = self._admit(route)
+        admitted = self._admit(route, request)
         started = self.pools.clock()
         caller = PoolCaller(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
         record = RequestRecord(route.name, route.strategy)
         try:
             return record, await pooling.run(request, plan, caller, record)
         finally:
-            if limit:
-                limit.used(record.tokens, self.pools.clock())
+            self._settle(admitted, record)
             if route.counters:
                 route.counters.count(record, self.pools.clock() - started)
 
@@ -139,7 +146,7 @@ class Pipeline:
 
         It counts towards limits and spend as an answer does, and raises TooManyRequests at a limit.
         """
-        limit = self._admit(route)
+        admitted = self._admit(route, request)
         exchange = self._exchange(request, route, incoming, parent)
         try:
             exchange.record.effects = []
@@ -148,17 +155,21 @@ class Pipeline:
             return await explanation(exchange, plan) if given is None else plugin_answer(exchange)
         finally:
             exchange.close()
-            self._account(exchange, limit)
+            self._settle(admitted, exchange.record)
             if route.counters:
                 route.counters.spend(exchange.record)
 
-    def _admit(self, route: Route) -> RateLimit | None:
+    def _admit(self, route: Route, request: ClientRequest | PoolingRequest) -> "_Admitted | None":
+        """Reserve what the request may use, so that requests that arrive together do not pass a limit together."""
         limit = self.limits.get(Key("ModelRouter", route.namespace, route.name)) if route.router else None
-        if limit and (wait := limit.admit(self.pools.clock())):
+        if limit is None:
+            return None
+        reserved = request.estimated_tokens
+        if wait := limit.admit(reserved, self.pools.clock()):
             raise TooManyRequests(
                 f"{route.name!r} has reached its limit of requests or tokens per minute", retry_after_seconds=wait
             )
-        return limit
+        return _Admitted(limit, reserved)
 
     async def _on_request(self, exchange: Exchange, plan: Plan) -> Taken | None:
         """Apply the route's adaptations to the request. Returns an answer where a plugin answered."""
@@ -177,9 +188,9 @@ class Pipeline:
         caller = PoolCaller(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
         return Exchange(request, route, caller, RequestRecord(route.name, route.strategy))
 
-    def _account(self, exchange: Exchange, limit: RateLimit | None) -> None:
-        if limit:
-            limit.used(exchange.record.tokens, self.pools.clock())
+    def _settle(self, admitted: "_Admitted | None", record: RequestRecord) -> None:
+        if admitted:
+            admitted.limit.settle(admitted.reserved, record.tokens, self.pools.clock())
 
     def _report(self, exchange: Exchange, span: Span) -> None:
         record = exchange.record

@@ -13,6 +13,7 @@ from pilotfish.gateway.pool_calls import PoolCaller
 from pilotfish.gateway.records import RequestRecord, StageRecord
 from pilotfish.gateway.wire.request import parse_body
 from pilotfish.gateway.wire.upstream import parse_object, read_usage
+from pilotfish.plugin_api.messages import estimate_tokens
 from pilotfish.routing.plan import Plan
 
 
@@ -66,6 +67,11 @@ class PoolingRequest:
     def model(self) -> str:
         """What the client wrote in `model`."""
         return str(self.body["model"])
+
+    @property
+    def estimated_tokens(self) -> int:
+        """The tokens of what was sent, estimated from its length."""
+        return estimate_tokens(orjson.dumps([self.body[name] for name in _CONTENT[self.task]]).decode())
 
 
 async def run(request: PoolingRequest, plan: Plan, caller: PoolCaller, record: RequestRecord) -> bytes:

@@ -22,6 +22,7 @@ from pilotfish.gateway.pool_calls import PoolCall
 from pilotfish.gateway.records import StageRecord
 from pilotfish.plugin_api.adaptations import Answered
 from pilotfish.routing.cascade import Decision, Verdict, explored, rejected_by_plugin
+from pilotfish.routing.cost import Usage
 from pilotfish.routing.plan import Plan, Step
 
 T = TypeVar("T")
@@ -146,10 +147,16 @@ class StageRun:
         """Stop what still runs at the pool, and complete the record."""
         if answer := self._answer:
             self._answer = None
-            self.record.usage, self.record.answer = answer.usage, answer.text
+            self.record.usage, self.record.answer = self._used(answer.usage), answer.text
         if self._chain:
             self._chain.drop()
         self._call.close(error)
+
+    def _used(self, usage: Usage) -> Usage:
+        """The usage, with an estimate of the prompt where the answer ended before the model server reported any."""
+        if usage.prompt_tokens is not None:
+            return usage
+        return Usage(self._exchange.request.estimated_prompt_tokens, usage.completion_tokens)
 
     def __enter__(self) -> Self:
         return self

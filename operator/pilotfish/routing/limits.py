@@ -60,20 +60,27 @@ class RateLimit:
         self._requests = _configured(self._requests, requests, now)
         self._tokens = _configured(self._tokens, tokens, now)
 
-    def admit(self, now: float) -> int:
-        """0 and one request counted, or the seconds after which to come back."""
+    def admit(self, tokens: int, now: float) -> int:
+        """0, with one request counted and `tokens` reserved, or the seconds after which to come back.
+
+        A reservation of more than a minute's worth is admitted when nothing else is used.
+        """
         wait = max(
             self._requests.wait(1, now) if self._requests else 0,
-            self._tokens.wait(1, now) if self._tokens else 0,
+            self._tokens.wait(max(1, tokens), now) if self._tokens else 0,
         )
-        if not wait and self._requests:
+        if wait:
+            return wait
+        if self._requests:
             self._requests.spend(1, now)
-        return wait
-
-    def used(self, tokens: int, now: float) -> None:
-        """Count an answer's tokens, known only when it has ended."""
         if self._tokens:
             self._tokens.spend(tokens, now)
+        return 0
+
+    def settle(self, reserved: int, used: int, now: float) -> None:
+        """Count the tokens of a request that has ended in place of those that were reserved for it."""
+        if self._tokens:
+            self._tokens.spend(used - reserved, now)
 
 
 def _configured(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:

@@ -40,10 +40,10 @@ def test_no_minute_sees_more_than_twice_its_limit_and_waiting_as_told_helps(limi
     now, admitted = 0.0, []
     for gap in gaps:
         now += gap
-        wait = bucket.admit(now)
+        wait = bucket.admit(0, now)
         if wait:
             now += wait
-            assert bucket.admit(now) == 0
+            assert bucket.admit(0, now) == 0
         admitted.append(now)
     for end in admitted:
         assert sum(end - 60 < at <= end for at in admitted) <= 2 * limit
@@ -51,11 +51,11 @@ def test_no_minute_sees_more_than_twice_its_limit_and_waiting_as_told_helps(limi
 
 def test_tokens_are_counted_when_known_and_close_the_gate_for_as_long_as_they_need() -> None:
     limit = RateLimit(None, 600, 0.0)
-    assert limit.admit(0.0) == 0
-    limit.used(900, 0.0)
-    wait = limit.admit(0.0)
+    assert limit.admit(0, 0.0) == 0
+    limit.settle(0, 900, 0.0)
+    wait = limit.admit(0, 0.0)
     assert wait == 31
-    assert limit.admit(wait) == 0
+    assert limit.admit(0, wait) == 0
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(0, 100))

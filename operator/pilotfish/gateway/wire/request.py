@@ -11,6 +11,7 @@ import orjson
 
 from pilotfish.base.errors import BadRequest
 from pilotfish.plugin_api.adaptations import Conversation, Rewritten
+from pilotfish.plugin_api.messages import estimate_tokens
 from pilotfish.plugin_api.scorers import Question
 
 MAX_CHOICES = 128
@@ -19,6 +20,9 @@ MAX_ANSWERS = 1024
 """The largest number of answers to one request: `n` times the number of prompts of a completion."""
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of OpenAI's completions API where the client names none."""
+
+EXPECTED_COMPLETION_TOKENS = 256
+"""What an answer is expected to have at most where the client names no limit."""
 
 SHOWN = frozenset(
     {"model", "messages", "prompt", "tools", "n", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
@@ -102,6 +106,17 @@ class ClientRequest:
         if value is None and self.task is Task.COMPLETION:
             return DEFAULT_COMPLETION_TOKENS
         return value if isinstance(value, int) and value > 0 else None
+
+    @property
+    def estimated_tokens(self) -> int:
+        """The tokens that the request may use: its prompt, and all that its answer may have."""
+        answer = self.max_tokens or EXPECTED_COMPLETION_TOKENS
+        return self.estimated_prompt_tokens + answer * self.choices
+
+    @property
+    def estimated_prompt_tokens(self) -> int:
+        """The tokens of the prompt, estimated from the length of what was sent."""
+        return estimate_tokens(orjson.dumps(self.body.get("messages") or self.body.get("prompt")).decode())
 
     @property
     def wants_logprobs(self) -> bool:
