@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from pilotfish.api import AdaptationPlugin
 from pilotfish.api.adaptationplugin import FailurePolicy
+from pilotfish.calibration.log import read_log
 from pilotfish.plugin_api.adaptations import (
     Answered,
     AnswerStream,
@@ -308,3 +310,32 @@ async def test_explain_of_a_request_that_a_plugin_answers_asks_no_pool(house: Ho
     explained = await house.post("/pilotfish/v1/explain", body)
     assert (explained.status, explained.json["stages"], explained.json["answered_by"]) == (200, [], None)
     assert house.engine.bodies == []
+
+
+async def test_a_row_names_its_plugins_and_a_router_that_was_calibrated_with_others_says_so(
+    house: House, tmp_path: Path
+) -> None:
+    house.settings = replace(house.settings, record_file=tmp_path / "log.jsonl")
+    manifests = [plugin("prefix", word="so"), plugin("prefix", word="kindly")]
+    for manifest in manifests:
+        await house.serve([adapted("prefix"), cascade("other")], plugins=[manifest])
+        await house.ask()
+    await house.ask("other")
+    assert "warning" not in (await house.get("/v1/models/assistant")).json
+    router = adapted("prefix")
+    assert house.gateway
+    assert house.session
+    await house.gateway.stop()
+    await house.session.close()
+    house.gateway = None
+    first, second, without = await asyncio.to_thread(read_log, tmp_path / "log.jsonl")
+    assert first.plugins != second.plugins
+    assert (bool(first.plugins), without.plugins) == (True, None)
+    for digest, stale in ((second.plugins, False), (first.plugins, True), ("none", True)):
+        annotations = {"pilotfish.dev/calibrated-with-plugins": digest}
+        metadata = router.metadata.model_copy(update={"annotations": annotations})
+        await house.serve([router.model_copy(update={"metadata": metadata})], plugins=manifests[1:])
+        assert ("warning" in (await house.get("/v1/models/assistant")).json) is stale
+        body = b'{"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}'
+        explained = (await house.post("/pilotfish/v1/explain", body)).json
+        assert ("other plugins" in explained.get("warning", "")) is stale

@@ -67,6 +67,8 @@ class Calibrated:
     changed: frozenset[int] = frozenset()
     learned_from: int = 0
     stopping: Mapping[int, Stopping] = field(default_factory=dict)
+    plugins: str | None = None
+    """The digest of the plugins through which the requests of the log went, None for none or several."""
     warnings: tuple[CalibrationWarning, ...] = ()
 
 
@@ -122,8 +124,25 @@ def calibrate(
         with_scores = scored(today)
         now = score_all(with_scores, router, registry, learned)
         warnings += _moved(evaluated, today, with_scores, now, router)
+    plugins, found_plugins = _plugins(entries, router)
+    warnings += found_plugins
     changed = frozenset(place for place, content in learned.items() if artifacts.get(place) != content)
-    return Calibrated(router, goal, choice, evaluated, learned, changed, len(learning), stopping, tuple(warnings))
+    return Calibrated(
+        router, goal, choice, evaluated, learned, changed, len(learning), stopping, plugins, tuple(warnings)
+    )
+
+
+def _plugins(entries: Sequence[RecordedRequest], router: ModelRouter) -> tuple[str | None, list[CalibrationWarning]]:
+    """The digest of the plugins of the log, and a warning where the thresholds will not belong to the router's."""
+    digests = {entry.plugins for entry in entries}
+    if len(digests) > 1:
+        text = "requests of the log went through different plugins: calibrate on those of one chain"
+        return None, [CalibrationWarning(WarningCode.PLUGINS, text)]
+    (digest,) = digests or {None}
+    if digest is None and router.spec.plugins:
+        text = "the requests of the log went through no plugins, but the router has some, which change its answers"
+        return None, [CalibrationWarning(WarningCode.PLUGINS, text)]
+    return digest, []
 
 
 def _check_costs(entries: Sequence[RecordedRequest], pools: Sequence[str]) -> None:

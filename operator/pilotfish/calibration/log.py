@@ -57,7 +57,10 @@ class RecordedStage(Row):
 
 
 class RecordedRequest(Row):
-    """One request. `action` is the pool whose answer was given, `propensity` the chance with which that was so."""
+    """One request. `action` is the pool whose answer was given, `propensity` the chance with which that was so.
+
+    `plugins` is a digest of the plugins through which it went, None for none.
+    """
 
     id: str
     prompt: str | None = None
@@ -67,6 +70,7 @@ class RecordedRequest(Row):
     stages: Annotated[tuple[RecordedStage, ...], Field(min_length=1)]
     action: str | None = None
     propensity: Annotated[float, Field(gt=0, le=1)] | None = None
+    plugins: str | None = None
 
     @property
     def question(self) -> Question:

@@ -16,6 +16,7 @@ from pilotfish.calibration.statistics.choose import Choice, Recommendation
 from pilotfish.plugin_api.artifacts import read_artifact
 from pilotfish.plugin_api.settings import Settings, read_config
 from pilotfish.plugins.builtin.scorers import logprob
+from pilotfish.plugins.chain_digests import CALIBRATED_ANNOTATION, NONE
 from pilotfish.routing.threshold_control import NEVER
 
 LARGEST_IN_CONFIG_MAP = 700_000
@@ -41,6 +42,9 @@ def rewrite(calibrated: Calibrated, folder: Path) -> Written:
         # Exploration belongs to thresholds: without them the manifest would be refused for it.
         document["spec"].pop("exploration", None)
         return Written((document,), {})
+    if router.spec.plugins or calibrated.plugins:
+        annotations = document["metadata"].setdefault("annotations", {})
+        annotations[CALIBRATED_ANNOTATION] = calibrated.plugins or NONE
     thresholds = calibrated.choice.thresholds
     _set_thresholds(document["spec"]["strategy"], thresholds)
     documents: list[dict[str, Any]] = [document]

@@ -60,6 +60,8 @@ def _print_explanation(console: Console, explanation: dict[str, Any]) -> None:
             markup=False,
         )
         _details(console, prediction["details"])
+    if warning := explanation.get("warning"):
+        console.print(f"warning: {warning}", markup=False)
     for effect in explanation.get("adaptations", ()):
         _effect(console, effect)
     if notes := explanation.get("plugins"):

@@ -52,8 +52,12 @@ def plugin_answer(exchange: Exchange) -> dict[str, Any]:
 
 
 def _effects(exchange: Exchange) -> dict[str, Any]:
-    """What each plugin made of what is asked, in order: of a call of a pool, with the pool."""
-    return {"adaptations": exchange.record.effects} if exchange.record.effects else {}
+    """What each plugin made of what is asked, in order: of a call of a pool, with the pool. And a warning."""
+    stale = exchange.route.stale
+    return {
+        **({"warning": stale} if stale else {}),
+        **({"adaptations": exchange.record.effects} if exchange.record.effects else {}),
+    }
 
 
 def _others(exchange: Exchange, plan: Plan) -> list[str]:

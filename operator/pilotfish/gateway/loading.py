@@ -17,6 +17,7 @@ from pilotfish.plugin_api.adaptations import Adaptation
 from pilotfish.plugin_api.preparing import prepares
 from pilotfish.plugin_api.scorers import AnswerScorer, JudgeScorer, PromptScorer
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.plugins.chain_digests import Identity, identity_of
 from pilotfish.plugins.extension_points import ADAPTATIONS, SCORERS
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.snapshot import RouterView
@@ -71,6 +72,10 @@ class PluginLoader:
         if prepares(found, plugin):
             return self._prepared.find(plugin, prepared, lambda: _from_folder(load))
         return self._kept(_key("adaptation", plugin.spec, f"{plugin.metadata.namespace}/{plugin.name}"), load)
+
+    def identity(self, plugin: AdaptationPlugin, prepared: Path | None) -> Identity:
+        """What the effect of an adaptation depends on. Raises PluginError."""
+        return identity_of(plugin, self._registry.version(ADAPTATIONS, plugin.spec.type), prepared)
 
     def _kept(self, key: str, load: Callable[[], P]) -> P:
         found: P | None = self._used.get(key) or self._loaded.get(key)

@@ -47,6 +47,8 @@ class TrackedRouter:
     objective: RouterObjective | None
     control: ControlState | None
     counters: UsageCounters
+    stale: str = ""
+    """Why the thresholds do not belong to the plugins."""
 
     @property
     def router(self) -> ModelRouter:
@@ -57,7 +59,10 @@ class TrackedRouter:
     @property
     def status(self) -> ObjectiveStatus | None:
         """The status of the objective."""
-        return self.objective.status(self.control) if self.objective else None
+        if self.objective is None:
+            return None
+        status = self.objective.status(self.control)
+        return status.model_copy(update={"message": status.message or self.stale})
 
     def usage(self) -> RouterUsage:
         """The report for other gateways and the operator."""
@@ -169,6 +174,7 @@ class Objectives:
                 route = self.table.routes.get(name)
                 if route is None or route.router is None or route.router.key != key:
                     continue
+                tracked.stale = route.stale
                 routes[name] = route.with_router(view, tracked.counters)
         self.table.put(routes)
 

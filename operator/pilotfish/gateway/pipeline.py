@@ -186,7 +186,7 @@ class Pipeline:
 
     def _exchange(self, request: ClientRequest, route: Route, incoming: Mapping[str, str], parent: Span) -> Exchange:
         caller = PoolCaller(self.pools, self.table.snapshot, route.namespace, route.name, incoming, parent)
-        return Exchange(request, route, caller, RequestRecord(route.name, route.strategy))
+        return Exchange(request, route, caller, RequestRecord(route.name, route.strategy, plugins=route.plugins))
 
     def _settle(self, admitted: "_Admitted | None", record: RequestRecord) -> None:
         if admitted:

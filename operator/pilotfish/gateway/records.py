@@ -61,6 +61,8 @@ class RequestRecord:
     effects: list[dict[str, Any]] | None = None
     """What each plugin did to what is asked, in order, where the request is explained."""
     drawn: float = 1.0
+    plugins: str | None = None
+    """A digest of the router's plugins."""
 
     @property
     def calls(self) -> Sequence[StageRecord]:

@@ -95,6 +95,7 @@ def _row(question: Question, record: RequestRecord) -> dict[str, Any]:
         "stages": [_stage(stage) for stage in record.stages],
         "action": record.stages[-1].pool,
         **({"propensity": propensity} if propensity is not None else {}),
+        **({"plugins": record.plugins} if record.plugins else {}),
     }
 
 

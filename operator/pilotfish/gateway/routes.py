@@ -14,6 +14,7 @@ from pilotfish.gateway.judges import Judge, judge_of
 from pilotfish.gateway.loading import PluginLoader
 from pilotfish.gateway.usage_counters import UsageCounters
 from pilotfish.plugin_api.scorers import PromptScorer
+from pilotfish.plugins.chain_digests import chain_digest, staleness
 from pilotfish.plugins.registry import Registry
 from pilotfish.routing.plan import Plan, Step, fixed_plan
 from pilotfish.routing.snapshot import RouterView, Snapshot, Target
@@ -41,6 +42,10 @@ class Route:
     prompt_scorer: PromptScorer | None = None
     """The scorer of a strategy of type Predictive."""
     adaptations: tuple[BoundAdaptation, ...] = ()
+    plugins: str | None = None
+    """A digest of the adaptations, None where there are none."""
+    stale: str = ""
+    """Why the thresholds do not belong to the adaptations."""
     fault: str = ""
     counters: UsageCounters | None = None
     """Counts the requests of a router."""
@@ -122,7 +127,9 @@ class RouteTable:
         )
         try:
             route = self._with_scorers(route, target.router)
-            return replace(route, adaptations=tuple(self._adaptations(route, snapshot)))
+            adaptations = tuple(self._adaptations(route, snapshot))
+            plugins = chain_digest([each.identity for each in adaptations])
+            return replace(route, adaptations=adaptations, plugins=plugins, stale=staleness(router, plugins))
         except (ConfigError, PluginError) as error:
             return replace(route, fault=f"router {router.name!r}: {error}")
 
@@ -148,8 +155,9 @@ class RouteTable:
             if manifest is None:
                 continue  # a fault of the target already
             try:
-                plugin = self._loader.adaptation(manifest, snapshot.prepared.get(manifest.key))
-                yield BoundAdaptation.of(manifest, plugin)
+                folder = snapshot.prepared.get(manifest.key)
+                plugin = self._loader.adaptation(manifest, folder)
+                yield BoundAdaptation.of(manifest, plugin, self._loader.identity(manifest, folder))
             except UnsafePolicy as error:
                 raise PluginError(f"plugin {manifest.name!r}: {error}") from error
             except (ConfigError, PluginError) as error:

@@ -291,6 +291,7 @@ class GatewayServer:
             "owned_by": route.target.owner,
             "state": "Ready" if route.can_answer(snapshot) else "NotReady",
             **({"reason": reason} if reason else {}),
+            **({"warning": route.stale} if route.stale else {}),
             **({"objective": status.model_dump(mode="json", by_alias=True, exclude_none=True)} if status else {}),
         }
 

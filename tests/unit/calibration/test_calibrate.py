@@ -360,3 +360,21 @@ def test_options_that_do_not_fit_are_named(tmp_path, log, manifests, options, sa
     result = run("calibrate", tmp_path / "log.jsonl", manifests, *options)
     assert result.exit_code == 1
     assert said in result.output
+
+
+def test_the_plugins_of_the_log_are_named_in_the_manifest(tmp_path, log, routers):
+    recorded = [entry.model_copy(update={"plugins": "abc"}) for entry in log]
+    with_plugins = {**routers["assistant"].to_manifest()}
+    with_plugins["spec"] = {**with_plugins["spec"], "plugins": [{"pluginRef": {"name": "handbook"}}]}
+    router = type(routers["assistant"]).model_validate(with_plugins)
+    for entries, calibrated, warned in (
+        (recorded, "abc", False),
+        (log, "none", True),
+        ([*recorded[: len(log) // 2], *log[len(log) // 2 :]], "none", True),
+    ):
+        found = calibrate(entries, router, GOAL, REGISTRY, artifacts={})
+        assert (WarningCode.PLUGINS in {warning.code for warning in found.warnings}) is warned
+        document = rewrite(found, tmp_path).documents[0]
+        assert document["metadata"]["annotations"] == {"pilotfish.dev/calibrated-with-plugins": calibrated}
+    without = rewrite(calibrate(log, routers["assistant"], GOAL, REGISTRY, artifacts={}), tmp_path)
+    assert "annotations" not in without.documents[0]["metadata"]

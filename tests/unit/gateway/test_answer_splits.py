@@ -75,7 +75,7 @@ REQUEST = ClientRequest(Task.CHAT, {"model": "m", "messages": [{"role": "user", 
 
 def chain(replacements: Sequence[tuple[str, str, bool]]) -> Chain:
     bound = [
-        BoundAdaptation.of(a_plugin(f"p{place}", failurePolicy="Fail"), Replacing(old, new, wordwise=wordwise))
+        BoundAdaptation.of(a_plugin(f"p{place}", failurePolicy="Fail"), Replacing(old, new, wordwise=wordwise), {})
         for place, (old, new, wordwise) in enumerate(replacements)
     ]
     return Chain(

@@ -24,6 +24,7 @@ class WarningCode(StrEnum):
     LEARNED_FROM = "LearnedFrom"
     UNSCORED = "Unscored"
     NOTHING_LEARNED = "NothingLearned"
+    PLUGINS = "Plugins"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pilotfish.api import AdaptationPlugin
 from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.base.errors import PluginError, PluginFailed, RequestError, RequestRefused
 from pilotfish.plugin_api.adaptations import Adaptation, Declaration, Escalate, OnAnswer, OnRequest
+from pilotfish.plugins.chain_digests import Identity
 from pilotfish.telemetry.metrics import GatewayMetrics
 
 logger = logging.getLogger(__name__)
@@ -83,10 +84,11 @@ class BoundAdaptation:
     declaration: Declaration
     on_request: OnRequest | None
     on_answer: OnAnswer | None
+    identity: Identity
 
     @classmethod
-    def of(cls, manifest: AdaptationPlugin, plugin: Adaptation) -> Self:
-        """The adaptation of a loaded plugin.
+    def of(cls, manifest: AdaptationPlugin, plugin: Adaptation, identity: Identity) -> Self:
+        """The adaptation of a loaded plugin. `identity`: what its effect depends on.
 
         Raises UnsafePolicy for a plugin that protects where its failure would be ignored, and PluginError for a wrong
         declaration.
@@ -97,7 +99,7 @@ class BoundAdaptation:
         except TypeError as error:
             raise PluginError(f"the plugin {manifest.spec.type} is not valid: {error}") from error
         asked = plugin if isinstance(plugin, OnRequest) else None
-        return cls(manifest, declaration, asked, plugin if isinstance(plugin, OnAnswer) else None)
+        return cls(manifest, declaration, asked, plugin if isinstance(plugin, OnAnswer) else None, identity)
 
     @property
     def name(self) -> str:
