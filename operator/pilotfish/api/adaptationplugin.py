@@ -60,10 +60,10 @@ class AdaptationPluginSpec(Model):
     ConfigMap or a model changes.
     """
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=600)] = 5
-    """The maximum time of one call to the plugin, in seconds."""
+    """The maximum time of one call to the plugin, and of all calls while it holds back the same text, in seconds."""
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
     """What happens to a request when the plugin fails or exceeds timeoutSeconds.
-    - Ignore: the request is answered without the plugin.
+    - Ignore: the request is answered without the plugin. A plugin that protects, such as redact, needs Fail.
     - Fail: the request fails.
     """
 

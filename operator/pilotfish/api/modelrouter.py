@@ -29,7 +29,7 @@ class PluginUse(Model):
 
 
 class Fallback(Model):
-    """A pool that answers if every pool of the strategy failed."""
+    """A pool that answers if every pool of the strategy failed, or a plugin rejected the answer of the last one."""
 
     pool_ref: PoolRef
     """The pool."""
@@ -94,7 +94,9 @@ class ModelRouterSpec(Model):
     installed, the router answers without it (failurePolicy Ignore) or rejects every request (failurePolicy Fail).
     """
     fallback: Annotated[tuple[Fallback, ...], ordered_list(maximum=4)] = ()
-    """The pools that answer, in order, if every pool of the strategy failed, at most 4."""
+    """The pools that answer, in order, at most 4, if every pool of the strategy failed, or a plugin rejected the answer
+    of the last one.
+    """
     objective: Objective | None = None
     """A target for quality, spend or latency that the gateway keeps while it serves. It moves the threshold of a
     strategy with two pools, within the bounds that `pilotfish calibrate` wrote into the scorer's artifact.

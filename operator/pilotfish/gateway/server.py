@@ -23,6 +23,7 @@ from pilotfish.base.errors import (
     Unauthorized,
 )
 from pilotfish.base.keys import Key
+from pilotfish.gateway.adaptations.watchdog import Watchdog
 from pilotfish.gateway.exchange import Exchange
 from pilotfish.gateway.objectives import AskGateways, Objectives, no_gateways
 from pilotfish.gateway.pipeline import Pipeline
@@ -70,6 +71,7 @@ class GatewayServer:
         self._metrics = GatewayMetrics()
         self._servers = ModelServers(settings)
         self._pools = Pools(self._servers, tracing, self._metrics, clock)
+        self._watchdog = Watchdog(lambda: self._pools.guard.present)
         self._request_log = (
             RequestLog(settings.record_file, settings.record_max_bytes, self._metrics) if settings.record_file else None
         )
@@ -107,6 +109,7 @@ class GatewayServer:
         await site.start()
         self._following = asyncio.create_task(self.objectives.follow())
         self._following.add_done_callback(_tell_failure)
+        self._watchdog.start()
         # objects that exist now stay, so the garbage collector need not scan them again
         gc.freeze()
         return int(self._runner.addresses[0][1])
@@ -125,6 +128,7 @@ class GatewayServer:
             await asyncio.wait({self._following})
         await self._servers.close()
         self._pools.threads.keep(())
+        self._watchdog.stop()
         await asyncio.to_thread(self._tracing.shutdown)
         if self._request_log:
             await asyncio.to_thread(self._request_log.close)

@@ -55,8 +55,12 @@ class Role:
 class Declaration:
     """What a class declares of itself, by class attributes with the names of these fields.
 
-    An adaptation that `protects` cannot have the failurePolicy Ignore. `hold_tokens` is the largest number of tokens
-    that an answer stream holds back, None: no limit. `config_model` is the model that its `from_settings` reads.
+    An adaptation that `protects` cannot have the failurePolicy Ignore. `config_model` is the model that its
+    `from_settings` reads.
+
+    `hold_tokens` is the largest number of tokens that an answer stream holds back, None: no limit. The gateway counts
+    four bytes as one token, and enforces the limit while the client gets a stream. The calls of a stream while it holds
+    back the same text take at most the manifest's timeoutSeconds together.
     """
 
     roles: tuple[Role, ...] = ()
@@ -183,7 +187,11 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What an answer stream sees: the text of a choice, or the JSON arguments of its tool call number `tool_call`."""
+    """What an answer stream sees: the text of a choice, or the JSON arguments of its tool call number `tool_call`.
+
+    A function call of OpenAI's older API is tool call 0. Reasoning is no channel: it passes, unless an adaptation that
+    protects or is a GATE handles the text of the choice. Then all that is in no channel is removed.
+    """
 
     choice: int = 0
     tool_call: int | None = None

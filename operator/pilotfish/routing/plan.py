@@ -19,7 +19,8 @@ class Step:
 class Plan:
     """The steps of one request. Each is tried when the one before it failed or was not good enough.
 
-    Fallback pools come last: the step before them takes any answer, so they are reached after failures alone.
+    Fallback pools come last: the step before them takes any answer, so they are reached after failures, and
+    where a plugin rejects its answer.
     `propensity` is the chance with which the request got this plan: 1 where nothing was drawn.
     """
 

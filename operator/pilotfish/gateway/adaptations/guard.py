@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 from pilotfish.api import AdaptationPlugin
 from pilotfish.api.adaptationplugin import FailurePolicy
 from pilotfish.base.errors import PluginError, PluginFailed, RequestError, RequestRefused
+from pilotfish.gateway.adaptations.watchdog import Step
 from pilotfish.plugin_api.adaptations import Adaptation, Declaration, Escalate, OnAnswer, OnRequest
 from pilotfish.plugins.chain_digests import Identity
 from pilotfish.telemetry.metrics import GatewayMetrics
@@ -145,6 +146,8 @@ class PluginGuard:
 
     metrics: GatewayMetrics
     _logged: dict[str, float] = field(default_factory=dict)
+    present: Step | None = None
+    """The step of a plugin that runs now."""
     _inside: float = 0.0
     """Seconds of the present step of a plugin that steps of other plugins inside it took."""
 
@@ -189,12 +192,14 @@ class PluginGuard:
         """Run one step of a plugin's coroutine, and measure how long it blocks the event loop."""
         outer, self._inside = self._inside, 0.0
         started = perf_counter()
+        around, self.present = self.present, Step(plugin, started)
         value, stopped = None, None
         try:
             value = step()
         except StopIteration as stop:
             stopped = stop
         finally:
+            self.present = around
             took = perf_counter() - started
             own, self._inside = took - self._inside, outer + took
             if own > NOTICED_SECONDS:
