@@ -9,7 +9,9 @@ import argparse
 from importlib import import_module
 
 SUBCOMMANDS = {
+    "glossary": "plugins_glossary",
     "guard": "plugins_guard",
+    "names": "plugins_names",
     "prompting": "plugins_prompting",
     "redact": "plugins_redact",
     "rewrite": "plugins_rewrite",

@@ -91,7 +91,7 @@ async def test_a_value_has_one_placeholder_in_all_messages_tools_and_calls() -> 
 
 async def test_a_value_is_masked_where_nothing_says_what_it_is_too() -> None:
     sent = await masked(redact(), "my SSN is 078051121", "078051121", "x_078051121")
-    (placeholder,) = sent.state._values
+    (placeholder,) = sent.state.values
     assert [each["content"] for each in sent.messages] == [f"my SSN is {placeholder}", placeholder, f"x_{placeholder}"]
 
 
@@ -107,7 +107,7 @@ async def test_in_tool_arguments_values_are_escaped() -> None:
     models = StandInModels(['- Robert "Bobby" Tables\n- None of them'])
     plugin = redact()
     sent = await masked(plugin, 'Write to Robert "Bobby" Tables at a\\b@mail.example', models=models)
-    name = next(each for each, value in sent.state._values.items() if value == 'Robert "Bobby" Tables')
+    name = next(each for each, value in sent.state.values.items() if value == 'Robert "Bobby" Tables')
     arguments = json.dumps({"to": f"Hello {name},", name: [name]})
     for size in range(1, len(arguments)):
         parts = [arguments[at : at + size] for at in range(0, len(arguments), size)]

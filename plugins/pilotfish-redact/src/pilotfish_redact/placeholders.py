@@ -68,10 +68,10 @@ class Placeholders:
 
 
 class Restorer:
-    """Puts values back in the place of their placeholders."""
+    """Puts values back in the place of their placeholders. `values` has the value of each placeholder."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+        self.values = values
         self._pattern = re.compile("|".join(map(re.escape, values)))
         self._starts = frozenset(each[:length] for each in values for length in range(1, len(each)))
 
@@ -79,7 +79,7 @@ class Restorer:
         """The text with the values of its placeholders. `json_string`: it is inside of a string of JSON."""
 
         def value(found: re.Match[str]) -> str:
-            restored = self._values[found[0]]
+            restored = self.values[found[0]]
             return json.dumps(restored, ensure_ascii=False)[1:-1] if json_string else restored
 
         return self._pattern.sub(value, text)
