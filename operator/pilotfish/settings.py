@@ -77,7 +77,7 @@ class OperatorSettings:
     cache_claim: str | None = None
     """Name of a PersistentVolumeClaim for fetched weights in each namespace with pools. None: each pod fetches them."""
     image: str = ""
-    """Image of operator and gateway. The Jobs of plugins use it."""
+    """Image of the Jobs of plugins: that of operator and gateway, or another one with more plugins."""
     prepared_claim: str | None = None
     """Name of a PersistentVolumeClaim for what plugins prepare, in each namespace. None: nothing is prepared."""
     kuberay_namespace: str | None = None

@@ -112,7 +112,11 @@ def test_gateways_read_what_jobs_prepare_where_there_is_a_claim(plain: list[dict
     assert volume["persistentVolumeClaim"] == {"claimName": "shared", "readOnly": True}
     mount = {"name": "prepared", "mountPath": environment["PILOTFISH_PREPARED"], "readOnly": True}
     assert mount in pod["containers"][0]["volumeMounts"]
-    assert parts(made, "operator")[1]["PILOTFISH_PREPARED_CLAIM"] == "shared"
+    environment = parts(made, "operator")[1]
+    assert environment["PILOTFISH_PREPARED_CLAIM"] == "shared"
+    assert environment["PILOTFISH_IMAGE"].startswith("pilotfish/operator:")
+    own = parts(render(values={"prepared": {"image": "own/image:1"}}), "operator")[1]
+    assert own["PILOTFISH_IMAGE"] == "own/image:1"
     pod, environment = parts(plain, "gateway")
     assert "PILOTFISH_PREPARED" not in environment
     assert [each["name"] for each in pod["volumes"]] == ["tmp"]

@@ -28,7 +28,7 @@ class RenderContext:
     cache_claim: str | None = None
     """Name of a PersistentVolumeClaim for fetched weights in each namespace; None: each pod fetches them."""
     image: str = ""
-    """Image of operator and gateway, which has the installed plugins."""
+    """Image of the Jobs of plugins, which has the installed plugins."""
     prepared_claim: str | None = None
     """Name of a PersistentVolumeClaim for what plugins prepare, in each namespace; None: nothing is prepared."""
     traces_endpoint: str | None = None

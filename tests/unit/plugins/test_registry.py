@@ -43,7 +43,7 @@ def installed(
 
 def test_every_plugin_of_this_environment_loads() -> None:
     registry = Registry.installed()
-    assert {"file", "gs", "hf", "package", "pvc", "s3"} <= set(registry.names(SOURCES))
+    assert {"file", "gs", "hf", "https", "package", "pvc", "s3"} <= set(registry.names(SOURCES))
     for point in EXTENSION_POINTS:
         for name in registry.names(point):
             registry.load(point, name)
