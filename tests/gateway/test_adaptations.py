@@ -24,6 +24,7 @@ from pilotfish.plugin_api.adaptations import (
 )
 from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.settings import Settings
+from pilotfish.routing.snapshot import PoolState
 from pilotfish.testing.stand_in_engine import Script
 
 from .adapting import Configured, adapted, install, plugin
@@ -339,3 +340,13 @@ async def test_a_row_names_its_plugins_and_a_router_that_was_calibrated_with_oth
         body = b'{"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}'
         explained = (await house.post("/pilotfish/v1/explain", body)).json
         assert ("other plugins" in explained.get("warning", "")) is stale
+
+
+async def test_a_plugin_whose_pool_is_gone_is_left_out(house: House) -> None:
+    house.states["large"] = (PoolState.FAILED, "out of memory")
+    await house.serve([adapted("prefix")], plugins=[plugin("prefix", "Ignore", word="asked")])
+    answer = await house.ask()
+    assert answer.text == "Canberra."
+    assert "out of memory" in answer.json["pilotfish"]["plugins"]["prefix"]["error"]
+    metrics = (await house.get("/metrics")).raw.decode()
+    assert 'pilotfish_plugin_failures_total{plugin="prefix",reason="Call"} 1.0' in metrics

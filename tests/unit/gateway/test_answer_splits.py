@@ -30,7 +30,6 @@ class Replacing:
     def __init__(self, old: str, new: str, *, wordwise: bool) -> None:
         self.old, self.new, self.wordwise = old, new, wordwise
         self.rest = ""
-        self.pushed = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -58,6 +57,33 @@ class Replacing:
         return Release(self.rest + ("!" if finish_reason else "?"))
 
 
+class Failing(Replacing):
+    """Changes nothing, and fails at the nth call of its stream."""
+
+    def __init__(self, old: str, *, fails_at: int, names_held: bool) -> None:
+        super().__init__(old, old, wordwise=True)
+        self.fails_at, self.names_held, self.calls = fails_at, names_held, 0
+
+    def on_answer(
+        self, *, conversation: Conversation, state: Any, models: Models, channel: Channel
+    ) -> AnswerStream | None:
+        return type(self)(self.old, fails_at=self.fails_at, names_held=self.names_held)
+
+    async def push(self, text: str) -> Release:
+        released = await super().push(self._counted(text))
+        return released if self.names_held else Release(released.text)
+
+    async def end(self, finish_reason: str | None) -> Release:
+        self._counted("")
+        return Release(self.rest)
+
+    def _counted(self, text: str) -> str:
+        self.calls += 1
+        if self.calls == self.fails_at:
+            raise ValueError("broken")
+        return text
+
+
 class Parts:
     """The pieces of an answer, each of the given chunks."""
 
@@ -73,13 +99,9 @@ class Parts:
 REQUEST = ClientRequest(Task.CHAT, {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True})
 
 
-def chain(replacements: Sequence[tuple[str, str, bool]]) -> Chain:
-    bound = [
-        BoundAdaptation.of(a_plugin(f"p{place}", failurePolicy="Fail"), Replacing(old, new, wordwise=wordwise), {})
-        for place, (old, new, wordwise) in enumerate(replacements)
-    ]
+def chain(*plugins: Replacing, policy: str = "Fail") -> Chain:
     return Chain(
-        bound,
+        [BoundAdaptation.of(a_plugin(f"p{n}", failurePolicy=policy), each, {}) for n, each in enumerate(plugins)],
         PluginGuard(GatewayMetrics()),
         RequestRecord("route", "Direct"),
         models=lambda _: StandInModels(),
@@ -120,6 +142,14 @@ async def released(adaptations: Chain, parts: Parts, *, streamed: bool) -> tuple
     return message["content"] or "", message["tool_calls"][0]["function"]["arguments"]
 
 
+def divided(chunks: Sequence[Chunk], sizes: Sequence[int]) -> Parts:
+    """The chunks in pieces of these sizes, and the rest in one."""
+    pieces = []
+    for size in sizes:
+        pieces, chunks = [*pieces, chunks[:size]], chunks[size:]
+    return Parts([*pieces, chunks])
+
+
 STRINGS = st.text("ab <é", max_size=40)
 RULE = st.tuples(st.text("ab<", min_size=1, max_size=3), st.text("ab <X", max_size=4), st.booleans())
 
@@ -136,14 +166,29 @@ def test_text_and_arguments_do_not_depend_on_how_they_are_divided(
     text: str, argument: str, cuts: Sequence[int], sizes: Sequence[int], rules: Sequence[tuple[str, str, bool]]
 ) -> None:
     chunks = [*map(chunk, deltas(text, cuts, argument)), chunk({}, "stop")]
-    pieces, rest = [], chunks
-    for size in sizes:
-        pieces, rest = [*pieces, rest[:size]], rest[size:]
-    streamed = asyncio.run(released(chain(rules), Parts([*pieces, rest]), streamed=True))
+    made = [Replacing(old, new, wordwise=wordwise) for old, new, wordwise in rules]
+    streamed = asyncio.run(released(chain(*made), divided(chunks, sizes), streamed=True))
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": argument}}
     message = {"role": "assistant", "content": text, "tool_calls": [call]}
     answer = {"choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]}
-    whole = asyncio.run(released(chain(rules), Parts([[answer]], whole=True), streamed=False))
+    whole = asyncio.run(released(chain(*made), Parts([[answer]], whole=True), streamed=False))
     assert streamed == whole
     if not rules:
         assert streamed == (text, argument)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    STRINGS,
+    STRINGS,
+    st.lists(st.integers(0, 40), max_size=8),
+    st.lists(st.integers(1, 3), max_size=6),
+    st.lists(st.tuples(st.text("ab<", min_size=1, max_size=3), st.integers(1, 6), st.booleans()), max_size=3),
+)
+def test_no_text_is_lost_and_none_sent_twice_where_a_failure_is_ignored(
+    text: str, argument: str, cuts: Sequence[int], sizes: Sequence[int], rules: Sequence[tuple[str, int, bool]]
+) -> None:
+    chunks = [*map(chunk, deltas(text, cuts, argument)), chunk({}, "stop")]
+    made = [Failing(old, fails_at=fails_at, names_held=names_held) for old, fails_at, names_held in rules]
+    streamed = asyncio.run(released(chain(*made, policy="Ignore"), divided(chunks, sizes), streamed=True))
+    assert streamed == (text, argument)
