@@ -6,10 +6,11 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
+from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -25,6 +26,7 @@ DESCRIPTION = """How many wrong words a passage has before and after the plugin 
 
 A row of the file has a `text` without errors. Two letters are exchanged in some of the words, and the plugin corrects
 the result. A word is wrong if it is missing or another than in the file. The same is done without damage.
+Results are kept in --out: an interrupted run continues.
 """
 
 DAMAGED = 0.15
@@ -42,7 +44,7 @@ class Corrected:
 
     before: float
     after: float
-    windows: Counter[str]
+    windows: dict[str, int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--most", type=int, default=100, help="the most passages")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the gateway, or another server")
     parser.add_argument("--corrector", required=True, help="the Generate pool that corrects")
+    parser.add_argument("--out", type=Path, default=Path("rewrite.jsonl"), help="where results are kept")
     parser.add_argument("--sentences", type=int, default=3, help="sentences of a window")
 
 
@@ -59,36 +62,51 @@ def run(options: argparse.Namespace) -> None:
 
 async def measure(options: argparse.Namespace) -> None:
     lines = options.data.read_text().splitlines()
-    texts = list(dict.fromkeys(json.loads(line)["text"] for line in lines if line.strip()))
-    random.Random(7).shuffle(texts)
+    passages = list(dict.fromkeys(json.loads(line)["text"] for line in lines if line.strip()))
+    random.Random(7).shuffle(passages)
     plugin = Rewrite(Config(instruction=INSTRUCTION, sentences=options.sentences))
-    chosen = random.Random(11)
-    began = perf_counter()
+    found = Kept(options.out)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as http:
         models = RecordingModels(Gateway(http, options.url), {"corrector": options.corrector})
-        rows = {
-            name: [await corrected(plugin, models, text, share, chosen) for text in texts[: options.most]]
-            for name, share in (("with damage", DAMAGED), ("without damage", 0.0))
-        }
-    print(f"{len(rows['with damage'])} passages, {perf_counter() - began:.0f} s\n")
+        keys = []
+        for passage in passages[: options.most]:
+            for share in (DAMAGED, 0.0):
+                key = sha256(f"{options.corrector} {options.sentences} {share} {passage}".encode()).hexdigest()
+                keys.append(key)
+                if key not in found.rows:
+                    found.add(key, await corrected(plugin, models, passage, share), damaged=share > 0)
+    print(f"{len(keys) // 2} passages\n")
     print("| passages | wrong words before | after | passages with more wrong words | windows |\n|---|---|---|---|---|")
-    for name, found in rows.items():
-        before, after = [row.before for row in found], [row.after for row in found]
-        worse = np.mean([row.after > row.before for row in found])
-        counted = sum((row.windows for row in found), Counter())
+    for name, is_damaged in (("with damage", True), ("without damage", False)):
+        rows = [found.rows[key] for key in keys if found.rows[key]["damaged"] is is_damaged]
+        worse = np.mean([row["after"] > row["before"] for row in rows])
+        counted = sum((Counter(row["windows"]) for row in rows), Counter())
         windows = ", ".join(f"{count} {outcome}" for outcome, count in counted.most_common())
-        print(f"| {name} | {interval(before)} | {interval(after)} | {worse:.1%} | {windows} |")
+        before, after = (interval([row[place] for row in rows]) for place in ("before", "after"))
+        print(f"| {name} | {before} | {after} | {worse:.1%} | {windows} |")
 
 
-async def corrected(
-    plugin: Rewrite, models: RecordingModels, text: str, share: float, chosen: random.Random
-) -> Corrected:
-    given = damaged(text, share, chosen)
+class Kept:
+    """Results in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.rows: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, lines)}
+
+    def add(self, key: str, result: Corrected, *, damaged: bool) -> None:
+        self.rows[key] = {"key": key, "damaged": damaged, **asdict(result)}
+        with self._path.open("a") as file:
+            file.write(json.dumps(self.rows[key]) + "\n")
+
+
+async def corrected(plugin: Rewrite, models: RecordingModels, text: str, share: float) -> Corrected:
+    given = damaged(text, share, random.Random(text))
     conversation = Conversation(({"role": "user", "content": ""},))
     stream = plugin.on_answer(conversation=conversation, state=None, models=models, channel=Channel())
     assert stream
     pushed, ended = await stream.push(given), await stream.end("stop")
-    return Corrected(wrong(text, given), wrong(text, pushed.text + ended.text), Counter(ended.notes["windows"]))
+    return Corrected(wrong(text, given), wrong(text, pushed.text + ended.text), ended.notes["windows"])
 
 
 def damaged(text: str, share: float, chosen: random.Random) -> str:
