@@ -32,6 +32,7 @@ Results are kept in --out: an interrupted run continues.
 DAMAGED = 0.15
 """The share of words with two letters exchanged."""
 RESAMPLES = 1000
+AT_ONCE = 4
 INSTRUCTION = (
     "Correct the spelling of the passage. Change nothing else. If it has no error, repeat it unchanged. Write the "
     "corrected passage and nothing else."
@@ -68,13 +69,17 @@ async def measure(options: argparse.Namespace) -> None:
     found = Kept(options.out)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as http:
         models = RecordingModels(Gateway(http, options.url), {"corrector": options.corrector})
-        keys = []
-        for passage in passages[: options.most]:
-            for share in (DAMAGED, 0.0):
-                key = sha256(f"{options.corrector} {options.sentences} {share} {passage}".encode()).hexdigest()
-                keys.append(key)
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def kept(passage: str, share: float) -> str:
+            key = sha256(f"{options.corrector} {options.sentences} {share} {passage}".encode()).hexdigest()
+            async with limit:
                 if key not in found.rows:
                     found.add(key, await corrected(plugin, models, passage, share), damaged=share > 0)
+            return key
+
+        chosen = passages[: options.most]
+        keys = await asyncio.gather(*(kept(passage, share) for passage in chosen for share in (DAMAGED, 0.0)))
     print(f"{len(keys) // 2} passages\n")
     print("| passages | wrong words before | after | passages with more wrong words | windows |\n|---|---|---|---|---|")
     for name, is_damaged in (("with damage", True), ("without damage", False)):
