@@ -117,7 +117,7 @@ def _broadcast(group: Any, tensor: torch.Tensor, source: int) -> torch.Tensor:
 @cache
 def _processor(kind: str) -> type[PluginProcessor]:
     plugin = Registry.installed().load(LOGITS, kind)
-    return type(f"Processor of {kind}", (PluginProcessor,), {"kind": kind, "plugin": plugin})
+    return type(kind, (PluginProcessor,), {"__module__": __name__, "kind": kind, "plugin": plugin})
 
 
 def __getattr__(name: str) -> type[PluginProcessor]:
