@@ -220,6 +220,13 @@ async def test_the_judge_sees_the_passage_that_fits_and_its_probability_counts()
     assert isinstance((await results(opened(config, Pools(yes=0.1), messages), RIGHT))[-1], Refused)
 
 
+async def test_a_passage_is_found_in_a_long_context():
+    filler = "\n\n".join(f"{place} is a number of the filler. " * 12 for place in range(150))
+    messages = ({"role": "user", "content": f"{filler}\n\n{CONTEXT}\n\n{filler}\n\nQuestion:\n{QUESTION}"},)
+    (*_, last) = await results(opened({}, messages=messages), RIGHT + WRONG)
+    assert [each["sentence"] for each in last.notes["sentences"]] == [WRONG.strip()]
+
+
 async def test_the_scorer_classifies_or_scores_passages():
     weights = {"bias": -5000, "words": 0, "pairs": 0, "numbers": 0, "score": 10_000}
     entailment = {"template": "{passage} SEP {sentence}", "label": 2}

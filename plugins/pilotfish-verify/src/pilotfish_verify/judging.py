@@ -17,6 +17,9 @@ SCORER = "scorer"
 SCORED_PASSAGES = 4
 """The most passages that a Score pool compares with one sentence."""
 
+FEW_PASSAGES = 100
+"""With more passages, the overlap takes milliseconds and is computed in a thread."""
+
 LARGEST_LOG_ODDS = 10.0
 """Log-odds of yes that count as 1."""
 
@@ -69,7 +72,11 @@ class Judge:
 
     async def signals(self, sentence: str) -> dict[str, float]:
         """The overlap, and what the pools say whose weight is not 0. There must be passages. Raises as `judge` does."""
-        signals, passages = ranked_overlap(self._passages, content_words(sentence))
+        words = content_words(sentence)
+        if len(self._passages) > FEW_PASSAGES:
+            signals, passages = await self._models.compute(ranked_overlap, self._passages, words)
+        else:
+            signals, passages = ranked_overlap(self._passages, words)
         weights = self._config.weights
         if weights.yes:
             self._require(JUDGE, "yes")
