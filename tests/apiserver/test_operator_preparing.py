@@ -1,15 +1,25 @@
 """The operator prepares plugins with Jobs, on a real API server. No kubelet runs: the test does what one would do."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from controlplane import Api, ControlPlane
+from echo import Handler
 from operator_cases import START_SECONDS, condition
 from operatorprocess import Account, OperatorProcess
+
+from pilotfish.render.preparation import PROGRESS_PORT
 
 
 @pytest.fixture
@@ -81,6 +91,51 @@ def end(api: Api, job: dict[str, Any], message: str, *, code: int = 0) -> None:
     api.merge(job, {"status": {"startTime": now, "conditions": conditions, **done}}, sub="/status")
 
 
+def carry_out(api: Api, job: dict[str, Any], folder: Path, data: dict[str, str]) -> None:
+    """Run the command of a Job as its pod would, with folders of the test in place of mounts, and report its end."""
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    documents = folder / "documents" / "terms"
+    documents.mkdir(parents=True, exist_ok=True)
+    for name, text in data.items():
+        (documents / name).write_text(text)
+    places = {"/prepared": "prepared", "/documents": "documents", "/dev/termination-log": "log"}
+    command = ["0" if part == str(PROGRESS_PORT) else part for part in container["command"]]
+    for mounted, place in places.items():
+        command = [part.replace(mounted, str(folder / place)) for part in command]
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    assert command.pop(0) == "pilotfish"
+    program = [sys.executable, "-c", "from pilotfish.cli.main import main; main()", *command]
+    done = subprocess.run(program, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    end(api, job, (folder / "log").read_text())
+
+
+class Gateway:
+    """`pilotfish gateway` for one namespace."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, prepared: Path, log: Path) -> None:
+        self._log = log
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PILOTFISH_PORT": "0"}
+        environment |= {"PILOTFISH_WATCH_NAMESPACES": namespace, "PILOTFISH_PREPARED": str(prepared)}
+        command = [sys.executable, "-c", "from pilotfish.cli.main import main; main()", "gateway"]
+        with log.open("wb") as words:
+            self._process = subprocess.Popen(command, env=environment, stdout=words, stderr=words)
+
+    def stop(self) -> int:
+        self._process.terminate()
+        return self._process.wait(timeout=60)
+
+    def ask(self, model: str) -> tuple[int, str]:
+        """The status, and the answer's text or the whole error. Status 0 while it does not listen."""
+        listening = re.search(r"listening on port (\d+)", self._log.read_text())
+        if listening is None:
+            return 0, ""
+        body = {"model": model, "messages": [{"role": "user", "content": "What is PTO?"}]}
+        answer = httpx.post(f"http://127.0.0.1:{listening[1]}/v1/chat/completions", json=body, timeout=30)
+        said = answer.json()["choices"][0]["message"]["content"] if answer.is_success else answer.text
+        return answer.status_code, said
+
+
 def result(digest: str) -> str:
     return json.dumps({"digest": digest * 64, "folder": "/prepared/x", "documents": 1, "details": {"entries": 2}})
 
@@ -118,3 +173,50 @@ def test_a_job_prepares_a_plugin_and_another_one_when_its_documents_change(api: 
     api.wait("the failure", lambda: condition(api, plugin, "Degraded").get("status") == "True")
     assert "no document has an entry" in condition(api, plugin, "Prepared")["message"]
     assert api.get(plugin)["status"]["prepared"] == prepared
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """The base URL of a model that repeats the last message."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("operator")
+def test_what_a_job_prepared_changes_the_answers_of_a_gateway_that_is_not_restarted(
+    api: Api, control_plane: ControlPlane, namespace: str, echo: str, tmp_path: Path
+) -> None:
+    def ours(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": namespace}
+        return {"apiVersion": "pilotfish.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+    def data(definition: str) -> dict[str, str]:
+        return {"terms.csv": f"term,definition\nPTO,{definition}\n"}
+
+    direct = {"type": "Direct", "direct": {"poolRef": {"name": "echo"}}}
+    plugin = glossary(namespace)
+    plugin["spec"]["failurePolicy"] = "Fail"
+    api.create(ours("ModelPool", "echo", {"tier": "Small", "external": {"baseURL": echo, "model": "echo"}}))
+    api.create(plugin)
+    api.create(ours("ModelRouter", "assistant", {"strategy": direct, "plugins": [{"pluginRef": {"name": "terms"}}]}))
+    kubeconfig, log = control_plane.kubeconfig(tmp_path / "admin"), tmp_path / "gateway.log"
+    gateway = Gateway(kubeconfig, namespace, tmp_path / "prepared", log)
+    try:
+        api.wait("the plugin to be missed", lambda: gateway.ask("assistant")[0] == 503, seconds=START_SECONDS)
+        assert "plugin 'terms': it is not prepared yet" in gateway.ask("assistant")[1]
+        source = api.create(config_map(namespace, **data("paid time off")))
+        first = a_job(api, namespace)
+        carry_out(api, first, tmp_path, data("paid time off"))
+        api.wait("the first answer", lambda: "paid time off" in gateway.ask("assistant")[1], seconds=START_SECONDS)
+        api.merge(source, {"data": data("a printed tree")})
+        second = a_job(api, namespace, beside=first["metadata"]["uid"])
+        assert "paid time off" in gateway.ask("assistant")[1]
+        carry_out(api, second, tmp_path, data("a printed tree"))
+        api.wait("the second answer", lambda: "a printed tree" in gateway.ask("assistant")[1], seconds=START_SECONDS)
+    finally:
+        assert gateway.stop() == 0, log.read_text()

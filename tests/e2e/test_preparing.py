@@ -62,7 +62,7 @@ def echo(cluster: Cluster) -> list[dict[str, Any]]:
         "volumeMounts": [{"name": "echo", "mountPath": "/echo"}],
     }
     volumes = [{"name": "echo", "configMap": {"name": "echo"}}]
-    script = (ROOT / "tests" / "e2e" / "echo.py").read_text()
+    script = (ROOT / "tests" / "support" / "echo.py").read_text()
     pod = {"containers": [container], "volumes": volumes, "securityContext": RESTRICTED}
     external = {"baseURL": f"http://echo.{TEAM}.svc:8000/v1", "model": "echo"}
     labels = {"app": "echo"}

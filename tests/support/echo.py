@@ -1,4 +1,4 @@
-"""Runs in a pod, with the standard library alone: an OpenAI API whose model repeats the last message of a user."""
+"""An OpenAI API whose model repeats the last message. It can run in a pod, because it needs only Python."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
