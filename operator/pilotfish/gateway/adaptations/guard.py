@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +27,8 @@ NOTICED_SECONDS = 0.1
 BLOCKED_SECONDS = 1.0
 """A plugin that blocks the event loop for this long has failed."""
 LOGGED_EVERY_SECONDS = 60.0
+THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+"""What is measured: the thread of the event loop, or the process where the system measures no threads."""
 MAX_MESSAGE_CHARACTERS = 4096
 """The reason or message of a plugin's result."""
 
@@ -163,9 +166,10 @@ class PluginGuard:
         steps = _Steps(self, adaptation.name, _awaited(made))
         started = perf_counter()
         try:
-            async with asyncio.timeout(limit):
-                result = await steps
-            steps.check()
+            if steps.waits():  # most calls return at once, and need no timer
+                async with asyncio.timeout(limit):
+                    await steps
+            result = steps.result()
         except TimeoutError as error:
             text = f"did not return within its timeoutSeconds, {adaptation.timeout_seconds:.0f}"
             raise self.failed(adaptation, Fault.TIMEOUT, text) from error
@@ -191,7 +195,7 @@ class PluginGuard:
     def step(self, plugin: str, step: Callable[[], T]) -> tuple[T | None, StopIteration | None, float]:
         """Run one step of a plugin's coroutine, and measure how long it blocks the event loop."""
         outer, self._inside = self._inside, 0.0
-        started = perf_counter()
+        before, started = resource.getrusage(THREAD), perf_counter()
         around, self.present = self.present, Step(plugin, started)
         value, stopped = None, None
         try:
@@ -201,6 +205,8 @@ class PluginGuard:
         finally:
             self.present = around
             took = perf_counter() - started
+            if took > NOTICED_SECONDS:
+                took = _used(before, took)
             own, self._inside = took - self._inside, outer + took
             if own > NOTICED_SECONDS:
                 self._notice(plugin, own)
@@ -228,25 +234,47 @@ class _Steps(Generic[T]):
         self._plugin = plugin
         self._coroutine = coroutine
         self._blocked = 0.0
+        self._yielded: Any = None
+        self._stopped: StopIteration | None = None
 
-    def check(self) -> None:
-        """Raises PluginFault if a step blocked the event loop for too long."""
+    def waits(self) -> bool:
+        """Run the first step. Returns whether there are more."""
+        self._run(partial(self._coroutine.send, None))
+        return self._stopped is None
+
+    def result(self) -> T:
+        """The result after the last step. Raises PluginFault if a step blocked the event loop for too long."""
+        if self._stopped is None:
+            raise RuntimeError("the coroutine has not ended")
         if self._blocked > BLOCKED_SECONDS:
             text = f"blocked the gateway's event loop for {self._blocked:.1f} s: it should use Models.compute"
             raise PluginFault(Fault.BLOCKED, text)
+        result: T = self._stopped.value
+        return result
 
-    def __await__(self) -> Generator[Any, Any, T]:
-        step: Callable[[], Any] = partial(self._coroutine.send, None)
-        while True:
-            yielded, stopped, seconds = self._guard.step(self._plugin, step)
-            self._blocked = max(self._blocked, seconds)
-            if stopped is not None:
-                result: T = stopped.value
-                return result
+    def __await__(self) -> Generator[Any, Any, None]:
+        while self._stopped is None:
+            step: Callable[[], Any]
             try:
-                step = partial(self._coroutine.send, (yield yielded))
+                step = partial(self._coroutine.send, (yield self._yielded))
             except BaseException as error:  # noqa: BLE001 - it is raised in the coroutine
                 step = partial(self._coroutine.throw, error)
+            self._run(step)
+
+    def _run(self, step: Callable[[], Any]) -> None:
+        self._yielded, self._stopped, seconds = self._guard.step(self._plugin, step)
+        self._blocked = max(self._blocked, seconds)
+
+
+def _used(before: resource.struct_rusage, seconds: float) -> float:
+    """Of the seconds since `before`, those for which the thread computed, or all if it waited.
+
+    The rest is not the plugin's: the machine ran something else.
+    """
+    after = resource.getrusage(THREAD)
+    if after.ru_nvcsw > before.ru_nvcsw:
+        return seconds
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 async def _awaited(made: Callable[[], Awaitable[T]]) -> T:
