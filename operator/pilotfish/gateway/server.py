@@ -118,6 +118,10 @@ class GatewayServer:
         """Answer from this snapshot from now on; open requests keep the one they began with."""
         self._pipeline.apply(snapshot)
 
+    def in_flight(self) -> Mapping[Key, int]:
+        """Requests in progress at each pool, and those held for it."""
+        return self._pools.in_flight
+
     async def stop(self) -> None:
         """Accept no more requests, let those in progress finish within the drain time, and export pending spans."""
         if self._runner:

@@ -16,6 +16,7 @@ from pilotfish.base.keys import Key
 from pilotfish.engine.health import EngineHealth, Judgement, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.fetching import Files
+from pilotfish.reconcile import scaling
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
 from pilotfish.render.serve_application import EngineContext, engine_deployment, serve_application, served_model
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView
@@ -80,6 +81,11 @@ class Member:
     files: Files = field(default_factory=dict, repr=False)
     """Those of the pool before the last try."""
 
+    @property
+    def hold_seconds(self) -> int | None:
+        """How long requests wait for the engine of a pool that scales to zero."""
+        return scaling.hold_seconds(lambda _: self.policy, self.pool) if not self.pool.spec.external else None
+
 
 Prepare = Callable[[ModelPool, AutoscalingPolicy | None], Awaitable[EngineContext]]
 """Fetches a pool's weights and resolves its secrets."""
@@ -129,7 +135,11 @@ class Fleet:
     @property
     def views(self) -> tuple[PoolView, ...]:
         """Every pool as the gateway should see it."""
-        return tuple(member.view for member in self._members.values())
+        return tuple(replace(member.view, hold_seconds=member.hold_seconds) for member in self._members.values())
+
+    def scaling_to_zero(self) -> dict[Key, Member]:
+        """The pools whose engine stops while nobody asks them."""
+        return {key: member for key, member in self._members.items() if member.hold_seconds is not None}
 
     def weights(self, key: Key) -> Path | None:
         """The folder of a pool's weights, None while it is not known and for an external pool."""
@@ -213,6 +223,27 @@ class Fleet:
                 member.application = None
             for key, member in again:
                 member.task = asyncio.create_task(self._tend(key, member), name=f"tend {key}")
+
+    async def rest(self, key: Key, reason: str) -> None:
+        """Stop the engine of a pool until `wake`."""
+        async with self._changing:
+            member = self._members.get(key)
+            if member is None:
+                return
+            await self._leave(key)
+            withdrawn = self._withdraw(key)
+            self._set(key, member, PoolState.SCALED_TO_ZERO, Phase.AT_ZERO, reason)
+        if withdrawn:
+            await self._redeploy()
+
+    async def wake(self, key: Key) -> None:
+        """Start the engine of a pool that rests."""
+        async with self._changing:
+            member = self._members.get(key)
+            if member is None or member.task is not None:
+                return
+            self._set(key, member, PoolState.LOADING, Phase.WAITING, "requests wait for its engine")
+            member.task = asyncio.create_task(self._tend(key, member), name=f"tend {key}")
 
     def interrupt(self, reason: str) -> None:
         """Set every pool with an engine to not ready, because its Ray has ended and another one starts."""

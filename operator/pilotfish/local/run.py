@@ -20,6 +20,7 @@ from pilotfish.local.artifacts import artifacts_of
 from pilotfish.local.events import OnEvent
 from pilotfish.local.fetching import Fetcher
 from pilotfish.local.fleet import Fleet
+from pilotfish.local.idle import IdlePools, InFlight
 from pilotfish.local.preparing import Preparer
 from pilotfish.local.secrets import Secrets
 from pilotfish.manifests import Loaded
@@ -156,6 +157,10 @@ class LocalRun:
         finally:
             self._ray_up.clear()
         return reason, time.monotonic() - began
+
+    async def scale(self, in_flight: InFlight) -> NoReturn:
+        """Stop engines that nobody asks, where their policy wants it, and start them for requests."""
+        await IdlePools(self._fleet, in_flight).follow()
 
     async def stop(self) -> None:
         """Stop everything that the run has started."""
