@@ -80,7 +80,9 @@ class Schedule(Model):
 
 
 class Budget(Model):
-    """The maximum cost of all pools that use the policy."""
+    """The maximum cost of all pools that use the policy. The minimums of all pools come first, also where they cost
+    more. Then each replica goes to the pool in which it serves the most load for its price.
+    """
 
     currency: Currency
     """The currency of `perHour`, as an ISO 4217 code such as USD."""
@@ -120,7 +122,9 @@ class AutoscalingPolicySpec(Model):
     schedules: Annotated[tuple[Schedule, ...], *list_map("name", maximum=16)] = ()
     """Other bounds at certain times, at most 16. If several apply at a time, the first one in the list is in effect."""
     budget: Budget | None = None
-    """The maximum cost of all pools that use the policy. Accepted, but not in effect yet."""
+    """The maximum cost of all pools that use the policy. In effect for pools with runtime Deployment that have a
+    `pricing.perReplicaHour` in the budget's currency.
+    """
 
     @property
     def least_replicas(self) -> int:

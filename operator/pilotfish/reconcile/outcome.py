@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotfish.api import AdaptationPlugin, AutoscalingPolicy
+from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
 from pilotfish.reconcile.scaling import ScalingMemory
@@ -56,11 +56,21 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Sibling:
+    """A pool that shares a budget with another one, and its load."""
+
+    pool: ModelPool
+    scaling: ScalingMemory | None
+
+
+@dataclass(frozen=True)
 class ObservedPool(Observed):
     """What is observed of a pool."""
 
     pods: tuple[Manifest, ...] = ()
     policy: AutoscalingPolicy | None = None
+    siblings: tuple["Sibling", ...] = ()
+    """The other pools of the policy, where it has a budget."""
     plugins: tuple[AdaptationPlugin, ...] = ()
     """Those of `spec.logits` that exist."""
     scaling: ScalingMemory | None = None

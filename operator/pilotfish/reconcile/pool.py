@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from pilotfish.api import AdaptationPlugin, AutoscalingPolicy, ModelPool
 from pilotfish.api.logits import LogitsModel
@@ -12,9 +13,10 @@ from pilotfish.api.reasons import Reason
 from pilotfish.api.validation import Fault
 from pilotfish.base.keys import Key
 from pilotfish.reconcile import drift, pool_status, scaling
+from pilotfish.reconcile.budget import Claim, allotments, price_of
 from pilotfish.reconcile.conditions import ConditionSet
 from pilotfish.reconcile.kind import Observer, Reference
-from pilotfish.reconcile.outcome import Context, ObservedPool, Outcome
+from pilotfish.reconcile.outcome import Context, ObservedPool, Outcome, Sibling
 from pilotfish.reconcile.pool_observation import Plan, PoolObservation, PoolProgress
 from pilotfish.reconcile.rayservice_status import is_rays
 from pilotfish.reconcile.schedules import active_schedule
@@ -46,20 +48,30 @@ async def observe(pool: ModelPool, observer: Observer) -> ObservedPool:
     seen = observer.observed(pool)
     pods = observer.pods(pool.key)
     referred = [reference.key for reference in references(pool)]
-    policies = (policy for key in referred if (policy := observer.find(key, AutoscalingPolicy)))
+    policy = next((found for key in referred if (found := observer.find(key, AutoscalingPolicy))), None)
     plugins = (plugin for key in referred if (plugin := observer.find(key, AdaptationPlugin)))
     return ObservedPool(
         seen.faults,
         seen.missing,
         seen.children,
         pods=pods,
-        policy=next(policies, None),
+        policy=policy,
+        siblings=tuple(_siblings(pool, policy, observer)),
         plugins=tuple(plugins),
         scaling=observer.scaling_memory(pool.key),
         clock=observer.clock(),
         external=await observer.external_check(pool),
         proof=await observer.proof(pool, seen.children, pods),
     )
+
+
+def _siblings(pool: ModelPool, policy: AutoscalingPolicy | None, observer: Observer) -> Iterator[Sibling]:
+    if policy is None or policy.spec.budget is None:
+        return
+    for key in observer.referrers(policy.key, "ModelPool"):
+        other = observer.find(key, ModelPool)
+        if other is not None and key != pool.key:
+            yield Sibling(other, observer.scaling_memory(key))
 
 
 def decide(pool: ModelPool, seen: ObservedPool, context: Context) -> Outcome:
@@ -200,6 +212,7 @@ def _deployment_plan(observation: PoolObservation, at: datetime) -> Plan:
         running = scaling.Running(current, observation.on_deployment.ready)
         memory = seen.scaling or scaling.ScalingMemory()
         decision = scaling.decide(seen.policy, memory, running, now=seen.clock, at=at)
+        decision = scaling.limited(decision, _affordable(observation, current, at), "budget.perHour")
         replicas = decision.replicas
     # Replicas are pods here: what one of them runs must not change with their number, or all would restart.
     one = pool.spec.model_copy(update={"replicas": 1, "autoscaling_policy_ref": None})
@@ -210,6 +223,25 @@ def _deployment_plan(observation: PoolObservation, at: datetime) -> Plan:
     guard = network_policy(pool, render, spans_pods=spans_pods)
     again_after = decision.again_after if decision else None
     return Plan(Runtime.DEPLOYMENT, (guard, service(pool), manifest), revision, replicas, decision, again_after)
+
+
+def _affordable(observation: PoolObservation, current: int, at: datetime) -> int:
+    """The most replicas of the pool that the budget of its policy leaves it."""
+    pool, seen, policy = observation.pool, observation.seen, observation.seen.policy
+    if policy is None or policy.spec.budget is None or not price_of(pool, policy):
+        return scaling.MOST_REPLICAS
+    limits = scaling.bounds(policy.spec, at)
+
+    def claim(each: ModelPool, memory: scaling.ScalingMemory | None, replicas: int) -> Claim:
+        wanted = scaling.needed(policy.spec, limits, memory or scaling.ScalingMemory(), seen.clock)
+        return Claim(each.key, limits.minimum, wanted, replicas, price_of(each, policy))
+
+    others = [
+        claim(each.pool, each.scaling, (each.pool.status and each.pool.status.desired_replicas) or 0)
+        for each in seen.siblings
+    ]
+    claims = [claim(pool, seen.scaling, current), *others]
+    return allotments(claims, Decimal(policy.spec.budget.per_hour))[pool.key]
 
 
 def _again(progress: PoolProgress) -> float | None:

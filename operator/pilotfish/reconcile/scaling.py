@@ -18,6 +18,9 @@ from pilotfish.api.autoscalingpolicy import AutoscalingPolicySpec, SignalType
 from pilotfish.base.keys import Key
 from pilotfish.reconcile.schedules import ActiveSchedule, active_schedule
 
+MOST_REPLICAS = 1000
+"""The largest number that a policy allows."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -108,12 +111,27 @@ def target(spec: AutoscalingPolicySpec) -> int | None:
 
 def not_in_force(spec: AutoscalingPolicySpec) -> tuple[str, ...]:
     """Paths of the fields that are accepted but not in effect yet."""
-    signals = tuple(
+    return tuple(
         f"spec.signals[{i}] ({signal.type})"
         for i, signal in enumerate(spec.signals)
         if signal.type is not SignalType.ONGOING_REQUESTS
     )
-    return (*signals, *(("spec.budget",) if spec.budget else ()))
+
+
+def needed(spec: AutoscalingPolicySpec, limits: Bounds, memory: ScalingMemory, now: float) -> float:
+    """The replicas that the load fills, within the bounds, not rounded."""
+    loads = [load for _, load in memory.at(now, spec.behavior.look_back_seconds).samples]
+    per_replica = target(spec)
+    if not loads or per_replica is None:
+        return float(limits.minimum)
+    return min(max(sum(loads) / len(loads) / per_replica, float(limits.minimum)), float(limits.maximum))
+
+
+def limited(decision: ScalingDecision, most: int, why: str) -> ScalingDecision:
+    """The decision with at most this number of replicas."""
+    if decision.replicas <= most:
+        return decision
+    return replace(decision, replicas=most, why=why)
 
 
 def decide(

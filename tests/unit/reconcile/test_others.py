@@ -116,13 +116,13 @@ def test_a_plugin_needs_its_pools():
 def test_a_policy_says_what_it_does_not_carry_out():
     plain = policy.decide(a_policy(), ObservedPolicy(pools=3), a_context())
     more = policy.decide(
-        a_policy(budget={"currency": "USD", "perHour": "2"}),
+        a_policy(signals=[{"type": "KVCacheUsagePercent", "target": 80}]),
         ObservedPolicy(),
         a_context(),
     )
     assert (says(plain, "Ready"), plain.status["pools"]) == (("True", "InForce"), 3)
     assert says(more, "Ready") == ("True", "PartlyInForce")
-    assert "spec.budget" in condition(more, "Ready")["message"]
+    assert "KVCacheUsagePercent" in condition(more, "Ready")["message"]
 
 
 def test_what_our_models_refuse_is_told_in_its_status():

@@ -21,7 +21,7 @@ from pilotfish.plugins.installed import InstalledPlugins
 from pilotfish.plugins.registry import Registry
 from pilotfish.reconcile.drift import needs_apply
 from pilotfish.reconcile.kinds import KINDS
-from pilotfish.reconcile.outcome import ExternalCheck, ObservedPool, Proof
+from pilotfish.reconcile.outcome import ExternalCheck, ObservedPool, Proof, Sibling
 from pilotfish.reconcile.pool import decide
 from pilotfish.reconcile.pool_status import answers
 from pilotfish.reconcile.scaling import ScalingMemory
@@ -490,6 +490,24 @@ def test_a_pool_that_scales_to_zero_starts_with_one_replica_and_is_ready_without
     up = decide(pool, waiting, a_context())
     assert up.status["desiredReplicas"] == 3
     assert says(up, "Ready") == ("False", "Loading")
+
+
+def test_two_pools_stay_within_the_budget_of_their_policy():
+    def priced(name, **more):
+        price = {"currency": "USD", "perReplicaHour": "1.50"}
+        return a_pool(name, replicas=None, autoscalingPolicyRef={"name": "p"}, pricing=price, **more)
+
+    policy = a_policy(behavior={"upscaleDelaySeconds": 0}, budget={"currency": "USD", "perHour": "9"})
+    busy, busier = ScalingMemory(((9.0, 80.0),)), ScalingMemory(((9.0, 300.0),))
+    small, large = priced("small"), priced("large")
+    seen = ObservedPool(policy=policy, clock=10.0)
+    outcomes = [
+        decide(small, replace(seen, scaling=busy, siblings=(Sibling(large, busier),)), a_context()),
+        decide(large, replace(seen, scaling=busier, siblings=(Sibling(small, busy),)), a_context()),
+    ]
+    desired = [outcome.status["desiredReplicas"] for outcome in outcomes]
+    assert sum(desired) == 6
+    assert "budget.perHour" in condition(outcomes[1], "Scaled")["message"]
 
 
 def test_a_rayservice_keeps_a_replica_and_says_so():
