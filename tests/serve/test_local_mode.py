@@ -227,7 +227,7 @@ def test_an_idle_engine_stops_and_twenty_requests_at_once_start_it_again(run, fo
     until(lambda: not run.engines(), "the engine ends")
     said = len(run.lines)
     with ThreadPoolExecutor(20) as clients:
-        asked = [clients.submit(ask, run.url, "plain", f"Count to {each}.", max_tokens=4) for each in range(2, 22)]
+        asked = [clients.submit(ask, run.url, "small", f"Count to {each}.", max_tokens=4) for each in range(2, 22)]
         answers = [each.result() for each in asked]
     assert [status for status, _, _ in answers] == [200] * 20
     assert all(body["choices"][0]["message"]["content"] for _, _, body in answers)
