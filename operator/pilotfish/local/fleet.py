@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import aiohttp
 
@@ -16,7 +16,7 @@ from pilotfish.base.keys import Key
 from pilotfish.engine.health import EngineHealth, Judgement, judge
 from pilotfish.local.events import OnEvent, Phase, PoolEvent
 from pilotfish.local.fetching import Files
-from pilotfish.reconcile import scaling
+from pilotfish.local.member import Member
 from pilotfish.reconcile.local_plan import Action, LocalPlan, PoolPlan, Wanted, plan
 from pilotfish.render.serve_application import EngineContext, engine_deployment, serve_application, served_model
 from pilotfish.routing.snapshot import Endpoint, PoolState, PoolView
@@ -62,29 +62,6 @@ class Engines(Protocol):
     def base_url(self, route_prefix: str) -> str:
         """Where an application answers."""
         ...
-
-
-@dataclass
-class Member:
-    """One pool of the fleet, what runs for it, and what is known of it."""
-
-    pool: ModelPool
-    policy: AutoscalingPolicy | None
-    view: PoolView
-    context: EngineContext | None = None
-    application: dict[str, Any] | None = None
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-    tries: int = 0
-    """That failed since the engine last answered."""
-    failure: str = ""
-    """Why the last of them did."""
-    files: Files = field(default_factory=dict, repr=False)
-    """Those of the pool before the last try."""
-
-    @property
-    def hold_seconds(self) -> int | None:
-        """How long requests wait for the engine of a pool that scales to zero."""
-        return scaling.hold_seconds(lambda _: self.policy, self.pool) if not self.pool.spec.external else None
 
 
 Prepare = Callable[[ModelPool, AutoscalingPolicy | None], Awaitable[EngineContext]]

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from pilotfish.base.clock import Clock
 from pilotfish.base.keys import Key
-from pilotfish.local.fleet import Fleet, Member
+from pilotfish.local.fleet import Fleet
+from pilotfish.local.member import Member
 from pilotfish.reconcile.scaling import Running, ScalingMemory, decide
 from pilotfish.routing.snapshot import PoolState
 
