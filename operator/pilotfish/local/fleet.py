@@ -115,7 +115,7 @@ class Fleet:
         return tuple(replace(member.view, hold_seconds=member.hold_seconds) for member in self._members.values())
 
     def scaling_to_zero(self) -> dict[Key, Member]:
-        """The pools whose engine stops while nobody asks them."""
+        """The pools whose engine stops while they have no request."""
         return {key: member for key, member in self._members.items() if member.hold_seconds is not None}
 
     def weights(self, key: Key) -> Path | None:

@@ -1,4 +1,4 @@
-"""Stops the engines of pools that scale to zero while nobody asks them, and starts them when somebody does.
+"""Stops the engines of pools that scale to zero while they have no request, and starts them for the next one.
 
 Ray Serve follows the load above zero. Only the way to zero and back is decided here, by the rule of the cluster.
 """

@@ -159,7 +159,7 @@ class LocalRun:
         return reason, time.monotonic() - began
 
     async def scale(self, in_flight: InFlight) -> NoReturn:
-        """Stop engines that nobody asks, where their policy wants it, and start them for requests."""
+        """Stop engines without requests, where their policy wants it, and start them for requests."""
         await IdlePools(self._fleet, in_flight).follow()
 
     async def stop(self) -> None:
