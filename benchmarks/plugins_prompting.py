@@ -7,7 +7,7 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +20,9 @@ from scipy import stats
 
 from pilotfish.calibration.recording import Gateway, RecordingModels, read_prompts, sample
 from pilotfish.plugin_api.adaptations import Conversation, OnRequest, Rewritten
-from pilotfish.plugin_api.preparing import Document
 from pilotfish.plugin_api.settings import Settings
 from pilotfish.testing.models import StandInModels
+from pilotfish.testing.preparing import InMemoryDocuments, StandInWorkspace
 from pilotfish_decompose import Decompose
 from pilotfish_knowledge_card import KnowledgeCard
 from pilotfish_prompt_retrieval import PromptRetrieval, demonstration_id
@@ -119,37 +119,6 @@ def _last_number(text: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class RowsDocument:
-    """Rows as the only document of a plugin that prepares."""
-
-    content: bytes
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[Document]:
-        yield Document("rows", "rows.jsonl", sha256(self.content).hexdigest(), len(self.content))
-
-    def read(self, document: Document) -> bytes:
-        return self.content
-
-
-@dataclass(frozen=True)
-class NewFolder:
-    """A workspace that begins empty."""
-
-    path: Path
-    previous: Path | None = None
-
-    def has(self, name: str) -> bool:
-        return False
-
-    def write(self, name: str, content: bytes) -> None:
-        self.path.mkdir(exist_ok=True)
-        (self.path / name).write_bytes(content)
-
-
-@dataclass(frozen=True)
 class Shown:
     """The same demonstrations for every question, or `count` of them drawn at random for each."""
 
@@ -219,9 +188,9 @@ class Measurement:
 
 async def prepared(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any], folder: Path) -> PromptRetrieval:
     """The plugin over these rows, with BM25."""
-    documents = RowsDocument(b"\n".join(orjson.dumps(row) for row in rows))
+    documents = InMemoryDocuments({"rows.jsonl": b"\n".join(orjson.dumps(row) for row in rows)})
     plugin = PromptRetrieval.from_settings(Settings(config))
-    await plugin.prepare(documents=documents, into=NewFolder(folder), models=NO_POOLS, progress=lambda *_: None)
+    await plugin.prepare(documents=documents, into=StandInWorkspace(folder), models=NO_POOLS, progress=lambda *_: None)
     return PromptRetrieval.from_settings(Settings(config, prepared=folder))
 
 
