@@ -34,7 +34,7 @@ DESCRIPTION = """Questions with checks, asked with and without prompt-retrieval,
     sed -n 'n;p' examples/calibrate/questions.jsonl > other.jsonl
     python benchmarks/plugins.py prompting prompt-retrieval other.jsonl --learn half.jsonl
     python benchmarks/plugins.py prompting knowledge-card other.jsonl --category fact
-    python benchmarks/plugins.py prompting decompose ../shared/data/gsm8k/example_model_solutions.jsonl.gz
+    python benchmarks/plugins.py prompting decompose other.jsonl --category fact --join 3 --max-tokens 64
 
 A file of questions is JSONL with id, prompt and check as `pilotfish record` reads it, or with question and
 ground_truth, whose last number is the answer. Temperature 0. The plugins run in this process, the pools behind the
@@ -96,6 +96,20 @@ def read_tasks(path: Path, category: str | None, limit: int | None) -> list[Task
         Task(prompt.id, prompt.prompt or "", _expected(prompt.check or {}), check.holds)
         for prompt, check in sample(prompts, limit)
         if check
+    ]
+
+
+def joined(tasks: Sequence[Task], count: int) -> list[Task]:
+    """Tasks of `count` questions each, right if every one of them is answered."""
+    groups = [tasks[start : start + count] for start in range(0, len(tasks) - count + 1, count)]
+    return [
+        Task(
+            "+".join(task.id for task in group),
+            "Answer all of these questions. " + " ".join(task.prompt for task in group),
+            " ".join(task.answer for task in group),
+            lambda answer, group=group: all(task.holds(answer) for task in group),
+        )
+        for group in groups
     ]
 
 
@@ -298,6 +312,7 @@ async def _run(options: argparse.Namespace) -> None:
         measurement = Measurement(gateway, options.out, options.at_once, options.max_tokens)
         arms = await TECHNIQUES[options.technique](options, measurement)
         tasks = read_tasks(options.questions, options.category, options.limit)
+        tasks = joined(tasks, options.join) if options.join > 1 else tasks
         await asyncio.gather(*(measurement.ask(task, arm) for task in tasks for arm in arms))
     print(table(arms, tasks, measurement.known))
 
@@ -312,6 +327,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pools", nargs="+", default=["small", "large"], help="the small one first")
     parser.add_argument("--category", help="only questions of this category")
     parser.add_argument("--limit", type=int, help="only so many questions")
+    parser.add_argument("--join", type=int, default=1, help="ask so many questions as one")
     parser.add_argument("--max-tokens", type=int, default=32)
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
