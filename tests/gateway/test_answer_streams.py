@@ -294,3 +294,17 @@ async def test_what_plugins_do_has_spans(house: House) -> None:
     await house.ask(stream=True)
     names = sorted(span.name for span in exporter.get_finished_spans() if span.name.startswith("adapt"))
     assert names == ["adapt answer gate", "adapt answer observing", "adapt prefix"]
+
+
+async def test_a_client_that_leaves_ends_what_observes_its_answer(house: House) -> None:
+    house.say(small=slow(WORDS, 0.2))
+    await house.serve([cascade_without_judge("observing")], plugins=[plugin("observing", timeout=60, hang_at="one")])
+    assert house.session
+    body = {"model": "assistant", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    async with house.session.post(house.url + "/v1/chat/completions", json=body) as response:
+        await response.content.readany()
+        observers = [task for task in asyncio.all_tasks() if task.get_name() == "observer observing"]
+    await house.engine.happened("cancelled", "small")
+    assert len(observers) == 1
+    done, _ = await asyncio.wait(observers, timeout=20)
+    assert [task.cancelled() for task in done] == [True]
