@@ -71,7 +71,7 @@ class PoolingRequest:
     @property
     def estimated_tokens(self) -> int:
         """The tokens of what was sent, estimated from its length."""
-        return estimate_tokens(orjson.dumps([self.body[name] for name in _CONTENT[self.task]]).decode())
+        return estimate_tokens(orjson.dumps([self.body[name] for name in _CONTENT[self.task]]))
 
 
 async def run(request: PoolingRequest, plan: Plan, caller: PoolCaller, record: RequestRecord) -> bytes:

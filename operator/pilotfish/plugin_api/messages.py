@@ -13,9 +13,10 @@ BYTES_PER_TOKEN = 3
 """Fewer bytes than most tokens have, so that an estimate is rather too high than too low."""
 
 
-def estimate_tokens(text: str) -> int:
+def estimate_tokens(text: str | bytes) -> int:
     """The number of tokens of a text, estimated from its length in UTF-8 without a tokenizer."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    encoded = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+    return -(-len(encoded) // BYTES_PER_TOKEN)
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str | None:

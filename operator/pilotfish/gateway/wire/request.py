@@ -116,7 +116,7 @@ class ClientRequest:
     @property
     def estimated_prompt_tokens(self) -> int:
         """The tokens of the prompt, estimated from the length of what was sent."""
-        return estimate_tokens(orjson.dumps(self.body.get("messages") or self.body.get("prompt")).decode())
+        return estimate_tokens(orjson.dumps(self.body.get("messages") or self.body.get("prompt")))
 
     @property
     def wants_logprobs(self) -> bool:
