@@ -2,14 +2,17 @@
 
 import argparse
 import asyncio
+import html
 import json
 import random
 import re
 import string
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from pilotfish.plugin_api.adaptations import Conversation, Rewritten
 from pilotfish.plugin_api.settings import Settings
@@ -21,10 +24,12 @@ DESCRIPTION = """Structured identifiers that redact leaves in generated document
     python benchmarks/plugins.py redact
 
 Each document has identifiers with valid check digits, in sentences, JSON, CSV, logs and headers, beside strings that
-identify no person. An identifier has leaked if its characters are in what leaves, with or without separators. Nothing
-of the generator is shared with the recognisers.
+identify no person. An identifier has leaked if more than half of its characters stand in a row in what leaves,
+separators and escapes left out. Nothing of the generator is shared with the recognisers.
 """
 
+INVISIBLE = "\u200b\u200d\u00ad\u2060\ufeff"
+FULL_WIDTH = {ord(digit): ord(digit) + 0xFEE0 for digit in string.digits + "@."}
 NO_POOLS = StandInModels(missing=frozenset({"names"}))
 Make = Callable[[random.Random], str]
 
@@ -130,9 +135,7 @@ def ip_address(draw: random.Random) -> str:
 def ssn(draw: random.Random) -> str:
     area = draw.choice([number for number in range(1, 900) if number != 666])
     parts = (f"{area:03d}", f"{draw.randint(1, 99):02d}", f"{draw.randint(1, 9999):04d}")
-    return draw.choice(
-        ["-".join(parts), " ".join(parts), "SSN " + "".join(parts), "social security number: " + "".join(parts)]
-    )
+    return draw.choice(["-", " "]).join(parts)
 
 
 def tax_id(draw: random.Random) -> str:
@@ -208,6 +211,7 @@ PERSONAL: Mapping[str, Make] = {
     "phone": phone,
     "IP address": ip_address,
     "US SSN": ssn,
+    "US SSN without separators": lambda draw: re.sub(r"\D", "", ssn(draw)),
     "German tax id": tax_id,
     "French NIR": nir,
     "NHS number": nhs,
@@ -276,16 +280,36 @@ class Item:
     personal: bool
 
 
-def document(draw: random.Random) -> tuple[str, list[Item]]:
+def disguised(draw: random.Random, value: str) -> str:
+    """The value in characters that only look like it, or escaped."""
+    place = draw.randrange(1, len(value))
+    before, letter, after = value[:place], value[place], value[place + 1 :]
+    match draw.randrange(6):
+        case 0:
+            return f"{before}{draw.choice(INVISIBLE)}{letter}{after}"
+        case 1:
+            return value.translate(FULL_WIDTH)
+        case 2:
+            return value.replace(" ", "\u00a0").replace("-", "\u2011")
+        case 3:
+            return f"{before}\\u{ord(letter):04x}{after}"
+        case 4:
+            return f"{before}&#{ord(letter)};{after}"
+        case _:
+            return f"{before}%{ord(letter):02x}{after}" if letter.isascii() and letter.isprintable() else value
+
+
+def document(draw: random.Random, *, disguise: bool = False) -> tuple[str, list[Item]]:
     """A document and what is in it."""
     items = [Item(kind, make(draw), True) for kind, make in draw.choices(list(PERSONAL.items()), k=draw.randint(1, 5))]
+    if disguise:
+        items = [Item(item.kind, disguised(draw, item.value), True) for item in items]
     items += [
         Item(kind, make(draw), False) for kind, make in draw.choices(list(HARMLESS.items()), k=draw.randint(1, 5))
     ]
     draw.shuffle(items)
-    shown = [
-        f"postgres://{item.value}@db.internal/x" if item.kind == "URL credentials" else item.value for item in items
-    ]
+    around = {"URL credentials": "postgres://{}@db.internal/x", "US SSN without separators": "SSN {}"}
+    shown = [around.get(item.kind, "{}").replace("{}", item.value) for item in items]
     match draw.randrange(4):
         case 0:
             text = json.dumps({"rows": [{"id": place, "value": value} for place, value in enumerate(shown)]})
@@ -299,7 +323,17 @@ def document(draw: random.Random) -> tuple[str, list[Item]]:
 
 
 def bare(text: str) -> str:
-    return re.sub(r"[ \-./()]", "", text).casefold()
+    """The text without separators, invisible characters, escapes and differences of case or width."""
+    text = re.sub(r"\\+u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), unquote(html.unescape(text)))
+    text = "".join(each for each in unicodedata.normalize("NFKC", text) if unicodedata.category(each) != "Cf")
+    return re.sub(r"[\s\-\u2010\u2011./()]", "", text).casefold()
+
+
+def has_leaked(value: str, left: str) -> bool:
+    """Whether more than half of a value, and at least 7 characters of it, stand in what is left."""
+    value = bare(value)
+    size = min(len(value), max(7, len(value) // 2 + 1))
+    return any(value[start : start + size] in left for start in range(len(value) - size + 1))
 
 
 async def measure(options: argparse.Namespace) -> None:
@@ -309,22 +343,21 @@ async def measure(options: argparse.Namespace) -> None:
     masked: Counter[str] = Counter()
     characters, seconds = 0, 0.0
     for _ in range(options.documents):
-        text, items = document(draw)
+        text, items = document(draw, disguise=options.disguise)
         asked = Conversation(({"role": "user", "content": text},))
-        started = time.perf_counter()
+        started = time.process_time()
         sent = await redact.on_request(conversation=asked, models=NO_POOLS)
-        seconds += time.perf_counter() - started
+        seconds += time.process_time() - started
         characters += len(text)
         left = sent.messages[0]["content"] if isinstance(sent, Rewritten) else text
         readable = json.dumps(json.loads(left), ensure_ascii=False) if left.startswith("{") else left
         for item in items:
-            value = re.sub(r"^\D*(?=\d)", "", item.value) if item.kind == "US SSN" else item.value
             total[item.kind] += 1
-            found = value in readable or (item.personal and bare(value) in bare(readable))
+            found = has_leaked(item.value, bare(readable)) if item.personal else item.value in readable
             masked[item.kind] += not found
             if found and item.personal and options.show:
                 print(f"leaked: {item.kind} {item.value!r} in {text!r}")
-    speed = f"{characters / seconds / 1000:.0f} thousand characters a second"
+    speed = f"{characters / seconds / 1000:.0f} thousand characters a second of CPU"
     print(f"{options.documents} documents, seed {options.seed}, {speed}\n")
     print("| personal | in documents | leaked |\n|---|---|---|")
     for kind in PERSONAL:
@@ -337,6 +370,7 @@ async def measure(options: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--disguise", action="store_true", help="write identifiers with escapes and lookalikes")
     parser.add_argument("--show", action="store_true", help="print what leaked")
 
 
