@@ -195,7 +195,7 @@ class AnswerReader:
             self._ended, self._text_complete = True, self._pieces.parsed
         elif piece.chunks:
             self._ended = piece.whole
-            self._counted_chunks += len(piece.chunks)
+            self._counted_chunks += 0 if piece.whole else len(piece.chunks)
             for chunk in piece.chunks:
                 self._usage = read_usage(chunk) or self._usage
                 if self._pieces.parsed:
