@@ -3,8 +3,11 @@
 import asyncio
 import base64
 import logging
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -201,10 +204,11 @@ class Preparer:
             command += ["--volume", f"{name}={path}"]
         manifests = yaml.safe_dump_all(self._manifests(wanted)).encode()
         last: dict[str, Any] = {}
-        async for line in _output(command, manifests):
-            last = orjson.loads(line)
-            if "message" in last:
-                self._on_event(PoolEvent(key, Phase.PREPARING, last["message"], last["done"], last["total"]))
+        async with aclosing(_output(command, manifests)) as lines:
+            async for line in lines:
+                last = orjson.loads(line)
+                if "message" in last:
+                    self._on_event(PoolEvent(key, Phase.PREPARING, last["message"], last["done"], last["total"]))
         if "error" in last:
             raise PreparationFailed(last["error"], transient=last["transient"])
         if "folder" not in last:
@@ -261,8 +265,8 @@ def _keyed(kind: str, namespace: str, name: str, member: str, data: Mapping[str,
     return {"apiVersion": "v1", "kind": kind, "metadata": metadata, member: encoded}
 
 
-async def _output(command: list[str], given: bytes) -> AsyncIterator[bytes]:
-    """The lines that a process prints, which is ended with the iteration. Its errors go to the log."""
+async def _output(command: list[str], given: bytes) -> AsyncGenerator[bytes, None]:
+    """The lines that a process prints. It and its own processes end with the iteration. Its errors go to the log."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, limit=LONGEST_LINE
@@ -277,7 +281,8 @@ async def _output(command: list[str], given: bytes) -> AsyncIterator[bytes]:
         await process.wait()
     finally:
         if process.returncode is None:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         if text := (await errors).decode(errors="replace").strip():
             logger.warning("%s: %s", command[-1], text)
