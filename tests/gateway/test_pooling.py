@@ -26,7 +26,7 @@ async def test_the_openai_client_gets_vectors_of_a_pool(house: House) -> None:
 
 async def test_a_router_passes_over_a_pool_that_fails_and_counts_what_was_used(house: House) -> None:
     await house.serve(
-        [router("find", HALVES, ", limits: {tokensPerMinute: 5}")], [embedder("gone"), embedder("vectors")]
+        [router("find", HALVES, ", limits: {tokensPerMinute: 7}")], [embedder("gone"), embedder("vectors")]
     )
     house.say(gone=Script([], fault=EngineFault.REFUSES))
     answers = [await house.ask("find", "/v1/embeddings", input=["a", "b"]) for _ in range(4)]
