@@ -308,3 +308,14 @@ async def test_a_client_that_leaves_ends_what_observes_its_answer(house: House) 
     assert len(observers) == 1
     done, _ = await asyncio.wait(observers, timeout=20)
     assert [task.cancelled() for task in done] == [True]
+
+
+async def test_a_gate_commits_with_its_first_release_even_if_another_plugin_still_holds_it(house: House) -> None:
+    house.say(small=WORDS)
+    manifests = [plugin("rewriting", hold_all=True), plugin("gate", escalate_at="three", hold=2)]
+    await house.serve([adapted("rewriting", "gate")], plugins=manifests)
+    answer = await house.ask(stream=True)
+    assert (answer.status, answer.json["error"]["type"]) == (500, "plugin_error")
+    assert {body["model"] for body in house.engine.bodies} == {"small"}
+    whole = await house.ask()
+    assert (whole.text, told(whole)["stages"][0]["plugin"]) == ("CANBERRA IT IS.", "gate")
