@@ -1,6 +1,7 @@
 """What a plugin may ask of pools."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from math import exp, fsum
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from pilotfish.base.errors import BadUpstream
@@ -50,3 +51,17 @@ def completions(response: Mapping[str, Any]) -> list[str]:
     if not isinstance(choices, Sequence) or not choices:
         raise BadUpstream("the model server's response to a plugin has no `choices`")
     return [str((choice.get("message") or {}).get("content") or "") for choice in choices]
+
+
+def yes_or_no(response: Mapping[str, Any]) -> tuple[float, float]:
+    """The probabilities of yes and of no as the first token of a chat completion with `top_logprobs`, in any case.
+
+    Raises BadUpstream where it has no log-probabilities.
+    """
+    try:
+        alternatives = response["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        tokens = [(str(entry["token"]).strip().lower(), exp(float(entry["logprob"]))) for entry in alternatives]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise BadUpstream("the model server's response to a plugin has no log-probabilities") from error
+    yes, no = (fsum(share for token, share in tokens if token == answer) for answer in ("yes", "no"))
+    return yes, no

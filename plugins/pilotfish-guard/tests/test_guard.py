@@ -278,7 +278,7 @@ async def test_a_fault_of_a_pool_releases_nothing(fault: str, error: type[Except
 
 
 async def test_a_judge_without_log_probabilities_is_a_fault() -> None:
-    with pytest.raises(BadUpstream, match="'judge' returned no log-probabilities"):
+    with pytest.raises(BadUpstream, match="has no log-probabilities"):
         await asked(guard(JUDGED), "Hello", models=Broken())
 
 

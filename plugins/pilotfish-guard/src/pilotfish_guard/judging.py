@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from math import exp, fsum
 from typing import Any
 
 from pilotfish.base.errors import BadUpstream, ConfigError
-from pilotfish.plugin_api.models import Models
+from pilotfish.plugin_api.models import Models, yes_or_no
 from pilotfish_guard.config import Check, Classifier, Judge
 
 JUDGE = "judge"
@@ -78,14 +77,6 @@ def _require(check: Check, role: str, models: Models) -> None:
 
 
 def _probability_of_yes(response: Mapping[str, Any]) -> float:
-    """The probability of Yes among Yes and No as the first token, 0.5 where neither is likely.
-
-    Raises BadUpstream where the server gave no log-probabilities.
-    """
-    try:
-        alternatives = response["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        tokens = [(str(entry["token"]).strip().lower(), exp(float(entry["logprob"]))) for entry in alternatives]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise BadUpstream(f"the pool of role {JUDGE!r} returned no log-probabilities") from error
-    yes, no = (fsum(share for token, share in tokens if token == answer) for answer in ("yes", "no"))
+    """The probability of Yes among Yes and No, 0.5 where neither is likely. Raises BadUpstream."""
+    yes, no = yes_or_no(response)
     return yes / (yes + no) if yes + no else 0.5

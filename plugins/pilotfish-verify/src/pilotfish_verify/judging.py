@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import exp, fsum, isfinite, log
-from typing import Any
+from math import fsum, isfinite, log
 
 from pilotfish.base.errors import BadUpstream, ConfigError
-from pilotfish.plugin_api.models import Models
+from pilotfish.plugin_api.models import Models, yes_or_no
 from pilotfish.plugin_api.scorers import sigmoid
 from pilotfish_verify.config import Config, Weights
 from pilotfish_verify.overlap import Passage, Word, content_words
@@ -106,7 +105,7 @@ class Judge:
         response = await self._models.complete(
             JUDGE, messages, max_tokens=1, temperature=0, logprobs=True, top_logprobs=20
         )
-        yes, no = _probabilities(response)
+        yes, no = yes_or_no(response)
         if not yes or not no:
             return float((yes > 0) - (no > 0))
         return min(1.0, max(-1.0, log(yes / no) / LARGEST_LOG_ODDS))
@@ -139,14 +138,3 @@ class Judge:
             shown.append(text)
             left -= len(text)
         return shown
-
-
-def _probabilities(response: Mapping[str, Any]) -> tuple[float, float]:
-    """The probabilities of yes and of no as the first token. Raises BadUpstream where the server gave none."""
-    try:
-        alternatives = response["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        tokens = [(str(entry["token"]).strip().lower(), exp(float(entry["logprob"]))) for entry in alternatives]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise BadUpstream(f"the pool of role {JUDGE!r} returned no log-probabilities") from error
-    yes, no = (fsum(weight for token, weight in tokens if token == answer) for answer in ("yes", "no"))
-    return yes, no
