@@ -161,7 +161,7 @@ class Pipeline:
 
     def _admit(self, route: Route, request: ClientRequest | PoolingRequest) -> "_Admitted | None":
         """Reserve what the request may use, so that requests that arrive together do not pass a limit together."""
-        limit = self.limits.get(Key("ModelRouter", route.namespace, route.name)) if route.router else None
+        limit = self.limits.get(route.key) if route.router else None
         if limit is None:
             return None
         reserved = request.estimated_tokens

@@ -125,7 +125,7 @@ class PoolCall:
     def enter(self, view: PoolView) -> None:
         """Count as one of the requests at the pool."""
         self._view = view
-        self._key = view.pool.key
+        self._key = Key("ModelPool", self._caller.namespace, view.pool.name)
         self._sharing = self._caller.pools.enter(self._key)
 
     async def post(self, path: str, body: bytes) -> Reply:

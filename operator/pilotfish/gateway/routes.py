@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 from pilotfish.api.adaptationplugin import FailurePolicy
@@ -49,6 +50,11 @@ class Route:
     fault: str = ""
     counters: UsageCounters | None = None
     """Counts the requests of a router."""
+
+    @cached_property
+    def key(self) -> Key:
+        """The key of the router, or of the pool."""
+        return Key("ModelRouter" if self.target.router else "ModelPool", self.namespace, self.name)
 
     @property
     def router(self) -> ModelRouter | None:

@@ -289,7 +289,7 @@ class GatewayServer:
         return json_response(self._listed(name, route))
 
     def _listed(self, name: str, route: Route) -> dict[str, Any]:
-        status = self.objectives.status(Key("ModelRouter", route.namespace, route.name)) if route.router else None
+        status = self.objectives.status(route.key) if route.router else None
         snapshot = self._pipeline.table.snapshot
         reason = route.reason(snapshot)
         return {
