@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     "prompting": "plugins_prompting",
     "redact": "plugins_redact",
     "rewrite": "plugins_rewrite",
+    "retrieval": "plugins_retrieval",
     "verify": "plugins_verify",
 }
 

@@ -117,16 +117,6 @@ async def test_documents_without_words_are_refused(prepare, tmp_path, files):
         await prepare(files, tmp_path / "a")
 
 
-@pytest.mark.parametrize("stop_after", range(5))
-async def test_an_interrupted_preparation_is_continued(prepare, folder, tmp_path, stop_after):
-    with pytest.raises(InterruptedError):
-        await prepare(PAGES, folder(tmp_path / "a", stop_after=stop_after))
-    plugin, _ = await prepare(PAGES, tmp_path / "a")
-    other, _ = await prepare(PAGES, tmp_path / "b")
-    changed = [await each.on_request(conversation=asked(), models=ALONE) for each in (plugin, other)]
-    assert changed[0] == changed[1]
-
-
 async def test_a_folder_that_is_not_complete_is_refused(prepare, tmp_path):
     await prepare(PAGES, tmp_path / "a")
     (tmp_path / "a" / "offsets.npy").write_bytes(b"")

@@ -4,7 +4,7 @@ Lewis et al., "Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks"
 prompt of an unchanged model as in Ram et al., "In-Context Retrieval-Augmented Language Models", TACL 2023.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pilotfish.api.modelpool import Task
@@ -17,6 +17,7 @@ from pilotfish_retrieval.citations import CitationCheck
 from pilotfish_retrieval.config import EMBEDDER, RERANKER, SPARSE_EMBEDDER, Config
 from pilotfish_retrieval.context import context_of
 from pilotfish_retrieval.index import Candidate, Index
+from pilotfish_retrieval.pools import QuestionPools
 from pilotfish_retrieval.preparation import Preparation
 from pilotfish_retrieval.questions import last_user_turn, question_of
 
@@ -73,9 +74,12 @@ class Retrieval:
 
     async def _find(self, index: Index, question: str, models: Models) -> tuple[list[Candidate], dict[str, Any]]:
         """The relevant candidates, best first, and notes about pools that did not answer."""
-        vectors: Mapping[str, Sequence[float]] = {}
+        pools = QuestionPools(self._config, models)
+        vectors = await pools.vectors(index.by_vector, question)
         found = await models.compute(index.search, question, vectors)
-        return [each for each in found if each.relevant], {}
+        found = await pools.reranked(question, found)
+        notes = {"unavailable": pools.unavailable} if pools.unavailable else {}
+        return [each for each in found if each.relevant], notes
 
 
 def _unchanged(conversation: Conversation, notes: Mapping[str, Any], reason: str) -> Rewritten:

@@ -13,9 +13,14 @@ from pilotfish.plugin_api.models import Models
 from pilotfish.plugin_api.preparing import Document, Documents, Prepared, Progress, Workspace
 from pilotfish_retrieval.blocks import Unreadable
 from pilotfish_retrieval.chunking import Passage, passages
-from pilotfish_retrieval.config import Config, SearchMode
+from pilotfish_retrieval.config import EMBEDDER, Config
+from pilotfish_retrieval.dense import NAME as DENSE
+from pilotfish_retrieval.dense import DenseIndex
+from pilotfish_retrieval.embedding import Embedding
 from pilotfish_retrieval.lexical import LexicalIndex
 from pilotfish_retrieval.readers import read
+from pilotfish_retrieval.sparse import NAME as SPARSE
+from pilotfish_retrieval.sparse import SparseIndex
 from pilotfish_retrieval.store import SUMMARY, PassageStore, Stored, write_passages
 
 logger = logging.getLogger(__name__)
@@ -35,14 +40,35 @@ class Preparation:
 
     async def run(self) -> Prepared:
         """Make the folder. Raises ConfigError if no document has text, or a pool that the mode needs is missing."""
+        self._check_pools()
         if not self.into.has(SUMMARY):
             await self._collect()
         summary = json.loads((self.into.path / SUMMARY).read_bytes())
-        if self.config.mode in {SearchMode.BM25, SearchMode.HYBRID} and not self.into.has(LEXICAL_COMPLETE):
+        if self.config.mode.is_lexical and not self.into.has(LEXICAL_COMPLETE):
             self.progress(0, 1, "index of words")
             await self.models.compute(self._build_lexical)
             self.into.write(LEXICAL_COMPLETE, b"")
+        for role in self.config.mode.roles:
+            if self.models.has(role):
+                summary |= await self._embed(role)
         return Prepared(summary.pop("documents"), summary)
+
+    def _check_pools(self) -> None:
+        needed = self.config.mode.needed_role
+        if needed and not self.models.has(needed):
+            raise ConfigError("poolRefs", f"the mode {self.config.mode.value} needs a pool with the role {needed!r}")
+
+    async def _embed(self, role: str) -> dict[str, int]:
+        """Make the index of the role's vectors. Returns how many passages its pool was asked for."""
+        name, build = (DENSE, DenseIndex.build) if role == EMBEDDER else (SPARSE, SparseIndex.build)
+        embedding = Embedding(name, role, name == SPARSE, self.config, self.into, self.models, self.progress)
+        complete, asked = f"{name}-complete", 0
+        if not self.into.has(complete):
+            asked = await embedding.run()
+            await self.models.compute(build, self.into.path)
+            self.into.write(complete, b"")
+        embedding.clear()
+        return {f"{name}Embedded": asked}
 
     async def _collect(self) -> None:
         collected = _Collected()
