@@ -92,7 +92,7 @@ class Embedding:
         return passage_text(store[place].passage.searched, self.config)
 
     async def _embedded(self, texts: Sequence[str]) -> Rows | None:
-        """The vectors of these texts, a few calls at a time. None for no text."""
+        """The vectors of these strings, a few calls at a time. None for no text."""
         if not texts:
             return None
         turns = asyncio.Semaphore(CONCURRENT)
