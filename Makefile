@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes
 STAMPS := $(VENV)/.stamps
 PORT ?= 8080
+EXAMPLE ?= quickstart
 
 .PHONY: env dev up test check lint format types layers unit serve gateway plugins apiserver weights chart e2e clean help
 
@@ -38,8 +39,8 @@ $(STAMPS)/dev: $(STAMPS)/project requirements/dev.txt
 	$(UV) -r requirements/dev.txt
 	touch $@
 
-up: env ## Run the quickstart: two models behind OpenAI's API. Ctrl-C stops it
-	$(BIN)/pilotfish up examples/quickstart --port $(PORT)
+up: env ## Run the quickstart, or another example with it: make up EXAMPLE=handbook. Ctrl-C stops it
+	$(BIN)/pilotfish up examples/quickstart $(addprefix examples/,$(filter-out quickstart,$(EXAMPLE))) --port $(PORT)
 
 check: lint types layers unit ## Run the checks to pass before every commit
 
