@@ -94,7 +94,7 @@ def main() -> None:
     rows = [json.loads(text) for text in options.questions.read_text().splitlines()]
     known = [Asked(**json.loads(text)) for text in options.out.read_text().splitlines()] if options.out.exists() else []
     asked = {(a.model, a.id): a for a in known}
-    client = openai.OpenAI(base_url=options.url, api_key="none", timeout=600, max_retries=0)
+    client = openai.OpenAI(base_url=options.url, api_key="none", timeout=600, max_retries=3)
     with options.out.open("a") as out:
         for row in rows:
             for model in options.model:
