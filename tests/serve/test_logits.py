@@ -15,8 +15,8 @@ from tests.serve.up import Up, call
 API = {"apiVersion": "pilotfish.dev/v1alpha1"}
 ANSWER = 24
 ALPHAS = (0.0, 0.5, 1.0, 1.0, 2.0)
-PROMPTS = ([3, 4, 5], [7, 8], list(range(20, 90)), [50], [9] * 30)
-"""One of them longer than a step of the engine, so that it is computed in parts."""
+PROMPTS = ([3, 4, 5] * 7, list(range(7, 27)), list(range(20, 90)), [50] * 25, [9] * 30)
+"""One of them is longer than a step of the engine, so that it is computed in parts."""
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def steered(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory):
     """The URL of a gateway in front of the pool `steered`."""
     beside = [{"role": role, "model": {"uri": f"file://{models[role]}"}} for role in ("expert", "anti-expert")]
-    # blocks for two long requests, so that requests are preempted and come back
-    args = {"dtype": "float32", "max_num_seqs": 4, "max_num_batched_tokens": 32, "num_gpu_blocks_override": 8}
+    # too few blocks for the answers of three requests, so that some are preempted and come back
+    args = {"dtype": "float32", "max_num_seqs": 4, "max_num_batched_tokens": 32, "num_gpu_blocks_override": 6}
     pool = {
         "tier": "Small",
         "model": {"uri": f"file://{models['base']}"},
-        "engine": {"maxModelLength": 256, "args": {**args, "block_size": 32, "enable_prefix_caching": False}},
+        "engine": {"maxModelLength": 128, "args": {**args, "block_size": 32, "enable_prefix_caching": False}},
         "replicas": 1,
         "logits": [{"pluginRef": {"name": "house-style"}, "models": beside}],
     }

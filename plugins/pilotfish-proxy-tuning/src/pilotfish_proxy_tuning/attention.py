@@ -94,13 +94,14 @@ class Packed:
         return starts
 
     @cached_property
-    def _steps(self) -> tuple[list[int], torch.Tensor, torch.Tensor]:
+    def _steps(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Pieces of one token: their rows, and the places and lengths of what they attend to, padded with place 0."""
         single = [(start, each) for start, each in zip(self._starts, self.pieces, strict=True) if each.count == 1]
         longest = max((each.end for _, each in single), default=0)
         places = [[*each.places, *[0] * (longest - each.end)] for _, each in single]
         lengths = torch.tensor([each.end for _, each in single], device=self.device)
-        return [start for start, _ in single], torch.tensor(places, device=self.device), lengths
+        rows = torch.tensor([start for start, _ in single], dtype=torch.long, device=self.device)
+        return rows, torch.tensor(places, device=self.device), lengths
 
     @cached_property
     def _chunks(self) -> list[tuple[int, Piece, torch.Tensor]]:
@@ -118,7 +119,7 @@ class Packed:
         keys, values = self.cache.write(layer.number, self._new, key[0].transpose(0, 1), value[0].transpose(0, 1))
         found = query.new_empty(query.shape[2], query.shape[1], value.shape[3])
         rows, places, _ = self._steps
-        if rows:
+        if len(rows):
             found[rows] = self._one_token(query[0, :, rows], keys[places], values[places], layer)
         for start, each, at in self._chunks:
             found[start : start + each.count] = scaled_dot_product_attention(
