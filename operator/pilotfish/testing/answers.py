@@ -32,8 +32,13 @@ class Reading:
 async def read(stream: AnswerStream, parts: Sequence[str], finish_reason: str | None = "stop") -> Reading:
     """Push the parts, then end, and check each result."""
     reading = Reading()
+    held = 0
     for part in parts:
         result = await stream.push(part)
+        held += len(part)
+        if isinstance(result, Release) and result.held is not None:
+            assert 0 <= result.held <= held, f"{result.held} characters are held back of {held}"
+            held = result.held
         _take(reading, result)
         if reading.withheld:
             return reading

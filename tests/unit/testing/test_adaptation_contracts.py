@@ -90,7 +90,7 @@ class Leaving(Asking):
 class Words(Adaptation):
     """Replaces each `a` by `aa`, a word at a time."""
 
-    hold_tokens: ClassVar = 1
+    hold_tokens: ClassVar = 20
 
     def on_answer(self, *, conversation, state, models, channel):
         return WordStream()
