@@ -1,6 +1,10 @@
 """Documents of each format, correct and broken."""
 
+import io
+
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from pilotfish_retrieval.blocks import Kind, Unreadable
 from pilotfish_retrieval.chunking import passages
@@ -106,6 +110,13 @@ def test_every_passage_of_a_long_csv_repeats_the_header():
     assert all(passage.text.startswith("| id | name |\n| --- | --- |\n") for passage in found)
     assert sum(passage.text.count("| name ") for passage in found) == 400 + len(found)
     assert "name 399" in found[-1].text
+
+
+def test_parquet_is_read_as_a_table():
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table({"city": ["Rome", None, "Oslo"], "limit": [40, 50, 60]}), file)
+    document = read("limits.parquet", file.getvalue(), Config(max_table_rows=2))
+    assert shown(document) == [((), "| city | limit |\n| --- | --- |\n| Rome | 40 |\n|  | 50 |")]
 
 
 @pytest.mark.parametrize(
