@@ -156,10 +156,10 @@ def _followed(name: str, found: JobView, prepared: PreparedStatus | None, now: s
         return _Plan(value, prepared, remake=left <= 0, again=max(1.0, left))
     if prepared is not None and prepared.job == name:
         return _Plan(ConditionValue.true(Reason.PREPARED, f"{prepared.documents} documents"), prepared)
-    message = f"Job {name!r} prepares the documents"
+    value = ConditionValue.false(Reason.PREPARING, f"Job {name!r} prepares the documents")
     if found.message:
-        message = f"{message}, and tries again after: {found.message}"
-    value = ConditionValue.false(Reason.PREPARING, message)
+        message = f"Job {name!r} is tried again after: {found.message}"
+        value = ConditionValue.false(Reason.PREPARATION_FAILED, message)
     return _Plan(value, prepared, remake=found.state is JobState.LOST)
 
 

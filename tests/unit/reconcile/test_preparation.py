@@ -174,6 +174,16 @@ def test_a_job_that_failed_is_quoted_and_made_again_after_a_while():
     assert says(degraded, "Degraded") == ("True", "PreparationFailed")
 
 
+def test_the_first_failed_try_of_a_job_is_quoted():
+    first = decided()
+    running = {key: {**made, "status": {}} for key, made in ended(first, "Failed").items()}
+    pods = (a_pod(first, "error: no space", code=1),)
+    outcome = decided(observed=seen(children=running, pods=pods))
+    assert says(outcome, "Ready") == ("False", "PreparationFailed")
+    assert "is tried again after" in condition(outcome, "Ready")["message"]
+    assert outcome.deletions == ()
+
+
 def test_a_job_whose_result_is_lost_is_made_again():
     first = decided()
     lost = decided(observed=seen(children=ended(first, "Complete")))
