@@ -5,6 +5,7 @@ score of every term in every passage in advance: Lù, "BM25S: Orders of magnitud
 scoring", 2024.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,6 +49,7 @@ class LexicalIndex:
         documents = [[places.setdefault(term, len(places)) for term in terms.of(text)] for text in texts]
         if not places:
             raise ConfigError("sources", "the documents contain no words: check that they are the right ones")
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # bm25s sets DEBUG itself
         index = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
         index.index(bm25s.tokenization.Tokenized(ids=documents, vocab=places), show_progress=False)
         index.save(folder, show_progress=False, **NAMES)
