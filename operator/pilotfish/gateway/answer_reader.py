@@ -66,7 +66,9 @@ class StreamedPieces:
                 break
             chunk = parse_chunk(payload)
             chunks.append(chunk)
-            self._unfinished -= {each.get("index", 0) for each in chunk["choices"] if each.get("finish_reason")}
+            for choice in chunk["choices"]:
+                if choice.get("finish_reason"):
+                    self._unfinished.discard(choice.get("index", 0))
         return chunks
 
     def _end(self) -> None:

@@ -41,7 +41,8 @@ class EventCutter:
 def payloads(piece: bytes) -> list[bytes]:
     """The data of each event in a chunk of complete events, without comments and other fields."""
     found = []
-    for event in _BLANK_LINE.split(piece):
+    # most servers send no carriage returns, and bytes.split is several times faster than the regular expression
+    for event in piece.split(b"\n\n") if b"\r" not in piece else _BLANK_LINE.split(piece):
         data = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
         if data:
             found.append(b"\n".join(data))
