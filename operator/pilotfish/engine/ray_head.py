@@ -186,7 +186,7 @@ class RayHead:
     def _command(self) -> list[str]:
         ports = self.ports
         return [
-            sys.executable, "-m", "pilotfish.engine.ray_start", "start", "--head", "--block", "--disable-usage-stats",
+            sys.executable, "-m", "pilotfish.engine.ray_start", "start", "--head", "--disable-usage-stats",
             "--port=0", f"--node-ip-address={LOOPBACK}", f"--dashboard-host={LOOPBACK}",
             f"--dashboard-port={ports.dashboard}", f"--dashboard-agent-listen-port={ports.agent}",
             f"--metrics-export-port={ports.metrics}",
