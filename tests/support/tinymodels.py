@@ -11,14 +11,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 WORDS = 128
 
 
-def words(tokens: list[int]) -> str:
-    return " ".join(f"w{token}" for token in tokens)
-
-
-def tokens(text: str) -> list[int]:
-    return [int(word.removeprefix("w")) for word in text.split()]
-
-
 def save_tokenizer(folder: Path, prefix: str = "w") -> None:
     vocabulary = {f"{prefix}{number}": number for number in range(WORDS)}
     model = Tokenizer(WordLevel(vocabulary, unk_token=f"{prefix}0"))
