@@ -1,4 +1,4 @@
-"""Tiny models and a tokenizer of whole words, made at random: every text is a list of words, and can be read back."""
+"""Tiny models and a tokenizer of whole words, made at random."""
 
 from pathlib import Path
 

@@ -25,6 +25,7 @@ from pilotfish.calibration.offline_models import OfflineModels
 from pilotfish.calibration.resuming import log_so_far
 from pilotfish.plugin_api.scorers import Answer, AnswerScorer, JudgeScorer, Question, TokenLogprobs, question_text
 from pilotfish.plugins.score_digests import digest_of
+from pilotfish.upstream.pooling_answers import scores, vectors
 
 ALTERNATIVES = 5
 """Likeliest tokens recorded at each place."""
@@ -120,13 +121,13 @@ class RecordingModels(OfflineModels):
     async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Vectors, one for each text."""
         answer = await self.gateway.post("/embeddings", {"model": self._pool(role), "input": list(texts)})
-        return [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
+        return vectors(answer, len(texts))
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
         """Relevance of each text to the query."""
         body = {"model": self._pool(role), "text_1": query, "text_2": list(texts)}
         answer = await self.gateway.post("/score", body)
-        return [float(row["score"]) for row in sorted(answer["data"], key=lambda row: row["index"])]
+        return scores(answer, len(texts))
 
     def has(self, role: str) -> bool:
         """Whether the role has a pool."""

@@ -17,6 +17,7 @@ from pilotfish.gateway.wire.strings import Strings
 from pilotfish.gateway.wire.upstream import Chunk, choice_text, parse_object, read_usage
 from pilotfish.plugin_api.adaptations import Answered
 from pilotfish.routing.snapshot import PoolView
+from pilotfish.upstream.pooling_answers import probabilities, scores, vectors
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,20 +61,20 @@ class PluginModels:
 
     async def embed(self, role: str, texts: Sequence[str]) -> list[list[float]]:
         """Vectors, one for each string."""
-        rows = await self._rows(role, "/embeddings", texts, lambda strings: {"input": strings})
-        return [row["embedding"] for row in rows]
+        answer = await self._numbers(role, "/embeddings", texts, lambda strings: {"input": strings})
+        return vectors(answer, len(texts))
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> list[float]:
         """Relevance of each string to the query."""
-        rows = await self._rows(
-            role, "/score", (query, *texts), lambda strings: {"text_1": strings[0], "text_2": strings[1:]}, len(texts)
+        answer = await self._numbers(
+            role, "/score", (query, *texts), lambda strings: {"text_1": strings[0], "text_2": strings[1:]}
         )
-        return [float(row["score"]) for row in rows]
+        return scores(answer, len(texts))
 
     async def classify(self, role: str, texts: Sequence[str]) -> list[list[float]]:
         """The probability of each label, for each string."""
-        rows = await self._rows(role, "/classify", texts, lambda strings: {"input": strings})
-        return [[float(value) for value in row["probs"]] for row in rows]
+        answer = await self._numbers(role, "/classify", texts, lambda strings: {"input": strings})
+        return probabilities(answer, len(texts))
 
     async def count_tokens(self, role: str, text: str) -> int:
         """Tokens of the string, without special tokens."""
@@ -115,22 +116,6 @@ class PluginModels:
             record.usage = answer.usage
             if chain:
                 chain.drop()
-
-    async def _rows(
-        self,
-        role: str,
-        path: str,
-        strings: Sequence[str],
-        body_of: Callable[[Sequence[str]], Mapping[str, Any]],
-        count: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """One row of a pooling model's answer for each string, in order. Raises BadUpstream for another number."""
-        answer = await self._numbers(role, path, strings, body_of)
-        wanted = len(strings) if count is None else count
-        rows = sorted(answer.get("data") or (), key=lambda row: row["index"])
-        if len(rows) != wanted:
-            raise BadUpstream(f"the model server returned {len(rows)} results for {wanted} strings")
-        return rows
 
     async def _numbers(
         self, role: str, path: str, strings: Sequence[str], body_of: Callable[[Sequence[str]], Mapping[str, Any]]

@@ -11,6 +11,7 @@ from pilotfish.base.errors import BadUpstream, ModelUnavailable
 from pilotfish.plugin_api.models import completions
 from pilotfish.routing.snapshot import Endpoint
 from pilotfish.upstream.client import ModelServers
+from pilotfish.upstream.pooling_answers import probabilities, scores, vectors
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,17 +43,16 @@ class PreparingModels:
 
     async def embed(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Vectors, one for each string."""
-        return [row["embedding"] for row in await self._rows(role, "/embeddings", {"input": list(texts)}, len(texts))]
+        return vectors(await self._ask(role, "/embeddings", {"input": list(texts)}), len(texts))
 
     async def score(self, role: str, query: str, texts: Sequence[str]) -> Sequence[float]:
         """Relevance of each string to the query."""
         body = {"text_1": query, "text_2": list(texts)}
-        return [float(row["score"]) for row in await self._rows(role, "/score", body, len(texts))]
+        return scores(await self._ask(role, "/score", body), len(texts))
 
     async def classify(self, role: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """The probability of each label, for each string."""
-        rows = await self._rows(role, "/classify", {"input": list(texts)}, len(texts))
-        return [[float(value) for value in row["probs"]] for row in rows]
+        return probabilities(await self._ask(role, "/classify", {"input": list(texts)}), len(texts))
 
     async def count_tokens(self, role: str, text: str) -> int:
         """Tokens of the string, without special tokens."""
@@ -65,14 +65,6 @@ class PreparingModels:
     async def compute(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """The result of a function, computed in a thread."""
         return await asyncio.to_thread(function, *arguments, **named)
-
-    async def _rows(self, role: str, path: str, body: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-        """One row for each string, in order. Raises BadUpstream for another number."""
-        answer = await self._ask(role, path, body)
-        rows = sorted(answer.get("data") or (), key=lambda row: row["index"])
-        if len(rows) != count:
-            raise BadUpstream(f"pool {self.pools[role].name!r} returned {len(rows)} results for {count} strings")
-        return rows
 
     async def _ask(self, role: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         pool = self.pools.get(role)
